@@ -1,0 +1,144 @@
+"""Device operations as Python calls, read off their declarations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ttmlc.emit.python import Arg, Call, Code, Raw, expression, literal, string, tuple_of
+from ttmlc.ir import scalar
+from ttmlc.ir.device import DeviceOp, shape_of
+from ttmlc.ir.module import Attribute, Form, Operation, Value
+from ttmlc.ir.op import TABLE
+from ttmlc.ir.scalar import Const, Field, Scalar
+from ttmlc.ir.types import DeviceType, MaskType, Type
+
+OWNER = "c"
+
+
+def call(operation: Operation, names: Mapping[str, Code]) -> Call:
+    """The Python call of a device operation; ``names`` holds the code of each value it reads."""
+    special = SPECIAL.get(operation.op)
+    if special is not None:
+        return special(operation, names)
+    declaration = TABLE[operation.op]
+    assert isinstance(declaration, DeviceOp)
+    args: list[Arg] = []
+    operands = dict(zip(declaration.operand_names(), operation.operands, strict=False))
+    ordered = [*declaration.operand_names()]
+    ordered.sort(key=lambda name: list(declaration.written).index(name) if name in declaration.written else -1)
+    for name in ordered:
+        value = operands.get(name)
+        if value is not None:
+            args += _operand(value, declaration.written.get(name, ""), names)
+    for name in declaration.attributes:
+        given = operation.get(name)
+        if given is not None and name not in SILENT.get(operation.op, ()):
+            args.append(Arg(Raw(_attribute(operation.op, name, given)), declaration.written.get(name, "")))
+    args += [Arg(Raw(code), keyword) for keyword, code in declaration.always]
+    if declaration.role:
+        args.append(Arg(Raw(f"kernels.{declaration.role}"), "**"))
+    return Call(declaration.callee, tuple(args))
+
+
+# Attributes that type an op and are not passed to the call.
+SILENT: dict[str, tuple[str, ...]] = {"ttnn.create_qkv_heads": ("head_dim",)}
+
+
+def _operand(value: Value, keyword: str, names: Mapping[str, Code]) -> list[Arg]:
+    code = names[value.name]
+    if isinstance(value.type, MaskType):
+        assert isinstance(code, Raw)
+        return [Arg(Raw(f"{code.code}.additive"), keyword), Arg(Raw(f"{code.code}.causal"), "is_causal")]
+    return [Arg(code, keyword)]
+
+
+def _attribute(op: str, name: str, value: Attribute) -> str:
+    if op == "ttnn.linear" and name == "activation":
+        return _activation(value)
+    if isinstance(value, tuple):
+        return tuple_of(expression(size, OWNER) for size in shape_of(value))
+    assert not isinstance(value, (str, Form))
+    return expression(value, OWNER)
+
+
+def _activation(value: Attribute) -> str:
+    if isinstance(value, Const):
+        return f"nn.fused({literal(value.value)})"
+    assert isinstance(value, Field)
+    return f"nn.fused({expression(value, OWNER)})"
+
+
+def _ids(operation: Operation, names: Mapping[str, Code]) -> Call:
+    """``given.ids("token_type_ids", token_type_ids, below=c.types, default=0)``."""
+    name = operation.text("input")
+    args = [Arg(Raw(string(name))), Arg(names[name]), Arg(Raw(expression(operation.scalar("below"), OWNER)), "below")]
+    default = operation.get("default")
+    if isinstance(default, Form):
+        (filled,) = default.args or (None,)
+        args.append(Arg(Raw(literal(filled.value) if isinstance(filled, Const) else "given.positions"), "default"))
+    return Call("given.ids", tuple(args))
+
+
+def _mask(operation: Operation, names: Mapping[str, Code]) -> Call:
+    name = operation.text("input")
+    args = [Arg(Raw(string(name))), Arg(names[name])]
+    if operation.get("causal") is not None:
+        args.append(Arg(Raw(expression(operation.scalar("causal"), OWNER)), "causal"))
+    return Call("given.mask", tuple(args))
+
+
+SPECIAL = {"input.ids": _ids, "input.mask": _mask}
+
+
+def chain(form: Attribute) -> Code:
+    """A storage's chain: parameters under their checkpoint names, and what is done to them."""
+    assert isinstance(form, Form)
+    if form.name == "parameter":
+        return _parameter(form)
+    if form.name == "transpose":
+        inner = chain(form.args[0])
+        assert isinstance(inner, Call)
+        return Call(inner.callee, inner.args, inner.suffix + ".T")
+    if form.name == "pad":
+        inner_form, dim, sizes, to = form.args
+        inner = chain(inner_form)
+        assert isinstance(inner, Call)
+        sizes_code = tuple_of(expression(size, OWNER) for size in shape_of(sizes))
+        assert not isinstance(dim, (str, Form, tuple)) and not isinstance(to, (str, Form, tuple))
+        pad = f".padded({expression(dim, OWNER)}, {sizes_code}, to={expression(to, OWNER)})"
+        return Call(inner.callee, inner.args, inner.suffix + pad)
+    assert form.name == "concat", f"no chain is called {form.name!r}"
+    return Call("concat", tuple(Arg(chain(part)) for part in form.args))
+
+
+def _parameter(form: Form) -> Call:
+    names, shape, init, *zero = form.args
+    assert isinstance(names, tuple) and isinstance(init, Form)
+    written = [string(str(name)) for name in names]
+    args = [Arg(Raw(written[0])), Arg(Raw(tuple_of(expression(size, OWNER) for size in shape_of(shape))))]
+    args.append(Arg(Raw(_init(init))))
+    if len(written) > 1:
+        args.append(Arg(Raw(tuple_of(written[1:])), "also"))
+    if zero:
+        row = zero[0]
+        assert not isinstance(row, (str, Form, tuple))
+        args.append(Arg(Raw(expression(row, OWNER)), "zero_row"))
+    return Call("at.parameter", tuple(args))
+
+
+def _init(init: Form) -> str:
+    if not init.args:
+        return init.name
+    return f"{init.name}({', '.join(expression(arg, OWNER) for arg in shape_of(init.args))})"
+
+
+def shape_text(type_: Type) -> str:
+    """A type as trailing comments and docstrings write it."""
+    if isinstance(type_, DeviceType):
+        return f"[{', '.join(size_text(size) for size in type_.shape)}]"
+    return "bool[B, S]" if isinstance(type_, MaskType) else str(type_)
+
+
+def size_text(size: Scalar) -> str:
+    """A size as a reader says it: names, not attributes."""
+    return scalar.text(size).replace("@", "")

@@ -1,0 +1,118 @@
+"""A ttnn-level module as Python text: views, one template, nothing executed."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from ttmlc.emit.body import Body
+from ttmlc.emit.calls import size_text
+from ttmlc.emit.config import config_view
+from ttmlc.emit.python import WIDTH, identifier, string
+from ttmlc.emit.views import BlockView, ModelView, ModuleView, OutputView
+from ttmlc.ir.device import shape_of
+from ttmlc.ir.module import Function, Kind, Level, Module
+
+if TYPE_CHECKING:
+    import jinja2
+
+TEMPLATE = "module.py.j2"
+
+
+class EmissionError(Exception):
+    """A template failed: a defect of the compiler. The message names the template and the module."""
+
+
+def emit(module: Module) -> str:
+    """``module`` as the text of a Python file. Equal modules give equal bytes.
+
+    Raises:
+        EmissionError: the template and the view do not fit.
+    """
+    import jinja2
+
+    view = module_view(module)
+    try:
+        return _environment().get_template(TEMPLATE).render(module=view)
+    except jinja2.TemplateError as error:
+        raise EmissionError(f"{TEMPLATE}, emitting {module.name}: {error}") from error
+
+
+@lru_cache(maxsize=1)
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("ttmlc.emit"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # Python, not HTML: every string in a view is a checked name or an escaped literal
+    )
+
+
+def module_view(module: Module) -> ModuleView:
+    """The view of a whole module."""
+    assert module.level is Level.DEVICE
+    blocks = tuple(_block(module, function) for function in module.functions if function.kind is Kind.BLOCK)
+    models = tuple(_model(module, function) for function in module.models)
+    config = config_view(module)
+    parts = [line for view in (*blocks, *models) for line in (*view.body.build, *view.body.call)]
+    text = "\n".join([*parts, *(d.expression for d in config.derived), *(line for f in config.fields for line in f.lines)])
+    used = [name for name in ("concat", "normal", "ones", "zeros") if re.search(rf"\b{name}\b", text)]
+    constants = [f"{name} = ttnn.{name}_LAYOUT" for name in ("TILE", "ROW_MAJOR") if re.search(rf"\b{name}\b", text)]
+    imports = ["from ttmlc_runtime import nn, ttnn", "from ttmlc_runtime.nn import Integers"]
+    if used:
+        imports.append(f"from ttmlc_runtime.weights import {', '.join(used)}")
+    standard = ["import math"] if "math." in text else []
+    standard += ["from dataclasses import dataclass", "from typing import ClassVar"]
+    return ModuleView(
+        doc=doc_text(module.doc),
+        source=module.source,
+        build=_build(module),
+        passes=", ".join(module.passes),
+        imports=(*standard, "", *imports),
+        constants=tuple(constants),
+        config=config,
+        blocks=blocks,
+        models=models,
+    )
+
+
+def doc_text(text: str) -> str:
+    """Spec prose that may stand in a docstring: printable ASCII, no quote or backslash that could end it."""
+    clean = "".join(char if " " <= char <= "~" else "?" for char in text.replace("\n", " "))
+    return clean.replace("\\", "/").replace('"', "'")[: WIDTH - 3]
+
+
+def _build(module: Module) -> str:
+    if module.build.is_generic:
+        return "generic: every size comes from the config"
+    return f"specialised for {doc_text(module.build.label)}: sizes are folded in and checked"
+
+
+def _block(module: Module, function: Function) -> BlockView:
+    line = f":{function.span.line}" if function.span is not None else ""
+    return BlockView(function.name, f"block {function.name} of {module.source}{line}.", Body(module, function).view())
+
+
+def _model(module: Module, function: Function) -> ModelView:
+    line = f":{function.span.line}" if function.span is not None else ""
+    made = {operation.result.name: operation for operation in function.operations if operation.op == "output"}
+    fields = []
+    for name, value in function.outputs:
+        shape = ", ".join(size_text(size) for size in shape_of(made[value.name].get("shape") or ()))
+        fields.append(f"{identifier(name)}: nn.Activation  # [{shape}]")
+    output = OutputView(
+        f"{function.name}Output", f"What `{function.name}` returns; `.numpy()` of a field brings it to the host.", tuple(fields)
+    )
+    return ModelView(
+        name=function.name,
+        doc=f"model {function.name} of {module.source}{line}.",
+        prefix=string(module.prefix),
+        stale=tuple(string(pattern) for pattern in module.config.stale),
+        output=output,
+        body=Body(module, function).view(),
+    )

@@ -1,0 +1,154 @@
+"""Python source as data: expressions that know how to break over lines the way a formatter would.
+
+    layout("y = ", Call("ttnn.linear", (Arg(Raw("x")), Arg(Raw("w"), "bias"))), indent=8)
+
+One line where it fits; else the arguments on a line of their own; else one argument a line with a trailing comma.
+The result is what ``ruff format`` leaves alone at this width.
+"""
+
+from __future__ import annotations
+
+import json
+import keyword
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Union
+
+from ttmlc.ir import scalar
+from ttmlc.ir.scalar import Apply, Const, Dynamic, Field, Index, Scalar
+
+WIDTH = 110
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """An expression that is never broken."""
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arg:
+    """An argument, by position where ``keyword`` is empty; ``**`` spreads a mapping."""
+
+    value: Code
+    keyword: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call, with what follows its closing bracket (``.T``)."""
+
+    callee: str
+    args: tuple[Arg, ...]
+    suffix: str = ""
+
+
+Code = Union[Raw, Call]
+
+
+def flat(code: Code) -> str:
+    """``code`` on one line."""
+    if isinstance(code, Raw):
+        return code.code
+    return f"{code.callee}({', '.join(map(_argument, code.args))}){code.suffix}"
+
+
+def _argument(arg: Arg) -> str:
+    return _prefix(arg) + flat(arg.value)
+
+
+def _prefix(arg: Arg) -> str:
+    if arg.keyword == "**":
+        return "**"
+    return f"{arg.keyword}=" if arg.keyword else ""
+
+
+def layout(before: str, code: Code, indent: int, after: str = "", comment: str = "") -> list[str]:
+    """The lines of ``before code after``, indented, with a trailing comment where it fits."""
+    pad = " " * indent
+    note = f"  # {comment}" if comment else ""
+    line = f"{pad}{before}{flat(code)}{after}"
+    if len(line) + len(note) <= WIDTH:
+        return [line + note]
+    if len(line) <= WIDTH:  # the comment is what does not fit: it is left out
+        return [line]
+    if isinstance(code, Raw) or not code.args:
+        return [line]
+    head, tail = f"{pad}{before}{code.callee}(", f"{pad}){code.suffix}{after}"
+    inner = " " * (indent + 4) + ", ".join(map(_argument, code.args))
+    if len(inner) <= WIDTH:
+        return [head, inner, tail + note]
+    lines = [head]
+    for arg in code.args:
+        lines += layout(_prefix(arg), arg.value, indent + 4, ",")
+    return [*lines, tail + note]
+
+
+def string(text: str) -> str:
+    """A Python string literal: double quotes, everything but printable ASCII escaped."""
+    return json.dumps(text)
+
+
+def literal(value: scalar.Value) -> str:
+    """A Python literal."""
+    return string(value) if isinstance(value, str) else repr(value)
+
+
+def tuple_of(items: Iterable[str]) -> str:
+    """A Python tuple display."""
+    entries = list(items)
+    return f"({entries[0]},)" if len(entries) == 1 else f"({', '.join(entries)})"
+
+
+# Python's own operators by the name scalars have for them; the rest is written as functions.
+SYMBOLS = {"neg": "-", "not": "not "}
+
+
+def expression(value: Scalar, owner: str, around: int = 0) -> str:
+    """A scalar in Python, where fields are attributes of ``owner``."""
+    if isinstance(value, Const):
+        written = literal(value.value)
+        return f"({written})" if written.startswith("-") and around else written
+    if isinstance(value, Field):
+        return f"{owner}.{value.name}"
+    if isinstance(value, (Dynamic, Index)):
+        return value.axis if isinstance(value, Dynamic) else value.name
+    operator = scalar.OPERATORS[value.op]
+    args = value.args
+    if value.op == "select":
+        condition, yes, no = (expression(arg, owner, 1) for arg in args)
+        return f"({yes} if {condition} else {no})"
+    if value.op == "is_none":
+        written, binds = f"{expression(args[0], owner, 5)} is None", 4
+    elif value.op == "round_up":
+        size, unit = (expression(arg, owner, 6) for arg in args)
+        written, binds = f"-(-{size} // {unit}) * {unit}", 6
+    elif operator.binds == 0:
+        name = value.op if value.op == "int" else f"math.{value.op}"
+        return f"{name}({', '.join(expression(arg, owner) for arg in args)})"
+    elif operator.arity == 1:
+        written, binds = SYMBOLS[value.op] + expression(args[0], owner, operator.binds), operator.binds
+    else:
+        binds = operator.binds
+        left = expression(args[0], owner, binds + (value.op == "**" or binds == 4))
+        right = expression(args[1], owner, binds + (value.op != "**"))
+        # A power of simple operands is written without spaces, as formatters do.
+        simple = value.op == "**" and all(isinstance(arg, (Const, Field)) for arg in args)
+        written = f"{left}**{right}" if simple else f"{left} {operator.symbol} {right}"
+    return f"({written})" if binds < around else written
+
+
+RESERVED = frozenset(
+    {"c", "self", "at", "given", "kernels", "nn", "ttnn", "math", "TILE", "ROW_MAJOR", "B", "S", "concat", "normal"}
+    | {"ones", "zeros", "dataclass", "ClassVar", "Integers", "layers", "turns"}
+    | {"abs", "all", "any", "bool", "dict", "filter", "float", "hash", "id", "input", "int", "iter", "len", "list", "map"}
+    | {"max", "min", "next", "object", "pow", "print", "property", "range", "round", "set", "slice", "sorted", "str"}
+    | {"sum", "super", "tuple", "type", "vars", "zip"}
+)
+
+
+def identifier(name: str) -> str:
+    """``name`` as a Python name: an underscore follows what Python or the module itself has taken."""
+    clean = name.replace("'", "_")
+    return f"{clean}_" if clean in RESERVED or keyword.iskeyword(clean) or keyword.issoftkeyword(clean) else clean

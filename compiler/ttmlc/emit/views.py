@@ -1,0 +1,95 @@
+"""What the templates see: plain, typed, finished. A template loops and places; it decides nothing.
+
+Every string here is Python source that was built from checked names and escaped literals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class FieldView:
+    """A field of the config class: ``name: annotation = maker``, broken over ``lines`` where it is long."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedView:
+    """A property of the config class."""
+
+    name: str
+    annotation: str
+    expression: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigView:
+    """The config class."""
+
+    name: str
+    model_type: str
+    fixed: tuple[str, ...]
+    harmless: tuple[str, ...]
+    built_for: tuple[str, ...]
+    fingerprint: str
+    fields: tuple[FieldView, ...]
+    derived: tuple[DerivedView, ...]
+    requirements: tuple[str, ...]
+    facts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BodyView:
+    """The lines of ``__init__`` or ``build``, and of ``__call__``."""
+
+    build: tuple[str, ...]
+    signature: tuple[str, ...]
+    doc: str
+    call: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockView:
+    """A block's class."""
+
+    name: str
+    doc: str
+    body: BodyView
+
+
+@dataclass(frozen=True, slots=True)
+class OutputView:
+    """The class of what a model returns."""
+
+    name: str
+    doc: str
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    """A model's class and its output's."""
+
+    name: str
+    doc: str
+    prefix: str
+    stale: tuple[str, ...]
+    output: OutputView
+    body: BodyView
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleView:
+    """A whole module."""
+
+    doc: str
+    source: str
+    build: str
+    passes: str
+    imports: tuple[str, ...]
+    constants: tuple[str, ...]
+    config: ConfigView
+    blocks: tuple[BlockView, ...] = field(default=())
+    models: tuple[ModelView, ...] = field(default=())

@@ -1,0 +1,200 @@
+"""Modules, functions, operations, values: the immutable shape of a program at either level.
+
+Equality is structural and ignores spans, so a pass that changes nothing gives back an equal module, and what
+:mod:`ttmlc.ir.text` prints parses back to the same one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Union
+
+from ttmlc.ir.config import Config
+from ttmlc.ir.scalar import Apply, Const, Dynamic, Field, Index, Scalar
+from ttmlc.ir.types import Type
+from ttmlc.source import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A named form with arguments, such as ``normal(std)`` or the chain of a storage."""
+
+    name: str
+    args: tuple[Attribute, ...] = ()
+
+
+Attribute = Union[Const, Field, Dynamic, Index, Apply, str, Form, tuple["Attribute", ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """An SSA value. Its name comes from the spec; a number breaks ties."""
+
+    name: str
+    type: Type
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """The body of a ``repeat``: what it carries around, what it does, what it carries on."""
+
+    arguments: tuple[Value, ...]
+    operations: tuple[Operation, ...]
+    yields: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One op applied: what it is called, what it reads, how it is set, what it makes."""
+
+    op: str
+    operands: tuple[Value | None, ...]
+    attributes: tuple[tuple[str, Attribute], ...]
+    results: tuple[Value, ...]
+    body: Region | None = None
+    span: Span | None = field(default=None, compare=False)
+    by: str = field(default="", compare=False)
+    """The pass that made it, where that was a decision a reader may argue with."""
+
+    @property
+    def result(self) -> Value:
+        """The only result."""
+        (value,) = self.results
+        return value
+
+    def get(self, name: str) -> Attribute | None:
+        """The attribute called ``name``, or None where it is not given."""
+        return next((value for key, value in self.attributes if key == name), None)
+
+    def text(self, name: str) -> str:
+        """A string attribute."""
+        value = self.get(name)
+        assert isinstance(value, str), f"{self.op} has no string {name!r}"
+        return value
+
+    def scalar(self, name: str) -> Scalar:
+        """A scalar attribute."""
+        value = self.get(name)
+        assert isinstance(value, (Const, Field, Dynamic, Index, Apply)), f"{self.op} has no scalar {name!r}"
+        return value
+
+    def reads(self) -> Iterator[Value]:
+        """The values read, without those a body makes for itself."""
+        yield from (operand for operand in self.operands if operand is not None)
+        if self.body is not None:
+            made = set(self.body.arguments)
+            for operation in self.body.operations:
+                yield from (value for value in operation.reads() if value not in made)
+                made.update(operation.results)
+            yield from (value for value in self.body.yields if value not in made)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A parameter of a function. ``default`` is a literal, or a form such as ``position()``."""
+
+    value: Value
+    default: Const | Form | None = None
+    optional: bool = False
+
+
+class Kind(Enum):
+    """What a function came from in the spec."""
+
+    BLOCK = "block"
+    MODEL = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A block or a model: inputs, operations in order, named outputs."""
+
+    name: str
+    kind: Kind
+    inputs: tuple[Input, ...]
+    operations: tuple[Operation, ...]
+    outputs: tuple[tuple[str, Value], ...]
+    span: Span | None = field(default=None, compare=False)
+
+    def walk(self) -> Iterator[Operation]:
+        """All operations, those inside bodies included, in order."""
+        yield from _walk(self.operations)
+
+
+def _walk(operations: tuple[Operation, ...]) -> Iterator[Operation]:
+    for operation in operations:
+        yield operation
+        if operation.body is not None:
+            yield from _walk(operation.body.operations)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A condition on the config that the program relies on, and what to say where it does not hold."""
+
+    condition: Scalar
+    message: str
+    reason: str = field(compare=False, default="")
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What a module was built for: ``generic``, or the fields that a specialised build holds fixed."""
+
+    fields: tuple[tuple[str, int | float | bool | str | None], ...] = ()
+    label: str = ""
+
+    @property
+    def is_generic(self) -> bool:
+        """Whether every size still comes from the config."""
+        return not self.label
+
+
+class Level(Enum):
+    """What a module's operations mean: mathematics on named axes, or calls of ttnn."""
+
+    TENSOR = "tensor"
+    DEVICE = "ttnn"
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A whole program."""
+
+    name: str
+    level: Level
+    source: str
+    doc: str
+    config: Config
+    functions: tuple[Function, ...]
+    facts: tuple[Fact, ...] = ()
+    build: Build = Build()
+    prefix: str = ""
+    passes: tuple[str, ...] = ()
+
+    def function(self, name: str) -> Function:
+        """The function called ``name``."""
+        return next(function for function in self.functions if function.name == name)
+
+    @property
+    def models(self) -> tuple[Function, ...]:
+        """The functions that a user calls."""
+        return tuple(function for function in self.functions if function.kind is Kind.MODEL)
+
+    def map_functions(self, change: Callable[[Function], Function]) -> Module:
+        """This module with every function changed."""
+        return replace(self, functions=tuple(change(function) for function in self.functions))
+
+
+def rewrite(operations: tuple[Operation, ...], change: Callable[[Operation], Operation]) -> tuple[Operation, ...]:
+    """``operations`` with ``change`` applied to each, innermost first."""
+
+    def one(operation: Operation) -> Operation:
+        if operation.body is not None:
+            body = replace(operation.body, operations=rewrite(operation.body.operations, change))
+            operation = replace(operation, body=body)
+        return change(operation)
+
+    return tuple(one(operation) for operation in operations)

@@ -1,0 +1,107 @@
+"""Scaled dot-product attention over heads, with a validity mask and causality (Vaswani et al., 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ttmlc.ir import scalar
+from ttmlc.ir.module import Operation
+from ttmlc.ir.op import Attributes, AttributeSpec, AxisRule, Cost, Refusal, TensorOp, register
+from ttmlc.ir.ops.common import elements, floating, rules, tensor, total, traffic
+from ttmlc.ir.scalar import Const, Scalar
+from ttmlc.ir.types import Axis, DType, Role, TensorType, Type, dim_text
+
+if TYPE_CHECKING:
+    from ttmlc.ir.builder import Builder
+
+MASKED = -1e9
+"""The score of a key that may not be seen: finite, so that a row which sees nothing stays a number."""
+
+
+def _tokens(type_: TensorType, operand: str) -> Axis:
+    found = [axis for axis in type_.dims if isinstance(axis, Axis) and axis.role is Role.TOKENS]
+    if len(found) != 1:
+        raise Refusal(f"{operand!r} must have one axis of tokens", at=operand, label=f"is {type_}")
+    return found[0]
+
+
+@register
+class Attention(TensorOp):
+    """a = softmax(q k^T * scale, over the keys that may be seen) v.
+
+    q, k and v are [B, heads, S, head_dim]; ``mask`` is bool[B, S] over the keys. ``scale`` is 1 / sqrt(head_dim)
+    where it is not given. Dropout acts on the probabilities.
+    """
+
+    name = "attention"
+    composite = True
+    operands = ("q", "k", "v", "mask?")
+    attributes = {
+        "causal": AttributeSpec(False, Const(False)),
+        "scale": AttributeSpec(),
+        "dropout": AttributeSpec(False, Const(0)),
+    }
+
+    def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
+        q, k, v = (floating(type_, name) for type_, name in zip(types, "qkv", strict=False))
+        for operand, type_ in (("q", q), ("k", k), ("v", v)):
+            if len(type_.dims) != 4:
+                raise Refusal(
+                    f"{operand!r} must be [B, heads, S, head_dim]",
+                    at=operand,
+                    label=f"is {type_}",
+                    hint="Split the heads with 'as [B, heads, S, head_dim]'.",
+                )
+            if type_.dims[2] != _tokens(type_, operand):
+                raise Refusal(f"{operand!r} must have its tokens third", at=operand, label=f"is {type_}")
+        for operand, type_ in (("k", k), ("v", v)):
+            for place in (0, 1, 3):
+                if type_.dims[place] != q.dims[place]:
+                    raise Refusal(
+                        f"'q' and {operand!r} differ in {dim_text(q.dims[place])!r}",
+                        at=operand,
+                        label=f"is {type_}",
+                        related=(("q", f"is {q}"),),
+                    )
+        if types[3] is not None:
+            mask = tensor(types[3], "mask")
+            if mask.dtype is not DType.BOOL or mask.dims != (q.dims[0], k.dims[2]):
+                raise Refusal("'mask' must be bool over the keys", at="mask", label=f"is {mask}")
+        return (q,)
+
+    def axes(self, operation: Operation) -> dict[Axis, AxisRule]:
+        q = operation.operands[0]
+        assert q is not None and isinstance(q.type, TensorType)
+        return rules(operation, mixes=(_tokens(q.type, "q"),))
+
+    def cost(self, operation: Operation) -> Cost:
+        q, k = operation.operands[:2]
+        assert q is not None and k is not None and isinstance(q.type, TensorType) and isinstance(k.type, TensorType)
+        pairs = scalar.apply("*", elements(q.type.dims[:3]), k.type.dims[2].size)
+        flops = total((scalar.apply("*", Const(4), scalar.apply("*", pairs, q.type.dims[3].size)), scalar.apply("*", Const(6), pairs)))
+        return traffic(operation, flops)
+
+    def expand(self, operation: Operation, build: Builder) -> None:
+        q, k, v, *rest = operation.operands
+        assert q is not None and k is not None and v is not None and isinstance(q.type, TensorType)
+        queries = _tokens(q.type, "q").name
+        keys = {"source": queries, "to": f"{queries}'"}
+        given = operation.get("scale")
+        scale: Scalar = (
+            scalar.apply("/", Const(1), scalar.apply("sqrt", q.type.dims[3].size)) if given is None else operation.scalar("scale")
+        )
+        k, v = build.add("relabel", (k,), keys), build.add("relabel", (v,), keys)
+        scores = build.add("contract", (q, k), {"over": dim_text(q.type.dims[3])})
+        scores = build.add("multiply", (scores,), {"scalar": scale})
+        if operation.get("causal") not in (None, Const(False)):
+            seen = build.add("visible", (q, k), {"causal": operation.scalar("causal")})
+            scores = build.add("where", (seen, scores), {"otherwise": Const(MASKED)})
+        if rest and rest[0] is not None:
+            mask = build.add("relabel", (rest[0],), keys)
+            scores = build.add("where", (mask, scores), {"otherwise": Const(MASKED)})
+        weights = build.add("softmax", (scores,))
+        p = operation.get("dropout")
+        if p not in (None, Const(0)):
+            weights = build.add("dropout", (weights,), {"p": operation.scalar("dropout")})
+        build.add("contract", (weights, v), {"over": keys["to"]})

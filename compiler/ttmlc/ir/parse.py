@@ -1,0 +1,379 @@
+"""IR text, parsing: what :mod:`ttmlc.ir.text` prints, read back to an equal module.
+
+A recursive descent over a flat list of tokens; the language is the compiler's own, so an error names the line and
+what was expected and stops there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+
+from ttmlc.ir import scalar
+from ttmlc.ir.config import Config, ConfigField, Derived, FieldKind, Requirement
+from ttmlc.ir.module import Attribute, Build, Fact, Form, Function, Input, Kind, Level, Module, Operation, Region, Value
+from ttmlc.ir.scalar import OPERATORS, Const, Dynamic, Field, Index, Scalar
+from ttmlc.ir.types import Axis, DeviceType, Dim, DType, Layout, MaskType, Product, Role, TensorType, Type
+
+TOKEN = re.compile(
+    r"""\s+|(?P<string>"(?:[^"\\]|\\.)*")|(?P<quoted>'[^']*')|(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?)"""
+    r"""|(?P<value>%[\w.']+)|(?P<name>[A-Za-z_][\w.]*'*)|(?P<sign>\*\*|//|==|!=|<=|>=|[-+*/%<>=(){}\[\],:?!@#])"""
+)
+BINARY = {operator.symbol: name for name, operator in OPERATORS.items() if operator.arity == 2 and operator.binds}
+
+
+class IRSyntaxError(ValueError):
+    """IR text is malformed; the message says where and what was expected."""
+
+
+@dataclass
+class _Parser:
+    text: str
+    tokens: list[tuple[str, str, int]] = field(default_factory=list)
+    place: int = 0
+    axes: dict[str, Axis] = field(default_factory=dict)
+    values: dict[str, Value] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        at, line = 0, 1
+        while at < len(self.text):
+            match = TOKEN.match(self.text, at)
+            if match is None:
+                raise IRSyntaxError(f"line {line}: stray character {self.text[at]!r}")
+            if match.lastgroup:
+                self.tokens.append((match.lastgroup, match.group(), line))
+            line += match.group().count("\n")
+            at = match.end()
+        self.tokens.append(("end", "", line))
+
+    # Tokens
+
+    @property
+    def now(self) -> str:
+        return self.tokens[self.place][1]
+
+    @property
+    def kind(self) -> str:
+        return self.tokens[self.place][0]
+
+    def take(self, kind: str = "") -> str:
+        if kind and self.kind != kind:
+            raise self.error(f"a {kind}")
+        self.place += 1
+        return self.tokens[self.place - 1][1]
+
+    def have(self, word: str) -> bool:
+        if self.now == word and self.kind in ("name", "sign"):
+            self.place += 1
+            return True
+        return False
+
+    def expect(self, word: str) -> None:
+        if not self.have(word):
+            raise self.error(repr(word))
+
+    def error(self, wanted: str) -> IRSyntaxError:
+        return IRSyntaxError(f"line {self.tokens[self.place][2]}: expected {wanted}, found {self.now!r}")
+
+    def string(self) -> str:
+        value = json.loads(self.take("string"))
+        assert isinstance(value, str)
+        return value
+
+    def strings(self) -> tuple[str, ...]:
+        value = self.attribute()
+        if not isinstance(value, tuple) or not all(isinstance(entry, str) for entry in value):
+            raise self.error("a list of strings")
+        return tuple(str(entry) for entry in value)
+
+    # Scalars and attributes
+
+    def scalar(self, binds: int = 1) -> Scalar:
+        left = self.unary()
+        while self.now in BINARY and self.kind in ("sign", "name"):
+            name = BINARY[self.now]
+            operator = OPERATORS[name]
+            if operator.binds < binds:
+                break
+            self.take()
+            left = scalar.Apply(name, (left, self.scalar(operator.binds + (name != "**"))))
+        return left
+
+    def unary(self) -> Scalar:
+        if self.have("not"):
+            return scalar.Apply("not", (self.scalar(OPERATORS["not"].binds),))
+        if self.have("-"):
+            if self.kind == "number":
+                return Const(-self.number())
+            return scalar.Apply("neg", (self.scalar(OPERATORS["neg"].binds),))
+        if self.have("("):
+            inner = self.scalar()
+            self.expect(")")
+            return inner
+        if self.have("@"):
+            return Dynamic(self.take("name"))
+        if self.have("#"):
+            return Index(self.take("name"))
+        if self.kind == "number":
+            return Const(self.number())
+        if self.kind == "quoted":
+            return Const(self.take()[1:-1])
+        name = self.take("name")
+        if name in ("none", "true", "false"):
+            return Const({"none": None, "true": True, "false": False}[name])
+        if name in OPERATORS and self.have("("):
+            return scalar.Apply(name, self.scalars(")"))
+        return Field(name)
+
+    def number(self) -> int | float:
+        digits = self.take("number")
+        return int(digits) if digits.isdigit() else float(digits)
+
+    def scalars(self, close: str) -> tuple[Scalar, ...]:
+        found: list[Scalar] = []
+        while not self.have(close):
+            found.append(self.scalar())
+            self.have(",")
+        return tuple(found)
+
+    def attribute(self) -> Attribute:
+        if self.kind == "string":
+            return self.string()
+        if self.have("!"):
+            name = self.take("name")
+            self.expect("(")
+            return Form(name, self.attributes(")"))
+        if self.have("["):
+            return self.attributes("]")
+        return self.scalar()
+
+    def attributes(self, close: str) -> tuple[Attribute, ...]:
+        found: list[Attribute] = []
+        while not self.have(close):
+            found.append(self.attribute())
+            self.have(",")
+        return tuple(found)
+
+    # Types
+
+    def type(self) -> Type:
+        name = self.take("name")
+        if name == "mask":
+            self.expect("{")
+            self.expect("causal")
+            self.expect("=")
+            causal = self.scalar()
+            self.expect("}")
+            return MaskType(causal)
+        self.expect("[")
+        if name in DType._value2member_map_:
+            return TensorType(DType(name), self.dims())
+        shape = self.scalars("]")
+        return DeviceType(name, shape, Layout(self.take("name")))
+
+    def dims(self) -> tuple[Dim, ...]:
+        found: list[Dim] = []
+        while not self.have("]"):
+            if self.have("("):
+                factors = []
+                while not self.have(")"):
+                    factors.append(self.axis())
+                found.append(Product(tuple(factors)))
+            else:
+                found.append(self.axis())
+            self.have(",")
+        return tuple(found)
+
+    def axis(self) -> Axis:
+        name = self.take()
+        if name not in self.axes:
+            raise IRSyntaxError(f"line {self.tokens[self.place][2]}: no axis {name!r}")
+        return self.axes[name]
+
+    # Modules
+
+    def module(self) -> Module:
+        self.expect("module")
+        name, level = self.take("name"), Level(self.take("name"))
+        self.expect("from")
+        source = self.string()
+        self.expect("doc")
+        doc = self.string()
+        self.expect("prefix")
+        prefix = self.string()
+        self.expect("passes")
+        passes = self.strings()
+        build = self.build() if self.have("build") else Build()
+        config = self.config()
+        while self.have("axis"):
+            self.declare_axis()
+        facts = []
+        while self.have("fact"):
+            condition = self.scalar()
+            self.expect(",")
+            facts.append(Fact(condition, self.string()))
+        functions = []
+        while self.kind != "end":
+            functions.append(self.function())
+        return Module(name, level, source, doc, config, tuple(functions), tuple(facts), build, prefix, passes)
+
+    def build(self) -> Build:
+        label = self.string()
+        self.expect("{")
+        fields = []
+        while not self.have("}"):
+            name = self.take("name")
+            self.expect("=")
+            fields.append((name, self.literal()))
+            self.have(",")
+        return Build(tuple(fields), label)
+
+    def literal(self) -> scalar.Value:
+        value = self.unary()
+        if not isinstance(value, Const):
+            raise self.error("a literal")
+        return value.value
+
+    def declare_axis(self) -> None:
+        name = self.take()
+        self.expect(":")
+        role = Role(self.take("name"))
+        self.expect("=")
+        self.axes[name] = Axis(name, self.scalar(), role)
+
+    def config(self) -> Config:
+        self.expect("config")
+        name = self.take("name")
+        self.expect("for")
+        model_type = self.string()
+        fields: list[ConfigField] = []
+        derived: list[Derived] = []
+        requirements: list[Requirement] = []
+        fixed: list[tuple[str, scalar.Value]] = []
+        harmless: tuple[str, ...] = ()
+        stale: tuple[str, ...] = ()
+        while not self.have("end"):
+            if self.have("field"):
+                fields.append(self.config_field())
+            elif self.have("derived"):
+                entry = self.take("name")
+                self.expect(":")
+                whole = self.take("name") == "whole"
+                self.expect("=")
+                derived.append(Derived(entry, self.scalar(), whole))
+            elif self.have("require"):
+                condition = self.scalar()
+                self.expect(",")
+                requirements.append(Requirement(condition, self.string()))
+            elif self.have("fixed"):
+                key = self.string()
+                self.expect("=")
+                fixed.append((key, self.literal()))
+            elif self.have("harmless"):
+                harmless = self.strings()
+            else:
+                self.expect("stale")
+                stale = self.strings()
+        return Config(
+            name, model_type, tuple(fields), tuple(derived), tuple(requirements), tuple(fixed), harmless, stale
+        )
+
+    def config_field(self) -> ConfigField:
+        name = self.take("name")
+        self.expect(":")
+        kind = FieldKind(self.take("name"))
+        nullable = self.have("?")
+        choices = self.strings() if self.have("of") else ()
+        default = self.scalar() if self.have("=") else None
+        null_default = self.scalar() if self.have("null") else None
+        keys = self.strings() if self.have("from") else ()
+        return ConfigField(name, kind, default, keys, nullable, null_default, choices)
+
+    def function(self) -> Function:
+        kind, name = Kind(self.take("name")), self.take("name")
+        self.values = {}
+        self.expect("(")
+        inputs = []
+        while not self.have(")"):
+            value_name = self.take("value")[1:]
+            optional = self.have("?")
+            self.expect(":")
+            value = self.make(value_name, self.type())
+            default = self.attribute() if self.have("=") else None
+            assert default is None or isinstance(default, (Const, Form))
+            inputs.append(Input(value, default, optional))
+            self.have(",")
+        operations = self.operations("return")
+        outputs = []
+        while not self.have("end"):
+            output = self.take("name")
+            self.expect("=")
+            outputs.append((output, self.value()))
+            self.have(",")
+        return Function(name, kind, tuple(inputs), operations, tuple(outputs))
+
+    def make(self, name: str, type_: Type) -> Value:
+        self.values[name] = Value(name, type_)
+        return self.values[name]
+
+    def value(self) -> Value:
+        name = self.take("value")[1:]
+        if name not in self.values:
+            raise self.error(f"a value made before %{name}")
+        return self.values[name]
+
+    def operations(self, until: str) -> tuple[Operation, ...]:
+        found: list[Operation] = []
+        while not self.have(until):
+            found.append(self.operation())
+        return tuple(found)
+
+    def operation(self) -> Operation:
+        names = [self.take("value")[1:]]
+        while self.have(","):
+            names.append(self.take("value")[1:])
+        self.expect("=")
+        op = self.take("name")
+        self.expect("(")
+        operands: list[Value | None] = []
+        while not self.have(")"):
+            operands.append(None if self.have("none") else self.value())
+            self.have(",")
+        attributes: list[tuple[str, Attribute]] = []
+        if self.have("{"):
+            while not self.have("}"):
+                key = self.take("name")
+                self.expect("=")
+                attributes.append((key, self.attribute()))
+                self.have(",")
+        self.expect(":")
+        types = [self.type()]
+        while self.have(","):
+            types.append(self.type())
+        body = self.region() if self.have("do") else None
+        results = tuple(self.make(name, type_) for name, type_ in zip(names, types, strict=True))
+        return Operation(op, tuple(operands), tuple(attributes), results, body)
+
+    def region(self) -> Region:
+        self.expect("(")
+        arguments = []
+        while not self.have(")"):
+            name = self.take("value")[1:]
+            self.expect(":")
+            arguments.append(self.make(name, self.type()))
+            self.have(",")
+        operations = self.operations("yield")
+        yields = [self.value()]
+        while self.have(","):
+            yields.append(self.value())
+        return Region(tuple(arguments), operations, tuple(yields))
+
+
+def parse_module(text: str) -> Module:
+    """Read IR text.
+
+    Raises:
+        IRSyntaxError: with the line and what was expected there.
+    """
+    return _Parser(text).module()

@@ -1,0 +1,218 @@
+"""Scalar expressions: the sizes, rates, flags and names that a config decides or a call brings.
+
+    (hidden // heads) % 32 == 0
+
+A scalar is known at one of three times. A *config field* is known when a model is constructed (or at compile time,
+in a specialised build); a *dynamic* size (batch, tokens) is known when the model is called; a *loop index* is known
+inside its ``repeat``. Expressions are immutable and compare by structure, so a pass may ask whether two sizes are
+the same expression, and :func:`fold` may replace what has become known.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Union
+
+Value = Union[int, float, bool, str, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    """A literal: a number, a flag, ``none``, or the name of an enumerated choice."""
+
+    value: Value
+
+    def __eq__(self, other: object) -> bool:
+        # 1, 1.0 and True are equal in Python but print, and mean, different things.
+        return isinstance(other, Const) and type(self.value) is type(other.value) and self.value == other.value
+
+    def __hash__(self) -> int:
+        return hash((type(self.value), self.value))
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of the config, stored or derived."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dynamic:
+    """The length of a batch or tokens axis, known at each call."""
+
+    axis: str
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The index of an enclosing ``repeat``."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """An operator or function applied to scalars; ``op`` is a key of :data:`OPERATORS`."""
+
+    op: str
+    args: tuple[Scalar, ...]
+
+
+Scalar = Union[Const, Field, Dynamic, Index, Apply]
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """How a scalar operator evaluates and how tightly it binds (0 for functions)."""
+
+    evaluate: Callable[..., Value]
+    binds: int
+    arity: int
+    symbol: str
+
+
+def _divide_exactly(a: int, b: int) -> int:
+    if a % b:
+        raise ValueError(f"{b} does not divide {a}")
+    return a // b
+
+
+# The table is the whole of scalar arithmetic: the printer, the parser, the evaluator and the emitter all read it.
+OPERATORS: dict[str, Operator] = {
+    "or": Operator(lambda a, b: a or b, 1, 2, "or"),
+    "and": Operator(lambda a, b: a and b, 2, 2, "and"),
+    "not": Operator(lambda a: not a, 3, 1, "not "),
+    "==": Operator(lambda a, b: a == b, 4, 2, "=="),
+    "!=": Operator(lambda a, b: a != b, 4, 2, "!="),
+    "<": Operator(lambda a, b: a < b, 4, 2, "<"),
+    "<=": Operator(lambda a, b: a <= b, 4, 2, "<="),
+    ">": Operator(lambda a, b: a > b, 4, 2, ">"),
+    ">=": Operator(lambda a, b: a >= b, 4, 2, ">="),
+    "+": Operator(lambda a, b: a + b, 5, 2, "+"),
+    "-": Operator(lambda a, b: a - b, 5, 2, "-"),
+    "*": Operator(lambda a, b: a * b, 6, 2, "*"),
+    "/": Operator(lambda a, b: a / b, 6, 2, "/"),
+    "//": Operator(_divide_exactly, 6, 2, "//"),
+    "%": Operator(lambda a, b: a % b, 6, 2, "%"),
+    "neg": Operator(lambda a: -a, 7, 1, "-"),
+    "**": Operator(lambda a, b: a**b, 8, 2, "**"),
+    "sqrt": Operator(math.sqrt, 0, 1, "sqrt"),
+    "log": Operator(math.log, 0, 1, "log"),
+    "int": Operator(int, 0, 1, "int"),
+    "select": Operator(lambda condition, yes, no: yes if condition else no, 0, 3, "select"),
+    "is_none": Operator(lambda a: a is None, 0, 1, "is_none"),
+    "round_up": Operator(lambda a, b: -(-a // b) * b, 0, 2, "round_up"),
+}
+
+
+def apply(op: str, *args: Scalar) -> Scalar:
+    """Apply ``op``, folding it when every argument is a literal and the result exists."""
+    if all(isinstance(arg, Const) for arg in args):
+        try:
+            return Const(OPERATORS[op].evaluate(*(arg.value for arg in args if isinstance(arg, Const))))
+        except (ArithmeticError, ValueError, TypeError):
+            pass  # left as it is: evaluation reports it where the values are named
+    if op == "select" and isinstance(args[0], Const):
+        return args[1] if args[0].value else args[2]
+    if op in ("*", "//") and args[1] == Const(1):
+        return args[0]
+    if op == "*" and args[0] == Const(1):
+        return args[1]
+    return Apply(op, args)
+
+
+def product(factors: tuple[Scalar, ...]) -> Scalar:
+    """The product of ``factors``; 1 for none."""
+    result: Scalar = Const(1)
+    for factor in factors:
+        result = apply("*", result, factor)
+    return result
+
+
+def evaluate(
+    scalar: Scalar,
+    fields: Mapping[str, Value],
+    dynamic: Mapping[str, int] | None = None,
+    index: Mapping[str, int] | None = None,
+) -> Value:
+    """The value of ``scalar``.
+
+    Raises:
+        KeyError: a field, dynamic size or index has no value.
+        ArithmeticError, ValueError, TypeError: the arithmetic has no result (division by zero, inexact ``//``).
+    """
+    if isinstance(scalar, Const):
+        return scalar.value
+    if isinstance(scalar, Field):
+        return fields[scalar.name]
+    if isinstance(scalar, Dynamic):
+        return (dynamic or {})[scalar.axis]
+    if isinstance(scalar, Index):
+        return (index or {})[scalar.name]
+    if scalar.op == "select":
+        condition, yes, no = scalar.args
+        return evaluate(yes if evaluate(condition, fields, dynamic, index) else no, fields, dynamic, index)
+    args = [evaluate(arg, fields, dynamic, index) for arg in scalar.args]
+    return OPERATORS[scalar.op].evaluate(*args)
+
+
+def fold(scalar: Scalar, known: Mapping[str, Value]) -> Scalar:
+    """``scalar`` with the fields in ``known`` replaced by their values and what follows computed."""
+    if isinstance(scalar, Field) and scalar.name in known:
+        return Const(known[scalar.name])
+    if isinstance(scalar, Apply):
+        return apply(scalar.op, *(fold(arg, known) for arg in scalar.args))
+    return scalar
+
+
+def leaves(scalar: Scalar) -> Iterator[Scalar]:
+    """The literals, fields, dynamic sizes and indices in ``scalar``, left to right."""
+    if isinstance(scalar, Apply):
+        for arg in scalar.args:
+            yield from leaves(arg)
+    else:
+        yield scalar
+
+
+def is_static(scalar: Scalar) -> bool:
+    """Whether ``scalar`` is known at construction: it reads no dynamic size and no index."""
+    return not any(isinstance(leaf, (Dynamic, Index)) for leaf in leaves(scalar))
+
+
+def literal(value: Value) -> str:
+    """A literal as the spec language and IR text write it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f"'{value}'"
+    return repr(value)
+
+
+def text(scalar: Scalar, around: int = 0) -> str:
+    """``scalar`` as IR text: infix, parenthesised only where precedence asks for it."""
+    if isinstance(scalar, Const):
+        written = literal(scalar.value)
+        return f"({written})" if written.startswith("-") and around else written
+    if isinstance(scalar, Field):
+        return scalar.name
+    if isinstance(scalar, Dynamic):
+        return f"@{scalar.axis}"
+    if isinstance(scalar, Index):
+        return f"#{scalar.name}"
+    operator = OPERATORS[scalar.op]
+    if operator.binds == 0:
+        return f"{operator.symbol}({', '.join(text(arg) for arg in scalar.args)})"
+    if operator.arity == 1:
+        written = f"{operator.symbol}{text(scalar.args[0], operator.binds)}"
+    else:
+        left, right = scalar.args
+        # `**` binds to the right; comparisons do not chain.
+        left_binds = operator.binds + (scalar.op == "**" or operator.binds == 4)
+        right_binds = operator.binds + (scalar.op != "**")
+        written = f"{text(left, left_binds)} {operator.symbol} {text(right, right_binds)}"
+    return f"({written})" if operator.binds < around else written

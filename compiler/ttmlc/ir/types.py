@@ -1,0 +1,130 @@
+"""Axes and types of the tensor level.
+
+An axis is a name, not a number: two axes of equal size are different axes, and an op that joins tensors joins them by
+name. A dimension is one axis or a *written product* of axes, outermost first: ``(heads head_dim)`` is a layout as
+much as a size, and ``hidden`` is a different axis even where the numbers agree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Union
+
+from ttmlc.ir import scalar
+from ttmlc.ir.scalar import Const, Dynamic, Scalar
+
+
+class Role(Enum):
+    """What an axis is for. Only batch and tokens have sizes that a call decides."""
+
+    BATCH = "batch"
+    TOKENS = "tokens"
+    FEATURES = "features"
+    LABELS = "labels"
+    UNIT = "unit"
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A named axis. ``size`` is a scalar over the config, a dynamic size, or the number of labels."""
+
+    name: str
+    size: Scalar
+    role: Role
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether a call decides the size."""
+        return isinstance(self.size, Dynamic)
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """An ordered product of axes, outermost first: ``(heads head_dim)``."""
+
+    factors: tuple[Axis, ...]
+
+    @property
+    def size(self) -> Scalar:
+        """The product of the factors' sizes."""
+        return scalar.product(tuple(factor.size for factor in self.factors))
+
+
+Dim = Union[Axis, Product]
+
+BATCH = Axis("B", Dynamic("B"), Role.BATCH)
+TOKENS = Axis("S", Dynamic("S"), Role.TOKENS)
+ONE = Axis("1", Const(1), Role.UNIT)
+
+
+def factors(dim: Dim) -> tuple[Axis, ...]:
+    """The axes that ``dim`` is made of."""
+    return dim.factors if isinstance(dim, Product) else (dim,)
+
+
+def dim_text(dim: Dim) -> str:
+    """``dim`` as a spec writes it."""
+    return f"({' '.join(axis.name for axis in dim.factors)})" if isinstance(dim, Product) else dim.name
+
+
+class DType(Enum):
+    """What a tensor-level value holds. How many bits it takes is the device's matter, decided by lowering."""
+
+    FLOAT = "float"
+    INT = "int"
+    BOOL = "bool"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """A dtype and the dims, outermost first."""
+
+    dtype: DType
+    dims: tuple[Dim, ...]
+
+    def axes(self) -> tuple[Axis, ...]:
+        """All axes, with products taken apart."""
+        return tuple(axis for dim in self.dims for axis in factors(dim))
+
+    def __str__(self) -> str:
+        return f"{self.dtype.value}[{', '.join(map(dim_text, self.dims))}]"
+
+
+class Layout(Enum):
+    """How ttnn stores a tensor: 32 x 32 tiles over the last two dims, or plain rows."""
+
+    TILE = "tile"
+    ROW_MAJOR = "row_major"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceType:
+    """A type of the ttnn level: dtype label, logical shape, layout.
+
+    ``dtype`` is a name of ttnn's ("bfloat16", "uint32"). ``shape`` holds scalars: what a device sees is sizes.
+    """
+
+    dtype: str
+    shape: tuple[Scalar, ...]
+    layout: Layout
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{', '.join(map(scalar.text, self.shape))}] {self.layout.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class MaskType:
+    """The device form of a validity mask over tokens: additive, or none, with causality kept beside it.
+
+    ``causal`` is the structural flag of the attention that reads the mask; masks of different causality are
+    different values.
+    """
+
+    causal: Scalar
+
+    def __str__(self) -> str:
+        return f"mask{{causal={scalar.text(self.causal)}}}"
+
+
+Type = Union[TensorType, DeviceType, MaskType]

@@ -1,0 +1,108 @@
+"""The verifier that runs after elaboration and between passes.
+
+It holds what every module promises: a value is made once, before it is read; each operation is declared, carries only
+attributes it declares, and its results have the types the op infers; calls fit the blocks they name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ttmlc.ir.module import Function, Kind, Level, Module, Operation, Value
+from ttmlc.ir.op import TABLE, Refusal, TensorOp
+from ttmlc.ir.ops.structure import Structure
+
+
+class VerificationError(Exception):
+    """A pass broke a promise: a defect of the compiler, not of the spec."""
+
+
+def verify(module: Module) -> None:
+    """Check ``module``.
+
+    Raises:
+        VerificationError: naming the function, the operation and the promise.
+    """
+    names = [function.name for function in module.functions]
+    if len(set(names)) != len(names):
+        raise VerificationError(f"functions share a name: {names}")
+    for function in module.functions:
+        scope: dict[str, Value] = {}
+        for given in function.inputs:
+            _define(scope, (given.value,), function.name)
+        _operations(module, function, function.operations, scope)
+        for name, value in function.outputs:
+            _use(scope, value, f"{function.name}: output {name}")
+        if function.kind is Kind.BLOCK and len(function.outputs) == 0:
+            raise VerificationError(f"{function.name} returns nothing")
+
+
+def _operations(module: Module, function: Function, operations: Iterable[Operation], scope: dict[str, Value]) -> None:
+    for operation in operations:
+        where = f"{function.name}: {', '.join('%' + value.name for value in operation.results)} = {operation.op}"
+        if operation.op not in TABLE:
+            raise VerificationError(f"{where}: no such op")
+        for value in operation.operands:
+            if value is not None:
+                _use(scope, value, where)
+        _declared(module, operation, where)
+        if operation.body is not None:
+            inner = dict(scope)
+            _define(inner, operation.body.arguments, where)
+            _operations(module, function, operation.body.operations, inner)
+            for value in operation.body.yields:
+                _use(inner, value, where)
+            carried = [value.type for value in operation.body.arguments]
+            if [value.type for value in operation.body.yields] != carried or [v.type for v in operation.results] != carried:
+                raise VerificationError(f"{where}: what is carried around changes its type")
+        _define(scope, operation.results, where)
+
+
+def _declared(module: Module, operation: Operation, where: str) -> None:
+    declaration = TABLE[operation.op]
+    shared = operation.op in ("call", "repeat")
+    if not shared and isinstance(declaration, TensorOp) != (module.level is Level.TENSOR):
+        raise VerificationError(f"{where}: not an op of the {module.level.value} level")
+    for name, _ in operation.attributes:
+        if name not in declaration.attributes:
+            raise VerificationError(f"{where}: no attribute {name!r}")
+    for name, spec in declaration.attributes.items():
+        if spec.required and operation.get(name) is None:
+            raise VerificationError(f"{where}: attribute {name!r} is missing")
+    if operation.op == "call":
+        _call(module, operation, where)
+    if isinstance(declaration, Structure) or operation.op == "rearrange":
+        return
+    types = [None if value is None else value.type for value in operation.operands]
+    types += [None] * (len(declaration.operands) - len(types))
+    full = {k: s.default for k, s in declaration.attributes.items() if s.default is not None} | dict(operation.attributes)
+    try:
+        inferred = declaration.infer(types, full)
+    except Refusal as refusal:
+        raise VerificationError(f"{where}: {refusal.message} (at {refusal.at})") from refusal
+    if tuple(value.type for value in operation.results) != inferred:
+        raise VerificationError(f"{where}: makes {[str(v.type) for v in operation.results]}, not {list(map(str, inferred))}")
+
+
+def _call(module: Module, operation: Operation, where: str) -> None:
+    name = operation.text("block")
+    block = next((function for function in module.functions if function.name == name), None)
+    if block is None:
+        raise VerificationError(f"{where}: no block {name!r}")
+    wanted = [given.value.type for given in block.inputs]
+    if [value.type for value in operation.operands if value is not None] != wanted:
+        raise VerificationError(f"{where}: arguments do not fit {name}")
+    if [value.type for value in operation.results] != [value.type for _, value in block.outputs]:
+        raise VerificationError(f"{where}: results do not fit {name}")
+
+
+def _define(scope: dict[str, Value], values: Iterable[Value], where: str) -> None:
+    for value in values:
+        if value.name in scope:
+            raise VerificationError(f"{where}: %{value.name} is made twice")
+        scope[value.name] = value
+
+
+def _use(scope: dict[str, Value], value: Value, where: str) -> None:
+    if scope.get(value.name) != value:
+        raise VerificationError(f"{where}: reads %{value.name}, which is not made before it")

@@ -1,0 +1,308 @@
+"""From Lark's parse tree to ours: one method a rule of ``ttml.lark``, named after it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lark import Token, Tree
+
+from ttmlc.language import tree as t
+from ttmlc.source import Diagnostic, DiagnosticError, SourceFile, Span, declare
+
+BIG_NUMBER = declare("E0108", "a number is out of range")
+
+Parts = list[Any]
+
+
+class Builder:
+    """Builds the tree of one file; ``offset`` is where the parsed piece begins in it."""
+
+    def __init__(self, file: SourceFile, offset: int = 0) -> None:
+        self._file = file
+        self._offset = offset
+
+    def span(self, node: Tree[Token] | Token) -> Span:
+        """Where ``node`` stands in the file."""
+        if isinstance(node, Token):
+            start, end = node.start_pos or 0, node.end_pos or 0
+        else:
+            start, end = getattr(node.meta, "start_pos", 0), getattr(node.meta, "end_pos", 0)
+        text = self._file.text
+        start, end = start + self._offset, min(end + self._offset, len(text))
+        while end > start and text[end - 1] in " \t\r\n":  # a statement does not own the line end after it
+            end -= 1
+        return Span(self._file, start, end)
+
+    def build(self, node: Any) -> Any:
+        """The node of ours for a node of Lark's."""
+        if node is None:
+            return None
+        if isinstance(node, Token):
+            return node
+        parts = [self.build(child) for child in node.children]
+        return getattr(self, str(node.data))(self.span(node), parts)
+
+    def string(self, token: Token | None) -> t.Literal | None:
+        """A string token as a literal."""
+        if token is None:
+            return None
+        text = str(token)[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+        return t.Literal(self.span(token), text)
+
+    def strings(self, tokens: Parts) -> tuple[t.Literal, ...]:
+        """Several string tokens."""
+        return tuple(literal for literal in map(self.string, tokens) if literal is not None)
+
+    # Sections
+
+    def start(self, span: Span, parts: Parts) -> t.File:
+        return t.File(span, tuple(parts))
+
+    def doc(self, span: Span, parts: Parts) -> t.Doc:
+        return t.Doc(span, str(parts[0])[3:-3].strip())
+
+    def use(self, span: Span, parts: Parts) -> t.Use:
+        return t.Use(span, tuple(parts))
+
+    def config(self, span: Span, parts: Parts) -> t.Config:
+        name, extends, model_type, *entries = parts
+        return t.Config(span, name, extends, self.string(model_type), tuple(entries))
+
+    def field(self, span: Span, parts: Parts) -> t.ConfigField:
+        name, index, kinds, default, null, *keys, gate = parts
+        given = tuple(key for key in keys if key is not None)
+        nullable = any(maybe for _, maybe in kinds)
+        return t.ConfigField(span, name, index, tuple(kind for kind, _ in kinds), nullable, default, null, given, gate)
+
+    def index(self, span: Span, parts: Parts) -> tuple[t.Name, t.Name]:
+        return parts[0], parts[1]
+
+    def kind(self, span: Span, parts: Parts) -> Parts:
+        return parts
+
+    def kind_name(self, span: Span, parts: Parts) -> tuple[t.Name, bool]:
+        return parts[0], parts[1] is not None
+
+    def key(self, span: Span, parts: Parts) -> t.Key:
+        return t.Key(span, tuple(parts[1:]), relative=parts[0] is not None)
+
+    def key_length(self, span: Span, parts: Parts) -> t.Key:
+        return t.Key(span, tuple(parts), length=True)
+
+    def derived(self, span: Span, parts: Parts) -> t.DerivedField:
+        return t.DerivedField(span, *parts)
+
+    def require(self, span: Span, parts: Parts) -> t.Require:
+        return t.Require(span, parts[0], self.string(parts[1]))
+
+    def fixed(self, span: Span, parts: Parts) -> t.Fixed:
+        return t.Fixed(span, tuple(parts))
+
+    def fixed_entry(self, span: Span, parts: Parts) -> tuple[t.Name, t.Literal]:
+        return parts[0], parts[1]
+
+    def harmless(self, span: Span, parts: Parts) -> t.Harmless:
+        return t.Harmless(span, tuple(parts))
+
+    def glob(self, span: Span, parts: Parts) -> t.Glob:
+        return t.Glob(span, parts[0], parts[1] is not None)
+
+    def stale(self, span: Span, parts: Parts) -> t.Stale:
+        return t.Stale(span, self.strings(parts))
+
+    def axis_size(self, span: Span, parts: Parts) -> t.AxisSize:
+        return t.AxisSize(span, *parts)
+
+    def axis_labels(self, span: Span, parts: Parts) -> t.AxisLabels:
+        return t.AxisLabels(span, parts[0], tuple(parts[1:]))
+
+    def rename(self, span: Span, parts: Parts) -> t.Rename:
+        return t.Rename(span, *self.strings(parts))
+
+    def defaults(self, span: Span, parts: Parts) -> t.Defaults:
+        return t.Defaults(span, tuple(parts))
+
+    def default(self, span: Span, parts: Parts) -> t.DefaultRule:
+        names = tuple(part for part in parts if isinstance(part, t.Name))
+        return t.DefaultRule(span, names, tuple(part for part in parts if isinstance(part, t.Option)))
+
+    def table(self, span: Span, parts: Parts) -> t.Table:
+        return t.Table(span, parts[0], parts[1], tuple(parts[2:]))
+
+    def fn(self, span: Span, parts: Parts) -> t.Function:
+        return t.Function(span, "fn", parts[0], parts[1] or (), tuple(parts[2:]))
+
+    def block(self, span: Span, parts: Parts) -> t.Function:
+        return t.Function(span, "block", parts[0], parts[1] or (), tuple(parts[2:]))
+
+    def model(self, span: Span, parts: Parts) -> t.Model:
+        return t.Model(span, parts[0], parts[1], parts[2], tuple(parts[3:]))
+
+    def head(self, span: Span, parts: Parts) -> t.Head:
+        name, base, over, params, holes, *body = parts
+        return t.Head(span, name, base, over, params or (), holes or (), tuple(body))
+
+    def offers(self, span: Span, parts: Parts) -> t.Offers:
+        return t.Offers(span, parts[0], self.string(parts[1]), tuple(parts[2:]))
+
+    def offer(self, span: Span, parts: Parts) -> t.Offer:
+        head, *options, alias, at = parts
+        return t.Offer(span, head, tuple(option for option in options if option), alias, self.string(at))
+
+    def params(self, span: Span, parts: Parts) -> tuple[t.Param, ...]:
+        return tuple(parts)
+
+    def param(self, span: Span, parts: Parts) -> t.Param:
+        name, maybe, *types, default = parts
+        return t.Param(span, name, maybe is not None, tuple(type_ for type_ in types if type_ is not None), default)
+
+    def scalar_type(self, span: Span, parts: Parts) -> t.ScalarType:
+        return t.ScalarType(span, parts[0])
+
+    def tensor(self, span: Span, parts: Parts) -> t.TensorExpr:
+        return t.TensorExpr(span, parts[0], tuple(parts[1:]))
+
+    def dim_name(self, span: Span, parts: Parts) -> t.DimName:
+        return t.DimName(span, parts[0])
+
+    def dim_number(self, span: Span, parts: Parts) -> t.DimNumber:
+        return t.DimNumber(span, int(self.integer(span, parts).value or 0))
+
+    def product(self, span: Span, parts: Parts) -> t.ProductExpr:
+        return t.ProductExpr(span, tuple(parts))
+
+    def axis_sum(self, span: Span, parts: Parts) -> t.AxisSum:
+        return t.AxisSum(span, tuple(part for part in parts if isinstance(part, tuple)))
+
+    def part(self, span: Span, parts: Parts) -> tuple[t.Name, t.Name]:
+        return parts[0], parts[1]
+
+    # Statements
+
+    def assign(self, span: Span, parts: Parts) -> t.Assign:
+        label, *targets, value = parts
+        return t.Assign(span, label, tuple(targets), value)
+
+    def label(self, span: Span, parts: Parts) -> t.Name:
+        name: t.Name = parts[0]
+        return name
+
+    def target(self, span: Span, parts: Parts) -> t.Target:
+        return t.Target(span, tuple(parts))
+
+    def amend(self, span: Span, parts: Parts) -> t.Amend:
+        return t.Amend(span, parts[0], tuple(parts[1:]))
+
+    def param_statement(self, span: Span, parts: Parts) -> t.ParamStatement:
+        name, type_, *rest = parts
+        at = self.strings([part for part in rest if isinstance(part, Token)])
+        return t.ParamStatement(span, name, type_, at, tuple(part for part in rest if isinstance(part, t.Option)))
+
+    def repeat(self, span: Span, parts: Parts) -> t.Repeat:
+        index, count, at, shared, turn, *body = parts
+        return t.Repeat(span, index, count, self.string(at), None if shared is None else (shared, turn), tuple(body))
+
+    def then(self, span: Span, parts: Parts) -> tuple[t.Statement, ...]:
+        return tuple(parts)
+
+    otherwise = then
+
+    def if_statement(self, span: Span, parts: Parts) -> t.If:
+        return t.If(span, parts[0], parts[1], parts[2] or ())
+
+    def match_statement(self, span: Span, parts: Parts) -> t.Match:
+        return t.Match(span, parts[0], tuple(parts[1:]))
+
+    def case(self, span: Span, parts: Parts) -> t.Case:
+        return t.Case(span, parts[0], tuple(parts[1:]))
+
+    def return_named(self, span: Span, parts: Parts) -> t.Return:
+        return t.Return(span, tuple(parts), None)
+
+    def return_one(self, span: Span, parts: Parts) -> t.Return:
+        return t.Return(span, (), parts[0])
+
+    def collect(self, span: Span, parts: Parts) -> t.Collect:
+        return t.Collect(span, parts[0])
+
+    def head_config(self, span: Span, parts: Parts) -> t.HeadConfig:
+        return t.HeadConfig(span, tuple(parts))
+
+    def option(self, span: Span, parts: Parts) -> t.Option:
+        return t.Option(span, *parts)
+
+    # Expressions
+
+    def choice(self, span: Span, parts: Parts) -> t.Choice:
+        return t.Choice(span, *parts)
+
+    def or_(self, span: Span, parts: Parts) -> t.Operator:
+        return t.Operator(span, "or", tuple(parts))
+
+    def and_(self, span: Span, parts: Parts) -> t.Operator:
+        return t.Operator(span, "and", tuple(parts))
+
+    def not_(self, span: Span, parts: Parts) -> t.Operator:
+        return t.Operator(span, "not", tuple(parts))
+
+    def compare(self, span: Span, parts: Parts) -> t.Operator:
+        return t.Operator(span, str(parts[1]), (parts[0], parts[2]))
+
+    binary = compare
+
+    def power(self, span: Span, parts: Parts) -> t.Operator:
+        return t.Operator(span, "**", tuple(parts))
+
+    def negative(self, span: Span, parts: Parts) -> t.Operator:
+        return t.Operator(span, "neg", (parts[1],))
+
+    def is_(self, span: Span, parts: Parts) -> t.Is:
+        return t.Is(span, parts[0], parts[1] is not None, parts[2])
+
+    def call(self, span: Span, parts: Parts) -> t.Call:
+        function, *args = parts
+        given = [arg for arg in args if arg is not None]
+        plain = tuple(arg for arg in given if not isinstance(arg, t.Option))
+        return t.Call(span, function, plain, tuple(arg for arg in given if isinstance(arg, t.Option)))
+
+    def lookup(self, span: Span, parts: Parts) -> t.Lookup:
+        return t.Lookup(span, parts[0], tuple(parts[1:]))
+
+    def member(self, span: Span, parts: Parts) -> t.Member:
+        return t.Member(span, *parts)
+
+    def as_(self, span: Span, parts: Parts) -> t.As:
+        return t.As(span, parts[0], tuple(parts[1:]))
+
+    def list_(self, span: Span, parts: Parts) -> t.ListExpr:
+        return t.ListExpr(span, tuple(parts))
+
+    def reference(self, span: Span, parts: Parts) -> t.Reference:
+        return t.Reference(span, parts[0])
+
+    def integer(self, span: Span, parts: Parts) -> t.Literal:
+        digits = str(parts[0])
+        if len(digits) > 18:
+            raise DiagnosticError([Diagnostic(BIG_NUMBER, "this number is out of range", span, "has more than 18 digits")])
+        return t.Literal(span, int(digits))
+
+    def real(self, span: Span, parts: Parts) -> t.Literal:
+        value = float(str(parts[0]))
+        if value in (float("inf"), float("-inf")):
+            raise DiagnosticError([Diagnostic(BIG_NUMBER, "this number is out of range", span, "is larger than any float")])
+        return t.Literal(span, value)
+
+    def text(self, span: Span, parts: Parts) -> t.Literal | None:
+        return self.string(parts[0])
+
+    def true_(self, span: Span, parts: Parts) -> t.Literal:
+        return t.Literal(span, True)
+
+    def false_(self, span: Span, parts: Parts) -> t.Literal:
+        return t.Literal(span, False)
+
+    def none_(self, span: Span, parts: Parts) -> t.Literal:
+        return t.Literal(span, None)
+
+    def name(self, span: Span, parts: Parts) -> t.Name:
+        return t.Name(span, str(parts[0]))

@@ -1,0 +1,62 @@
+"""The pipeline: a list, with the reason beside each order that matters, and a verifier between any two passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ttmlc.ir import scalar
+from ttmlc.ir.module import Module
+from ttmlc.ir.verify import verify
+from ttmlc.passes.base import Declined, Pass
+from ttmlc.passes.fusion.activation import FuseActivation
+from ttmlc.passes.fusion.engine import Fuse
+from ttmlc.passes.fusion.heads import FuseHeads
+from ttmlc.passes.fusion.projections import FuseProjections
+from ttmlc.passes.fusion.residual import FuseResidual
+from ttmlc.passes.fusion.views import SinkViews
+from ttmlc.passes.lower import Lower
+from ttmlc.passes.prune import Prune
+from ttmlc.passes.specialise import Specialise
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A module as a pass left it."""
+
+    name: str
+    module: Module
+    declined: tuple[Declined, ...]
+
+
+def inference(fields: Sequence[tuple[str, scalar.Value]] = (), label: str = "") -> tuple[Pass, ...]:
+    """The passes from what the spec means to what an inference module calls; ``label`` asks for a specialised build."""
+    specialise = (Specialise(tuple(fields), label),) if label else ()
+    return (
+        *specialise,  # before everything else: what is known decides what may be lowered and fused
+        Prune(),  # before lowering, which would make storages for parameters that nothing reads
+        Lower(),
+        Fuse(FuseProjections()),  # before fuse-heads, which takes the attention that this one looks for
+        Fuse(FuseHeads()),
+        Fuse(FuseActivation()),
+        Fuse(SinkViews()),  # before fuse-residual, whose two operands must have one shape
+        Fuse(FuseResidual()),
+    )
+
+
+def run(module: Module, passes: Sequence[Pass]) -> list[Stage]:
+    """Run ``passes``; the first stage is ``module`` as elaborated.
+
+    Raises:
+        VerificationError: a pass broke a promise of the IR.
+    """
+    verify(module)
+    stages = [Stage("elaborate", module, ())]
+    for step in passes:
+        assert module.level is step.takes, f"{step.name} takes {step.takes.value}, not {module.level.value}"
+        outcome = step.run(module)
+        module = replace(outcome.module, passes=(*module.passes, step.name))
+        assert module.level is step.gives, f"{step.name} gives {step.gives.value}"
+        verify(module)
+        stages.append(Stage(step.name, module, outcome.declined))
+    return stages

@@ -1,0 +1,88 @@
+"""Fold what a preset or a config decides: a generic module becomes one built for these values alone.
+
+    linear(%x, %w) : float[B, S, inner]     =>     the same, where inner is 512
+
+Sizes stay named in the axes, so types read as before; only their scalars become numbers. The values go into
+``module.build``, from which emission makes the check that a config fits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ttmlc.ir import scalar
+from ttmlc.ir.module import Attribute, Build, Fact, Form, Function, Input, Level, Module, Operation, Region, Value
+from ttmlc.ir.types import Axis, Product, TensorType, Type
+from ttmlc.passes.base import Outcome, Pass
+
+Known = dict[str, scalar.Value]
+
+
+@dataclass(frozen=True)
+class Specialise(Pass):
+    """Fold ``fields``; ``label`` says where they came from (a preset's name, a config file's)."""
+
+    fields: tuple[tuple[str, scalar.Value], ...]
+    label: str
+
+    name = "specialise"
+    takes = gives = Level.TENSOR
+
+    def run(self, module: Module) -> Outcome:
+        known = module.config.values(dict(self.fields))
+        stored = tuple((entry.name, known[entry.name]) for entry in module.config.fields)
+        functions = tuple(_function(function, known) for function in module.functions)
+        facts = tuple(Fact(scalar.fold(fact.condition, known), fact.message, fact.reason) for fact in module.facts)
+        return Outcome(replace(module, functions=functions, facts=facts, build=Build(stored, self.label)))
+
+
+def _function(function: Function, known: Known) -> Function:
+    return replace(
+        function,
+        inputs=tuple(Input(_value(given.value, known), given.default, given.optional) for given in function.inputs),
+        operations=tuple(_operation(operation, known) for operation in function.operations),
+        outputs=tuple((name, _value(value, known)) for name, value in function.outputs),
+    )
+
+
+def _operation(operation: Operation, known: Known) -> Operation:
+    return replace(
+        operation,
+        operands=tuple(None if value is None else _value(value, known) for value in operation.operands),
+        attributes=tuple((name, _attribute(value, known)) for name, value in operation.attributes),
+        results=tuple(_value(value, known) for value in operation.results),
+        body=None if operation.body is None else _region(operation.body, known),
+    )
+
+
+def _region(body: Region, known: Known) -> Region:
+    return Region(
+        tuple(_value(value, known) for value in body.arguments),
+        tuple(_operation(operation, known) for operation in body.operations),
+        tuple(_value(value, known) for value in body.yields),
+    )
+
+
+def _attribute(value: Attribute, known: Known) -> Attribute:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Form):
+        return Form(value.name, tuple(_attribute(arg, known) for arg in value.args))
+    if isinstance(value, tuple):
+        return tuple(_attribute(entry, known) for entry in value)
+    return scalar.fold(value, known)
+
+
+def _value(value: Value, known: Known) -> Value:
+    return Value(value.name, _type(value.type, known))
+
+
+def _type(type_: Type, known: Known) -> Type:
+    if not isinstance(type_, TensorType):
+        return type_
+
+    def axis(old: Axis) -> Axis:
+        return replace(old, size=scalar.fold(old.size, known))
+
+    dims = tuple(Product(tuple(map(axis, d.factors))) if isinstance(d, Product) else axis(d) for d in type_.dims)
+    return TensorType(type_.dtype, dims)

@@ -1,0 +1,7 @@
+"""Spec text, where things stand in it, and what is wrong with it."""
+
+from ttmlc.source.catalogue import CATALOGUE, declare
+from ttmlc.source.diagnostic import Diagnostic, DiagnosticError, render
+from ttmlc.source.file import SourceFile, Span
+
+__all__ = ["CATALOGUE", "Diagnostic", "DiagnosticError", "SourceFile", "Span", "declare", "render"]

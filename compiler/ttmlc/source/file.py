@@ -1,0 +1,70 @@
+"""Source files and spans."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, eq=False)
+class SourceFile:
+    """A text and the short name that messages call it by, such as ``tiny.spec``."""
+
+    name: str
+    text: str
+    starts: tuple[int, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        starts = [0] + [place + 1 for place, char in enumerate(self.text) if char == "\n"]
+        object.__setattr__(self, "starts", tuple(starts))
+
+    def place(self, offset: int) -> tuple[int, int]:
+        """The line and column of ``offset``, both from 1."""
+        line = bisect_right(self.starts, offset)
+        return line, offset - self.starts[line - 1] + 1
+
+    def line_text(self, line: int) -> str:
+        """The text of ``line`` (from 1), without its end."""
+        start = self.starts[line - 1]
+        end = self.starts[line] if line < len(self.starts) else len(self.text)
+        return self.text[start:end].rstrip("\r\n")
+
+    def end(self) -> Span:
+        """The empty span at the end of the text."""
+        return Span(self, len(self.text), len(self.text))
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The characters ``start`` to ``end`` (not included) of a file."""
+
+    file: SourceFile
+    start: int
+    end: int
+
+    @property
+    def line(self) -> int:
+        """The line it begins on, from 1."""
+        return self.file.place(self.start)[0]
+
+    @property
+    def column(self) -> int:
+        """The column it begins at, from 1."""
+        return self.file.place(self.start)[1]
+
+    @property
+    def end_line(self) -> int:
+        """The line of its last character."""
+        return self.file.place(max(self.start, self.end - 1))[0]
+
+    @property
+    def text(self) -> str:
+        """The characters themselves."""
+        return self.file.text[self.start : self.end]
+
+    def to(self, other: Span) -> Span:
+        """From the start of this one to the end of ``other``."""
+        return Span(self.file, min(self.start, other.start), max(self.end, other.end))
+
+    def __str__(self) -> str:
+        return f"{self.file.name}:{self.line}:{self.column}"
