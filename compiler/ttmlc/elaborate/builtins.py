@@ -1,0 +1,191 @@
+"""The functions of the language: how each checks its arguments, makes its parameters and adds its op."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ttmlc.elaborate.binding import Bound, Signature
+from ttmlc.elaborate.problems import MISFIT, NOT_YET, problem
+from ttmlc.elaborate.values import Init, Meaning, Number, Tensor, Text, Words, Written, describe
+from ttmlc.ir.module import Attribute, Form
+from ttmlc.ir.scalar import Const, Scalar
+from ttmlc.ir.types import Dim, DType, TensorType
+from ttmlc.language import tree
+
+if TYPE_CHECKING:
+    from ttmlc.elaborate.functions import Elaborator
+
+Build = Callable[["Elaborator", Bound], Meaning]
+
+
+def tensor(elaborator: Elaborator, bound: Bound, name: str) -> Tensor:
+    """A tensor argument."""
+    meaning = elaborator.expression(bound.given[name])
+    if not isinstance(meaning, Tensor):
+        raise problem(MISFIT, f"{name!r} must be a tensor", bound.span(name), f"is {describe(meaning)}")
+    return Tensor(meaning.value, bound.span(name))
+
+
+def dim(elaborator: Elaborator, bound: Bound, name: str) -> Dim:
+    """A dimension argument: a size that is an axis, a declared axis, or a written product."""
+    meaning = elaborator.expression(bound.given[name])
+    if isinstance(meaning, Written):
+        return meaning.dim
+    if isinstance(meaning, Number) and meaning.dim is not None:
+        return meaning.dim
+    hint = "Use a config field of kind 'size', or a product such as (heads head_dim)."
+    raise problem(MISFIT, f"{name!r} must be a dimension", bound.span(name), f"is {describe(meaning)}", hint=hint)
+
+
+def number(elaborator: Elaborator, bound: Bound, name: str, kinds: tuple[str, ...] = ("int", "float")) -> Scalar:
+    """A scalar argument of one of ``kinds``."""
+    meaning = elaborator.expression(bound.given[name])
+    if not isinstance(meaning, Number) or meaning.kind not in kinds:
+        raise problem(MISFIT, f"{name!r} must be {' or '.join(kinds)}", bound.span(name), f"is {describe(meaning)}")
+    return meaning.scalar
+
+
+def path(elaborator: Elaborator, bound: Bound) -> str:
+    """The ``at`` argument."""
+    meaning = elaborator.expression(bound.given["at"])
+    if not isinstance(meaning, Text) or not isinstance(bound.given["at"], tree.Literal):
+        raise problem(MISFIT, "'at' must be a checkpoint path in quotes", bound.span("at"), f"is {describe(meaning)}")
+    return elaborator.path(bound.given["at"])
+
+
+def init(elaborator: Elaborator, bound: Bound, otherwise: Init | None = None) -> Form:
+    """The ``init`` argument as a form."""
+    node = bound.given.get("init")
+    meaning = elaborator.expression(node) if node is not None else otherwise
+    if not isinstance(meaning, Init):
+        hint = "Say init=normal(std), init=zeros or init=ones, here or in 'defaults'."
+        label = describe(meaning) if meaning is not None else "has none"
+        raise problem(MISFIT, "a parameter needs an initialisation", bound.span("init"), label, hint=hint)
+    return Form(meaning.name, meaning.args)
+
+
+def _linear(elaborator: Elaborator, bound: Bound) -> Meaning:
+    for name in ("weight", "each"):
+        if name in bound.given:
+            raise problem(NOT_YET, f"linear with {name!r} is not compiled yet", bound.span(name))
+    x, out, at = tensor(elaborator, bound, "x"), dim(elaborator, bound, "out"), path(elaborator, bound)
+    if not isinstance(x.value.type, TensorType) or not x.value.type.dims:
+        raise problem(MISFIT, "'x' has no dimension to contract", x.span)
+    taken = x.value.type.dims[-1]
+    turned = _stored(elaborator, bound)
+    dims = (taken, out) if turned else (out, taken)
+    weight = elaborator.parameter(f"{at}.weight", TensorType(DType.FLOAT, dims), init(elaborator, bound), bound.span("at"))
+    bias = _bias(elaborator, bound, at, out)
+    attributes: dict[str, Attribute] = {"stored_in_out": Const(True)} if turned else {}
+    return elaborator.apply("linear", [x, weight, bias], attributes, bound.call, name=at.rpartition(".")[2])
+
+
+def _stored(elaborator: Elaborator, bound: Bound) -> bool:
+    if "stored" not in bound.given:
+        return False
+    meaning = elaborator.expression(bound.given["stored"])
+    if not isinstance(meaning, Words) or sorted(meaning.words) != ["in", "out"]:
+        raise problem(MISFIT, "'stored' is [out, in] or [in, out]", bound.span("stored"), f"is {describe(meaning)}")
+    return meaning.words == ("in", "out")
+
+
+def _bias(elaborator: Elaborator, bound: Bound, at: str, out: Dim) -> Tensor | None:
+    name = f"{at}.bias"
+    if "bias" in bound.given:
+        meaning = elaborator.expression(bound.given["bias"])
+        if isinstance(meaning, Text):
+            name = elaborator.path(bound.given["bias"])
+        elif isinstance(meaning, Number) and meaning.scalar == Const(False):
+            return None
+        elif not (isinstance(meaning, Number) and meaning.scalar == Const(True)):
+            raise problem(NOT_YET, "a bias that depends on the config is not compiled yet", bound.span("bias"))
+    return elaborator.parameter(name, TensorType(DType.FLOAT, (out,)), Form("zeros"), bound.span("at"))
+
+
+def _embedding(elaborator: Elaborator, bound: Bound) -> Meaning:
+    ids = tensor(elaborator, bound, "ids")
+    rows, features = dim(elaborator, bound, "rows"), dim(elaborator, bound, "features")
+    at = path(elaborator, bound)
+    made = TensorType(DType.FLOAT, (rows, features))
+    table = elaborator.parameter(f"{at}.weight", made, init(elaborator, bound), bound.span("at"), zero_row=_pad(elaborator, bound))
+    return elaborator.apply("embedding", [ids, table], {}, bound.call, name=at.rpartition(".")[2])
+
+
+def _pad(elaborator: Elaborator, bound: Bound) -> Scalar | None:
+    return number(elaborator, bound, "pad", ("int", "none")) if "pad" in bound.given else None
+
+
+def _layer_norm(elaborator: Elaborator, bound: Bound) -> Meaning:
+    x, at = tensor(elaborator, bound, "x"), path(elaborator, bound)
+    eps = number(elaborator, bound, "eps")
+    if not isinstance(x.value.type, TensorType) or not x.value.type.dims:
+        raise problem(MISFIT, "'x' has no dimension to normalise", x.span)
+    vector = TensorType(DType.FLOAT, x.value.type.dims[-1:])
+    weight = elaborator.parameter(f"{at}.weight", vector, Form("ones"), bound.span("at"))
+    bias = elaborator.parameter(f"{at}.bias", vector, Form("zeros"), bound.span("at"))
+    return elaborator.apply("layer_norm", [x, weight, bias], {"eps": eps}, bound.call, name="norm")
+
+
+def _attention(elaborator: Elaborator, bound: Bound) -> Meaning:
+    operands: list[Tensor | None] = [tensor(elaborator, bound, name) for name in "qkv"]
+    operands.append(tensor(elaborator, bound, "mask") if "mask" in bound.given else None)
+    attributes: dict[str, Attribute] = {}
+    if "causal" in bound.given:
+        attributes["causal"] = number(elaborator, bound, "causal", ("bool",))
+    if "scale" in bound.given:
+        attributes["scale"] = number(elaborator, bound, "scale")
+    if "dropout" in bound.given:
+        attributes["dropout"] = number(elaborator, bound, "dropout")
+    for name in ("window", "bias", "softcap"):
+        if name in bound.given:
+            raise problem(NOT_YET, f"attention with {name!r} is not compiled yet", bound.span(name))
+    return elaborator.apply("attention", operands, attributes, bound.call, name="attention")
+
+
+def _dropout(elaborator: Elaborator, bound: Bound) -> Meaning:
+    x = tensor(elaborator, bound, "x")
+    return elaborator.apply("dropout", [x], {"p": number(elaborator, bound, "p")}, bound.call, name=x.value.name)
+
+
+def _first(elaborator: Elaborator, bound: Bound) -> Meaning:
+    over = dim(elaborator, bound, "over")
+    if not hasattr(over, "name"):
+        raise problem(MISFIT, "'over' must be one axis", bound.span("over"))
+    return elaborator.apply("first", [tensor(elaborator, bound, "x")], {"over": over.name}, bound.call, name="first")
+
+
+def _activation(kind: str) -> Build:
+    def build(elaborator: Elaborator, bound: Bound) -> Meaning:
+        return elaborator.apply("activate", [tensor(elaborator, bound, "x")], {"kind": Const(kind)}, bound.call, name=kind)
+
+    return build
+
+
+def _normal(elaborator: Elaborator, bound: Bound) -> Meaning:
+    return Init("normal", (number(elaborator, bound, "std"),))
+
+
+ACTIVATION = Signature(("x",), 1)
+BUILTINS: dict[str, tuple[Signature, Build]] = {
+    "linear": (Signature(("x", "out", "at", "bias", "weight", "init", "stored", "each"), 3), _linear),
+    "embedding": (Signature(("ids", "rows", "features", "at", "init", "pad"), 4), _embedding),
+    "layer_norm": (Signature(("x", "eps", "at"), 3), _layer_norm),
+    "attention": (
+        Signature(("q", "k", "v", "mask", "causal", "scale", "dropout", "window", "bias", "softcap"), 3),
+        _attention,
+    ),
+    "dropout": (Signature(("x", "p"), 2), _dropout),
+    "first": (Signature(("x", "over"), 2), _first),
+    "normal": (Signature(("std",), 1), _normal),
+    **{kind: (ACTIVATION, _activation(kind)) for kind in ("gelu", "gelu_new", "relu", "silu", "tanh", "sigmoid")},
+}
+
+LATER = frozenset(
+    {"rms_norm", "rotary", "softmax", "softcap", "cross_entropy", "binary_cross_entropy", "mean", "sum", "where", "clamp"}
+    | {"pick", "argmax", "last", "next", "previous", "running", "index", "size", "top", "min", "max", "abs", "constant"}
+    | {"given", "cos", "sin"}
+)
+"""Functions that the language has and that are not compiled yet."""
+
+

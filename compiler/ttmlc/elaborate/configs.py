@@ -1,0 +1,184 @@
+"""A ``config`` section becomes the config of a module."""
+
+from __future__ import annotations
+
+from ttmlc.elaborate.names import CONFIG_MEMBERS, class_name, plain
+from ttmlc.elaborate.problems import BAD_DEFAULT, DECLARED_TWICE, NOT_YET, WRONG_SHAPE, Problems, nearest, problem
+from ttmlc.elaborate.scalars import elaborate
+from ttmlc.elaborate.values import Number
+from ttmlc.ir.config import Config, ConfigField, Derived, FieldKind, Requirement
+from ttmlc.ir.ops.arithmetic import ACTIVATIONS
+from ttmlc.ir.scalar import Const, Field, Scalar
+from ttmlc.ir.types import Axis, Role
+from ttmlc.language import tree
+from ttmlc.source import DiagnosticError, Span
+
+KINDS = {kind.value: kind for kind in FieldKind if kind is not FieldKind.CHOICE}
+MEANS = {
+    FieldKind.SIZE: "int",
+    FieldKind.INT: "int",
+    FieldKind.TOKEN: "int",
+    FieldKind.FLOAT: "float",
+    FieldKind.RATE: "float",
+    FieldKind.BOOL: "bool",
+    FieldKind.ACTIVATION: "activation",
+    FieldKind.CHOICE: "word",
+}
+
+
+class ConfigBuilder:
+    """Collects the entries of one config."""
+
+    def __init__(self, problems: Problems) -> None:
+        self.problems = problems
+        self.numbers: dict[str, Number] = {}
+        self.spans: dict[str, Span] = {}
+        self.fields: list[ConfigField] = []
+        self.derived: list[Derived] = []
+        self.requirements: list[Requirement] = []
+        self.fixed: list[tuple[str, int | float | str | bool | None]] = []
+        self.harmless: list[str] = []
+        self.stale: list[str] = []
+        self.poisoned: set[str] = set()
+
+    def build(self, node: tree.Config) -> Config:
+        """The config that ``node`` declares."""
+        if node.extends is not None:
+            raise problem(NOT_YET, "'extends' is not compiled yet", node.extends.span)
+        for entry in node.entries:
+            with self.problems.kept():
+                self.entry(entry)
+        model_type = str(node.model_type.value) if node.model_type is not None else node.name.text.lower()
+        return Config(
+            class_name(node.name),
+            model_type,
+            tuple(self.fields),
+            tuple(self.derived),
+            tuple(self.requirements),
+            tuple(self.fixed),
+            tuple(self.harmless),
+            tuple(self.stale),
+        )
+
+    def lookup(self, name: tree.Name) -> Number | None:
+        """A field or derived value that stands above; poison stays silent."""
+        if name.text in self.poisoned:
+            raise DiagnosticError([])
+        return self.numbers.get(name.text)
+
+    def entry(self, entry: tree.ConfigEntry) -> None:
+        """Take one entry.
+
+        Raises:
+            DiagnosticError: it does not fit.
+        """
+        if isinstance(entry, tree.ConfigField):
+            self.field(entry)
+        elif isinstance(entry, tree.DerivedField):
+            self.derive(entry)
+        elif isinstance(entry, tree.Require):
+            condition = elaborate(entry.condition, self.lookup, self.words())
+            if condition.kind != "bool":
+                raise problem(WRONG_SHAPE, "a requirement must be bool", entry.condition.span, f"is {condition.kind}")
+            message = str(entry.message.value) if entry.message is not None else "a requirement of the spec does not hold"
+            self.requirements.append(Requirement(condition.scalar, message, entry.span))
+        elif isinstance(entry, tree.Fixed):
+            self.fixed += [(name.text, value.value) for name, value in entry.entries]
+        elif isinstance(entry, tree.Harmless):
+            self.harmless += [glob.name.text + ("*" if glob.open_ended else "") for glob in entry.patterns]
+        elif isinstance(entry, tree.Stale):
+            self.stale += [str(pattern.value) for pattern in entry.patterns]
+        elif not isinstance(entry, tree.Doc):
+            raise problem(NOT_YET, "an axis inside a config is not compiled yet", entry.span)
+
+    def words(self) -> tuple[str, ...]:
+        """The choices of all fields."""
+        return tuple(choice for entry in self.fields for choice in entry.choices)
+
+    def declare(self, name: tree.Name, number: Number) -> str:
+        """Give ``name`` a meaning.
+
+        Raises:
+            DiagnosticError: it has one, or cannot be used.
+        """
+        text = plain(name, CONFIG_MEMBERS)
+        if text in self.numbers:
+            related = ((self.spans[text], "first here"),)
+            raise problem(DECLARED_TWICE, f"{text!r} is declared twice", name.span, related=related)
+        self.numbers[text] = number
+        self.spans[text] = name.span
+        return text
+
+    def field(self, entry: tree.ConfigField) -> None:
+        """Take one field."""
+        if entry.index is not None or entry.gate is not None:
+            raise problem(NOT_YET, "fields by layer and gated keys are not compiled yet", entry.span)
+        kind, choices = self.kind(entry)
+        words = ACTIVATIONS if kind is FieldKind.ACTIVATION else choices
+        try:
+            default = self.default(entry, entry.default, kind, words)
+            null = self.default(entry, entry.null, kind, words)
+        except DiagnosticError:
+            self.poisoned.add(entry.name.text)
+            raise
+        dim = Axis(entry.name.text, Field(entry.name.text), Role.FEATURES) if kind is FieldKind.SIZE else None
+        name = self.declare(entry.name, Number(Field(entry.name.text), MEANS[kind], dim))
+        keys = tuple(key.path for key in entry.keys)
+        seen = {key: other.name for other in self.fields for key in other.keys}
+        for key, path in zip(entry.keys, keys, strict=True):
+            if path in seen:
+                raise problem(DECLARED_TWICE, f"key {path!r} is read by {seen[path]!r} already", key.span)
+        self.fields.append(ConfigField(name, kind, default, keys, entry.nullable, null, choices, entry.span))
+
+    def kind(self, entry: tree.ConfigField) -> tuple[FieldKind, tuple[str, ...]]:
+        """The kind of a field, and its choices where it is enumerated."""
+        words = [word.text for word in entry.kinds]
+        if len(words) > 1:
+            return FieldKind.CHOICE, tuple(words)
+        if words[0] not in KINDS:
+            raise problem(BAD_DEFAULT, f"{words[0]!r} is no kind of field", entry.kinds[0].span, hint=nearest(words[0], KINDS))
+        return KINDS[words[0]], ()
+
+    def default(
+        self, entry: tree.ConfigField, node: tree.Expr | None, kind: FieldKind, words: tuple[str, ...]
+    ) -> Scalar | None:
+        """The default of a field as a scalar."""
+        if node is None:
+            return None
+        number = elaborate(node, self.lookup, words)
+        fits = {
+            FieldKind.FLOAT: ("int", "float"),
+            FieldKind.RATE: ("int", "float"),
+            FieldKind.ACTIVATION: ("word", "activation"),
+        }.get(kind, (MEANS[kind],))
+        if number.kind == "none" and entry.nullable:
+            return Const(None)
+        if number.kind not in fits:
+            raise problem(BAD_DEFAULT, f"a {kind.value} cannot be {_shown(number)}", node.span)
+        value = number.scalar.value if isinstance(number.scalar, Const) else None
+        if kind is FieldKind.SIZE and isinstance(value, int) and not 0 < value < 1 << 31:
+            raise problem(BAD_DEFAULT, "a size is at least 1", node.span, hint="Sizes are positive and below 2**31.")
+        if kind is FieldKind.RATE and isinstance(value, (int, float)) and not 0 <= value < 1:
+            raise problem(BAD_DEFAULT, "a rate lies in [0, 1)", node.span)
+        if kind is FieldKind.TOKEN and isinstance(value, int) and value < 0:
+            raise problem(BAD_DEFAULT, "a token is not negative", node.span)
+        if kind in (FieldKind.FLOAT, FieldKind.RATE) and isinstance(value, int):
+            return Const(float(value))
+        return number.scalar
+
+    def derive(self, entry: tree.DerivedField) -> None:
+        """Take one derived value."""
+        try:
+            number = elaborate(entry.value, self.lookup, self.words())
+        except DiagnosticError:
+            self.poisoned.add(entry.name.text)
+            raise
+        whole = number.kind == "int"
+        dim = Axis(entry.name.text, Field(entry.name.text), Role.FEATURES) if whole else None
+        name = self.declare(entry.name, Number(Field(entry.name.text), number.kind, dim))
+        self.derived.append(Derived(name, number.scalar, whole, entry.span))
+
+
+def _shown(number: Number) -> str:
+    value = number.scalar.value if isinstance(number.scalar, Const) else None
+    return {"none": "none", "bool": str(value).lower() if value is not None else "a flag"}.get(number.kind, f"of kind {number.kind}")

@@ -1,0 +1,73 @@
+"""Diagnostics of elaboration: the codes, and how many are collected in one run."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from ttmlc.source import Diagnostic, DiagnosticError, Span, declare
+
+UNKNOWN_NAME = declare("E0201", "a name that nothing declares")
+MISFIT = declare("E0202", "an operand or attribute does not fit the op")
+UNKNOWN_OPTION = declare("E0203", "an option that the op or block does not have")
+MISSING_ARGUMENT = declare("E0204", "an argument is missing, or there is one too many")
+DECLARED_TWICE = declare("E0205", "a name is declared twice")
+RESERVED_NAME = declare("E0206", "a name cannot be used in the emitted module")
+BAD_DEFAULT = declare("E0207", "a config field's value does not fit its kind")
+BAD_PATH = declare("E0208", "a checkpoint path is malformed, or belongs to two parameters")
+NOT_YET = declare("E0210", "the language has this, but it is not compiled yet")
+NO_SUCH_SPEC = declare("E0211", "a spec that is used cannot be found")
+WRONG_SHAPE = declare("E0212", "a statement or section is not shaped as it must be")
+BAD_SCALAR = declare("E0213", "an expression over the config does not work out")
+
+MAX_PROBLEMS = 20
+
+
+class Problems:
+    """Collects diagnostics, so that one run tells all of them."""
+
+    def __init__(self) -> None:
+        self.found: list[Diagnostic] = []
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep what the body raises and go on after it."""
+        try:
+            yield
+        except DiagnosticError as error:
+            for diagnostic in error.diagnostics:
+                if diagnostic not in self.found:
+                    self.found.append(diagnostic)
+
+    def raise_any(self) -> None:
+        """Raise what was found.
+
+        Raises:
+            DiagnosticError: where anything was.
+        """
+        if self.found:
+            order = sorted(self.found, key=lambda d: (d.span.file.name, d.span.start))
+            raise DiagnosticError(order[:MAX_PROBLEMS])
+
+
+def problem(
+    code: str,
+    message: str,
+    span: Span,
+    label: str = "",
+    *,
+    related: tuple[tuple[Span, str], ...] = (),
+    hint: str = "",
+) -> DiagnosticError:
+    """One diagnostic, ready to raise."""
+    return DiagnosticError([Diagnostic(code, message, span, label, related, (), hint)])
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint that names what may have been meant, or what there is."""
+    names = sorted(set(known))
+    close = difflib.get_close_matches(word, names, 1, 0.6)
+    if close:
+        return f"Did you mean '{close[0]}'?"
+    return f"Known: {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}." if names else ""

@@ -1,0 +1,127 @@
+"""Expressions over the config: sizes, rates, flags, words.
+
+Whole numbers divide exactly or are refused: ``hidden / heads`` becomes ``//``, and where no ``require`` says that it
+is exact, evaluation does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ttmlc.elaborate.problems import BAD_SCALAR, NOT_YET, UNKNOWN_NAME, nearest, problem
+from ttmlc.elaborate.values import Number
+from ttmlc.ir import scalar
+from ttmlc.ir.scalar import Const
+from ttmlc.language import tree
+
+ARITHMETIC = ("+", "-", "*", "/", "%", "**")
+COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
+FUNCTIONS = {"sqrt": "float", "log": "float", "int": "int"}
+NUMERIC = ("int", "float")
+
+Lookup = Callable[[tree.Name], "Number | None"]
+
+
+def literal(node: tree.Literal) -> Number:
+    """A literal that is not a string."""
+    value = node.value
+    kind = {bool: "bool", int: "int", float: "float", type(None): "none", str: "word"}[type(value)]
+    return Number(Const(value), kind)
+
+
+def elaborate(node: tree.Expr, lookup: Lookup, words: tuple[str, ...] = ()) -> Number:
+    """The scalar that ``node`` means; ``words`` are enumerated choices that may stand as bare names.
+
+    Raises:
+        DiagnosticError: it is no scalar, or its parts do not go together.
+    """
+    if isinstance(node, tree.Literal) and not isinstance(node.value, str):
+        return literal(node)
+    if isinstance(node, tree.Reference):
+        return _reference(node, lookup, words)
+    if isinstance(node, tree.Operator):
+        return _operator(node, [elaborate(arg, lookup, words) for arg in node.args])
+    if isinstance(node, tree.Choice):
+        if node.no is None:
+            raise problem(BAD_SCALAR, "this value is absent where the condition does not hold", node.span, hint="Add 'else'.")
+        yes, no = elaborate(node.yes, lookup, words), elaborate(node.no, lookup, words)
+        condition = elaborate(node.condition, lookup, words)
+        if condition.kind != "bool":
+            raise problem(BAD_SCALAR, "a condition must be bool", node.condition.span, f"is {condition.kind}")
+        return Number(scalar.apply("select", condition.scalar, yes.scalar, no.scalar), _joined(node, yes, no))
+    if isinstance(node, tree.Is) and node.what.text == "none":
+        test = scalar.apply("is_none", elaborate(node.value, lookup, words).scalar)
+        return Number(scalar.apply("not", test) if node.negated else test, "bool")
+    if isinstance(node, tree.Call) and isinstance(node.function, tree.Reference) and len(node.args) == 1:
+        name = node.function.name.text
+        if name in FUNCTIONS and not node.options:
+            arg = elaborate(node.args[0], lookup, words)
+            if arg.kind not in NUMERIC:
+                raise problem(BAD_SCALAR, f"'{name}' takes a number", node.args[0].span, f"is {arg.kind}")
+            return Number(scalar.apply(name, arg.scalar), FUNCTIONS[name])
+    raise problem(BAD_SCALAR, "this is no expression over the config", node.span)
+
+
+def _reference(node: tree.Reference, lookup: Lookup, words: tuple[str, ...]) -> Number:
+    found = lookup(node.name)
+    if found is not None:
+        return found
+    if node.name.text in words:
+        return Number(Const(node.name.text), "word")
+    raise problem(UNKNOWN_NAME, f"nothing is called {node.name.text!r}", node.name.span, hint=nearest(node.name.text, words))
+
+
+def _joined(node: tree.Expr, left: Number, right: Number) -> str:
+    if left.kind == right.kind:
+        return left.kind
+    if left.kind in NUMERIC and right.kind in NUMERIC:
+        return "float"
+    if "none" in (left.kind, right.kind):
+        return right.kind if left.kind == "none" else left.kind
+    raise problem(BAD_SCALAR, f"{left.kind} and {right.kind} do not go together", node.span)
+
+
+def _operator(node: tree.Operator, args: list[Number]) -> Number:
+    op = node.op
+    if op in ("and", "or", "not"):
+        for arg, part in zip(args, node.args, strict=True):
+            if arg.kind != "bool":
+                raise problem(BAD_SCALAR, f"'{op}' joins conditions", part.span, f"is {arg.kind}")
+        return Number(scalar.apply(op, *(arg.scalar for arg in args)), "bool")
+    if op in ("==", "!="):
+        _joined(node, *args)
+        return Number(scalar.apply(op, *(arg.scalar for arg in args)), "bool")
+    for arg, part in zip(args, node.args, strict=True):
+        if arg.kind not in NUMERIC:
+            raise problem(BAD_SCALAR, f"'{op}' takes numbers", part.span, f"is {arg.kind}")
+    if op in COMPARISONS:
+        return Number(scalar.apply(op, *(arg.scalar for arg in args)), "bool")
+    whole = all(arg.kind == "int" for arg in args)
+    if op == "/" and whole:
+        op = "//"
+    if op == "**":
+        power = args[1].scalar
+        if isinstance(power, Const) and isinstance(power.value, (int, float)) and abs(power.value) > 64:
+            raise problem(BAD_SCALAR, "this power is out of range", node.args[1].span)
+        whole = whole and isinstance(power, Const) and isinstance(power.value, int) and power.value >= 0
+    if op not in (*ARITHMETIC, "//", "neg"):
+        raise problem(NOT_YET, f"'{op}' is not compiled yet", node.span)
+    values = [arg.scalar for arg in args]
+    _check_constants(node, op, args)
+    return Number(scalar.apply(op, *values), "int" if whole else "float")
+
+
+def _check_constants(node: tree.Operator, op: str, args: list[Number]) -> None:
+    """Say now what evaluation would say later, where both sides are literals."""
+    values = [arg.scalar.value for arg in args if isinstance(arg.scalar, Const)]
+    if len(values) != len(args):
+        divisor = args[-1].scalar
+        if op in ("/", "//", "%") and isinstance(divisor, Const) and not divisor.value:
+            raise problem(BAD_SCALAR, "division by zero", node.args[-1].span)
+        return
+    try:
+        result = scalar.OPERATORS[op].evaluate(*values)
+    except (ArithmeticError, ValueError, TypeError) as error:
+        raise problem(BAD_SCALAR, f"this does not work out: {error}", node.span) from None
+    if isinstance(result, complex) or (isinstance(result, (int, float)) and abs(result) > 1e30):
+        raise problem(BAD_SCALAR, "this is out of range", node.span)

@@ -1,0 +1,93 @@
+"""What a file's names mean outside its functions: config fields, axes, blocks, defaults of ops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ttmlc.elaborate.problems import MISFIT, NOT_YET, UNKNOWN_NAME, nearest, problem
+from ttmlc.elaborate.values import Definition, Meaning, Number, Written
+from ttmlc.ir.types import BATCH, TOKENS, Axis, Dim, DType, Product, TensorType
+from ttmlc.language import tree
+
+DYNAMIC = {"B": BATCH, "S": TOKENS}
+DTYPES = {dtype.value: dtype for dtype in DType}
+
+
+@dataclass
+class Scope:
+    """The names of one spec and what it uses."""
+
+    numbers: dict[str, Number] = field(default_factory=dict)
+    axes: dict[str, Axis] = field(default_factory=dict)
+    blocks: dict[str, tree.Function] = field(default_factory=dict)
+    defaults: dict[str, dict[str, tree.Expr]] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
+
+    def meaning(self, name: str) -> Meaning | None:
+        """What ``name`` means, or None."""
+        if name in self.numbers:
+            return self.numbers[name]
+        if name in self.axes:
+            return Written(self.axes[name])
+        if name in DYNAMIC:
+            return Written(DYNAMIC[name])
+        if name in self.blocks:
+            return Definition(self.blocks[name])
+        return None
+
+    def number(self, name: str) -> Number | None:
+        """A config field or derived value."""
+        return self.numbers.get(name)
+
+    def known(self) -> list[str]:
+        """All names, for a hint."""
+        return [*self.numbers, *self.axes, *DYNAMIC, *self.blocks]
+
+    def axis(self, name: tree.Name) -> Axis:
+        """The axis called ``name``.
+
+        Raises:
+            DiagnosticError: there is none.
+        """
+        meaning = self.meaning(name.text)
+        if isinstance(meaning, Written) and isinstance(meaning.dim, Axis):
+            return meaning.dim
+        if isinstance(meaning, Number) and isinstance(meaning.dim, Axis):
+            return meaning.dim
+        axes = [*(entry for entry, number in self.numbers.items() if number.dim is not None), *self.axes, *DYNAMIC]
+        if meaning is not None:
+            hint = "Dimensions are config fields of kind 'size', whole derived values, and B and S."
+            raise problem(MISFIT, f"{name.text!r} is no axis", name.span, hint=hint)
+        raise problem(UNKNOWN_NAME, f"there is no axis {name.text!r}", name.span, hint=nearest(name.text, axes))
+
+    def dim(self, node: tree.DimExpr) -> Dim:
+        """A written dimension.
+
+        Raises:
+            DiagnosticError: it names no axis.
+        """
+        if isinstance(node, tree.DimName):
+            return self.axis(node.name)
+        if isinstance(node, tree.ProductExpr):
+            parts = [self.dim(factor) for factor in node.factors]
+            names = [part.name for part in parts if isinstance(part, Axis)]
+            if len(set(names)) < len(names):
+                raise problem(MISFIT, "an axis occurs twice in this product", node.span)
+            return Product(tuple(part for part in parts if isinstance(part, Axis)))
+        raise problem(NOT_YET, "this dimension is not compiled yet", node.span)
+
+
+def tensor_type(scope: Scope, node: tree.TensorExpr) -> TensorType:
+    """A written tensor type.
+
+    Raises:
+        DiagnosticError: its dtype or a dimension is unknown, or an axis occurs twice.
+    """
+    dtype = DType.FLOAT
+    if node.dtype is not None:
+        if node.dtype.text not in DTYPES:
+            hint = nearest(node.dtype.text, DTYPES)
+            raise problem(UNKNOWN_NAME, f"{node.dtype.text!r} is no dtype", node.dtype.span, hint=hint)
+        dtype = DTYPES[node.dtype.text]
+    made = TensorType(dtype, tuple(scope.dim(dim) for dim in node.dims))
+    return made

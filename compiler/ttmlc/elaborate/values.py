@@ -1,0 +1,100 @@
+"""What an expression of the spec can mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Union
+
+from ttmlc.ir.module import Value
+from ttmlc.ir.scalar import Scalar
+from ttmlc.ir.types import Dim
+from ttmlc.language import tree
+from ttmlc.source import Span
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor; ``span`` is the expression that made it."""
+
+    value: Value
+    span: Span = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A scalar over the config, and the dimension it names where it names one.
+
+    ``kind`` is int, float, bool, none, word (an enumerated choice) or activation.
+    """
+
+    scalar: Scalar
+    kind: str
+    dim: Dim | None = None
+
+
+@dataclass(frozen=True)
+class Text:
+    """A string."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Written:
+    """A dimension that only a product or a declared axis can write."""
+
+    dim: Dim
+
+
+@dataclass(frozen=True)
+class Init:
+    """An initialisation: ``normal(std)``, ``zeros``, ``ones``."""
+
+    name: str
+    args: tuple[Scalar, ...] = ()
+
+
+@dataclass(frozen=True)
+class Words:
+    """A list of words, as in ``stored=[in, out]``."""
+
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Several:
+    """The named results of a block."""
+
+    results: tuple[tuple[str, Tensor], ...]
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A block that can be called."""
+
+    function: tree.Function
+
+
+@dataclass(frozen=True)
+class Poison:
+    """The value of what was wrong; whatever reads it stays silent."""
+
+
+Meaning = Union[Tensor, Number, Text, Written, Init, Words, Several, Definition, Poison]
+
+
+def describe(meaning: Meaning) -> str:
+    """What a value is, for a message."""
+    if isinstance(meaning, Tensor):
+        return f"{meaning.value.type}"
+    if isinstance(meaning, Number):
+        return {"word": "a word", "none": "none", "int": "a whole number", "float": "a number"}.get(meaning.kind, meaning.kind)
+    return {
+        Text: "a string",
+        Written: "a dimension",
+        Init: "an initialisation",
+        Words: "a list",
+        Several: "several results",
+        Definition: "a block",
+        Poison: "wrong already",
+    }[type(meaning)]
