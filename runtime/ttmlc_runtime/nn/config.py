@@ -1,0 +1,179 @@
+"""The base of every config: fields that are checked, read from and written to Hugging Face's config.json."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+from ttmlc_runtime.errors import ConfigError
+from ttmlc_runtime.nn.fields import MISSING, UNSET, FieldSpec, _Required, lookup, nearest
+
+C = TypeVar("C", bound="Config")
+
+# Keys that every Hugging Face config may have and that change nothing that a model computes.
+PRELUDE = (
+    "_name_or_path", "_commit_hash", "_attn_implementation*", "architectures", "attn_implementation", "auto_map",
+    "bad_words_ids", "begin_suppress_tokens", "chunk_size_feed_forward", "decoder_start_token_id", "diversity_penalty",
+    "do_sample", "dtype", "early_stopping", "encoder_no_repeat_ngram_size", "exponential_decay_length_penalty",
+    "finetuning_task", "forced_bos_token_id", "forced_eos_token_id", "id2label", "label2id", "length_penalty",
+    "max_length", "min_length", "model_type", "no_repeat_ngram_size", "num_beam_groups", "num_beams", "num_labels",
+    "num_return_sequences", "output_attentions", "output_hidden_states", "output_scores", "prefix", "problem_type",
+    "remove_invalid_values", "repetition_penalty", "return_dict", "return_dict_in_generate", "sep_token_id",
+    "suppress_tokens", "task_specific_params", "temperature", "tf_legacy_loss", "tokenizer_class", "top_k", "top_p",
+    "torch_dtype", "torchscript", "transformers_version", "typical_p", "use_bfloat16",
+)  # fmt: skip
+# Keys that only ever matter where they have another value than this.
+INERT: dict[str, object] = {
+    "cross_attention_hidden_size": None,
+    "is_encoder_decoder": False,
+    "pruned_heads": {},
+    "quantization_config": None,
+    "tie_encoder_decoder": False,
+    "add_cross_attention": False,
+    "is_decoder": False,
+    "tie_word_embeddings": True,
+}
+
+
+def require(condition: bool, message: str) -> None:
+    """Refuse a config.
+
+    Raises:
+        ConfigError: ``condition`` does not hold; the words are the spec's.
+    """
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The base of the emitted config classes."""
+
+    model_type: ClassVar[str] = ""
+    fixed: ClassVar[dict[str, object]] = {}
+    harmless: ClassVar[tuple[str, ...]] = ()
+    built_for: ClassVar[dict[str, object]] = {}
+    fingerprint: ClassVar[str] = ""
+    extra: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+    """Keys of the config.json it was read from that change nothing; written back on saving."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+
+    def __post_init__(self) -> None:
+        for name, spec in self.specs().items():
+            given = getattr(self, name)
+            if isinstance(given, _Required):
+                given = self._default(name, spec)
+            object.__setattr__(self, name, spec.value(name, given))
+        self._check_built_for()
+        self.check()
+
+    def _default(self, name: str, spec: FieldSpec) -> Any:
+        if isinstance(spec.default, _Required):
+            raise ConfigError(f"{type(self).__name__} needs {name}")
+        return spec.default(self) if callable(spec.default) else spec.default
+
+    def _check_built_for(self) -> None:
+        different = [name for name, value in self.built_for.items() if getattr(self, name, value) != value]
+        if different:
+            shown = ", ".join(f"{name} {self.built_for[name]!r} (not {getattr(self, name)!r})" for name in different)
+            raise ConfigError(
+                f"this module (build {self.fingerprint}) was compiled for {shown}: compile the spec for this config, "
+                "or use the generic build"
+            )
+
+    def check(self) -> None:
+        """What the spec requires and what the program relies on; the emitted class says it."""
+
+    @classmethod
+    def specs(cls) -> dict[str, FieldSpec]:
+        """The declared fields, in order."""
+        return {field.name: field.metadata["spec"] for field in dataclasses.fields(cls) if "spec" in field.metadata}
+
+    @classmethod
+    def make(cls: type[C], **values: Any) -> C:
+        """A config from field values; an unknown name is refused with the nearest known one."""
+        known = cls.specs()
+        for name in values:
+            if name not in known:
+                raise ConfigError(f"{cls.__name__} has no field {name!r}{nearest(name, known)}")
+        return cls(**values)
+
+    @classmethod
+    def from_hugging_face(cls: type[C], values: Mapping[str, Any]) -> C:
+        """A config from the contents of a config.json.
+
+        Every key is read by a field, declared harmless, or refused: nothing that could change what is computed
+        passes in silence. An absent key is the default; null is a value only where the field may be null.
+
+        Raises:
+            ConfigError: naming the key and what to do.
+        """
+        found = values.get("model_type")
+        if cls.model_type and found not in (None, cls.model_type):
+            raise ConfigError(f"config.json is of a {found!r} model, and {cls.__name__} reads {cls.model_type!r}")
+        given: dict[str, Any] = {}
+        read: set[str] = set()
+        late: dict[str, Any] = {}
+        for name, spec in cls.specs().items():
+            for key in spec.keys:
+                read.add(_root(key))
+                value = lookup(values, key)
+                if value is MISSING or name in given or name in late:
+                    continue
+                if value is None and not spec.nullable:
+                    if spec.null is not None:
+                        late[name] = spec.null
+                    continue
+                given[name] = value
+        extra = cls._leftover(values, read)
+        made = cls(**given, extra=extra)
+        if late:
+            made = cls(**given, **{name: null(made) for name, null in late.items()}, extra=extra)
+        return made
+
+    @classmethod
+    def _leftover(cls, values: Mapping[str, Any], read: set[str]) -> dict[str, Any]:
+        extra: dict[str, Any] = {}
+        for key, value in values.items():
+            if key in read:
+                continue
+            if key in cls.fixed:
+                if value != cls.fixed[key] and value is not None:
+                    raise ConfigError(f"config.json has {key} = {value!r}, and this model is written for {cls.fixed[key]!r}")
+            elif key in INERT and value == INERT[key]:
+                pass
+            elif not any(fnmatch.fnmatchcase(key, pattern) for pattern in (*PRELUDE, *cls.harmless)):
+                known = [_root(k) for spec in cls.specs().values() for k in spec.keys]
+                raise ConfigError(
+                    f"config.json has the key {key!r} = {value!r}, which may change what is computed and which "
+                    f"{cls.__name__} does not know{nearest(key, [*known, *cls.harmless])}"
+                )
+            extra[key] = value
+        return extra
+
+    def to_hugging_face(self) -> dict[str, Any]:
+        """The contents of a config.json that Transformers reads."""
+        values = dict(self.extra)
+        values.update({key: value for key, value in self.fixed.items() if key not in values})
+        values["model_type"] = self.model_type
+        for name, spec in self.specs().items():
+            for key in spec.keys[:1]:
+                if "." not in key and "(" not in key:
+                    values[key] = getattr(self, name)
+        return values
+
+    def replace(self: C, **changes: Any) -> C:
+        """This config with some fields changed, checked again."""
+        return dataclasses.replace(self, **changes)
+
+
+def _root(key: str) -> str:
+    return key.removeprefix("len(").removesuffix(")").strip(".").split(".")[0]
+
+
+__all__ = ["UNSET", "Config", "require"]

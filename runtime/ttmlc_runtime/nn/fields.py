@@ -1,0 +1,158 @@
+"""The kinds of config fields: what each may hold, and which keys of Hugging Face's config.json it is read from."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ttmlc_runtime.errors import ConfigError
+
+Default = Any  # a value, or a function of the config
+
+
+class _Required:
+    """Marks a field without a default."""
+
+    def __repr__(self) -> str:
+        return "REQUIRED"
+
+
+REQUIRED = _Required()
+UNSET = _Required()
+
+# Hugging Face's names of activations, and what ttnn.linear calls them.
+ACTIVATIONS: dict[str, str] = {
+    "gelu": "gelu",
+    "gelu_python": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
+    "tanh": "tanh",
+    "sigmoid": "sigmoid",
+}
+
+
+def fused(name: str) -> str:
+    """What ttnn.linear calls an activation: "gelu" is the erf form, "gelu_tanh" the tanh form.
+
+    Raises:
+        ConfigError: there is no such activation.
+    """
+    if name not in ACTIVATIONS:
+        raise ConfigError(f"activation {name!r} is not known{nearest(name, ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
+def nearest(word: str, known: Any) -> str:
+    """A hint that names what may have been meant."""
+    close = difflib.get_close_matches(str(word), [str(k) for k in known], 1, 0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+@dataclass(frozen=True)
+class FieldSpec:
+    """What a field may hold, and where it is read from."""
+
+    kind: str
+    keys: tuple[str, ...]
+    default: Default
+    nullable: bool
+    null: Callable[[Any], Any] | None
+    check: Callable[[Any], Any]
+
+    def value(self, name: str, value: Any) -> Any:
+        """``value`` as the field holds it.
+
+        Raises:
+            ConfigError: it does not fit.
+        """
+        if value is None and self.nullable:
+            return None
+        try:
+            return self.check(value)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{name} must be {error}, not {value!r}") from None
+
+
+def _maker(kind: str, check: Callable[[Any], Any]) -> Callable[..., Any]:
+    def make(default: Default, *keys: str, nullable: bool = False, null: Callable[[Any], Any] | None = None) -> Any:
+        spec = FieldSpec(kind, keys, default, nullable, null, check)
+        return dataclasses.field(default=UNSET, metadata={"spec": spec})
+
+    make.__doc__ = f"A field of kind {kind!r}: its default (a value, or a function of the config), then its keys."
+    return make
+
+
+def _whole(low: int, words: str) -> Callable[[Any], int]:
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value < 1 << 31:
+            raise TypeError(words)
+        return value
+
+    return check
+
+
+def _real(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise TypeError("a finite number")
+    return float(value)
+
+
+def _rate(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+        raise TypeError("a rate in [0, 1)")
+    return float(value)
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("true or false")
+    return value
+
+
+def _activation(value: Any) -> str:
+    if not isinstance(value, str) or value not in ACTIVATIONS:
+        raise TypeError(f"one of {', '.join(sorted(ACTIVATIONS))}")
+    return value
+
+
+size = _maker("size", _whole(1, "a whole number of at least 1"))
+integer = _maker("integer", _whole(-(1 << 31), "a whole number"))
+token = _maker("token", _whole(0, "a token, a whole number of at least 0"))
+real = _maker("real", _real)
+rate = _maker("rate", _rate)
+flag = _maker("flag", _flag)
+activation = _maker("activation", _activation)
+
+
+def choice(default: Default, *keys: str, one_of: tuple[str, ...], nullable: bool = False) -> Any:
+    """A field that holds one of some words."""
+
+    def check(value: Any) -> str:
+        if value not in one_of:
+            raise TypeError(f"one of {', '.join(one_of)}")
+        return str(value)
+
+    return _maker("choice", check)(default, *keys, nullable=nullable)
+
+
+MISSING = object()
+
+
+def lookup(values: Mapping[str, Any], key: str) -> Any:
+    """The value at ``key``: a path with dots, or ``len(path)``; MISSING where it is absent. Null is a value."""
+    if key.startswith("len(") and key.endswith(")"):
+        found = lookup(values, key[4:-1])
+        return len(found) if isinstance(found, (list, dict)) else MISSING
+    here: Any = values
+    for word in key.strip(".").split("."):
+        if not isinstance(here, Mapping) or word not in here:
+            return MISSING
+        here = here[word]
+    return here

@@ -1,0 +1,104 @@
+"""What a model is called with, checked on the host and brought to the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ttmlc_runtime import emulator as types
+from ttmlc_runtime import ttnn
+from ttmlc_runtime.errors import InputError
+
+Integers = Any
+"""Integers [B, S]: a numpy array, nested lists, or anything that numpy can read (a torch tensor on the host)."""
+
+HIDDEN = -1e9
+"""Added to the score of a key that may not be seen: finite, so that a row which sees nothing stays a number."""
+TILE = 32
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A validity mask in the forms attention takes: added to the scores, or left to the op's own causality."""
+
+    additive: types.Tensor | None
+    causal: bool
+
+
+def _array(name: str, value: Integers) -> np.ndarray[Any, Any]:
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{name} is no array of one shape: {error}") from None
+    if array.ndim != 2:
+        hint = ": a single row is input[None, :]" if array.ndim == 1 else ""
+        raise InputError(f"{name} must be [batch, tokens], not {list(array.shape)}{hint}")
+    if 0 in array.shape:
+        raise InputError(f"{name} is empty: {list(array.shape)}")
+    return array
+
+
+class Inputs:
+    """The inputs of one call; the first one gives batch and tokens, the others must agree."""
+
+    def __init__(self, device: types.Device, first: Integers) -> None:
+        self.device = device
+        self.shape: tuple[int, int] = tuple(_array("the first input", first).shape)
+
+    @property
+    def positions(self) -> np.ndarray[Any, Any]:
+        """0 .. S-1 for every row."""
+        batch, tokens = self.shape
+        return np.broadcast_to(np.arange(tokens), (batch, tokens))
+
+    def _given(self, name: str, value: Integers) -> np.ndarray[Any, Any]:
+        array = _array(name, value)
+        if array.shape != self.shape:
+            raise InputError(f"{name} is {list(array.shape)}, and the first input {list(self.shape)}")
+        return array
+
+    def ids(self, name: str, value: Integers | None, *, below: int, default: Any = None) -> types.Tensor:
+        """Integers as uint32 rows on the device, each in [0, below).
+
+        Raises:
+            InputError: missing without a default, no integers, or out of range; it names the first that is.
+        """
+        if value is None:
+            if default is None:
+                raise InputError(f"{name} is missing")
+            value = np.broadcast_to(np.asarray(default), self.shape)
+        array = self._given(name, value)
+        if array.dtype.kind not in "iu":
+            raise InputError(f"{name} must be integers, not {array.dtype}")
+        wrong = (array < 0) | (array >= below)
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            raise InputError(f"{name}[{row}, {column}] is {array[row, column]}, which is not in [0, {below})")
+        return ttnn.Tensor(np.ascontiguousarray(array, np.int32), ttnn.uint32, self.device, ttnn.ROW_MAJOR_LAYOUT)
+
+    def mask(self, name: str, value: Integers | None, *, causal: bool = False) -> Mask:
+        """A mask [B, S] over keys, 1 where one may be seen, as [B, 1, S, S] to add to scores.
+
+        Without a mask nothing is added, and causality is the op's own. With one, causality is folded in. The keys
+        that only fill up tiles are never seen.
+
+        Raises:
+            InputError: its values are not 0 and 1, or its shape is another.
+        """
+        if value is None:
+            return Mask(None, causal)
+        array = self._given(name, value)
+        if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
+            raise InputError(f"{name} must hold 1 (seen) and 0 (hidden) only")
+        batch, tokens = self.shape
+        row = np.where(array.astype(bool), np.float32(0), np.float32(HIDDEN)).reshape(batch, 1, 1, tokens)
+        after = np.zeros((1, 1, tokens, tokens), np.float32)
+        if causal:
+            after = np.triu(np.full_like(after, HIDDEN), 1)
+        keys = ttnn.Tensor(row, ttnn.bfloat16, self.device, ttnn.TILE_LAYOUT)
+        additive = ttnn.add(ttnn.Tensor(after, ttnn.bfloat16, self.device, ttnn.TILE_LAYOUT), keys)
+        if tokens % TILE:
+            additive = ttnn.fill_implicit_tile_padding(additive, HIDDEN)
+        return Mask(additive, False)
