@@ -24,7 +24,6 @@ from tokenizers import Tokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
     from types import ModuleType
 
     from numpy.typing import NDArray
@@ -103,7 +102,7 @@ class Encoder:
 def check_card(console: Console, exact: Encoder, rounding: Encoder) -> bool:
     """Whether the exact cosines are the ones that the encoder's authors print in its model card."""
     title = "The model card's own example: cosines"
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 1))
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0))
     table.add_column("one")
     table.add_column("other")
     for column in ("card", "float32", "bfloat16"):
@@ -147,7 +146,7 @@ def main() -> int:
 
     seconds = time.perf_counter() - began
     console.print(f"\nAll of it ran through [bold]{OUT}/bert.py[/] on the emulator: {seconds:.0f} s.")
-    console.print("Read it from `class Attention` down: above each call stands its line of the spec.")
+    console.print("Read it from `class Attention` down: above each call stands its spec line.")
     if not good:
         console.print("[red]The float32 cosines differ from the model card's: something is wrong.[/]")
     return 0 if good else 1

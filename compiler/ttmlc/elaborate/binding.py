@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ttmlc.elaborate.problems import MISSING_ARGUMENT, UNKNOWN_OPTION, nearest, problem
@@ -24,6 +24,8 @@ class Bound:
 
     call: Span
     given: Mapping[str, tree.Expr]
+    wanted: str = ""
+    """The name that the spec gives the result, if it gives one."""
 
     def span(self, name: str) -> Span:
         """Where an argument stands; the call where it is not given."""
@@ -31,7 +33,9 @@ class Bound:
         return self.call if node is None else node.span
 
 
-def bind(node: tree.Call, name: str, signature: Signature, defaults: Mapping[str, tree.Expr]) -> Bound:
+def bind(
+    node: tree.Call, name: str, signature: Signature, defaults: Mapping[str, tree.Expr], wanted: str = ""
+) -> Bound:
     """Match the arguments of ``node`` with ``signature``; ``defaults`` fill what it does not say.
 
     Raises:
@@ -58,7 +62,4 @@ def bind(node: tree.Call, name: str, signature: Signature, defaults: Mapping[str
         if parameter not in given:
             hint = f"Write {parameter}=... here, or in 'defaults'."
             raise problem(MISSING_ARGUMENT, f"'{name}' needs {parameter!r}", node.function.span, hint=hint)
-    return Bound(node.span, given)
-
-
-Evaluate = Callable[[tree.Expr], object]
+    return Bound(node.span, given, wanted)

@@ -78,7 +78,7 @@ def _linear(elaborator: Elaborator, bound: Bound) -> Meaning:
     weight = elaborator.parameter(f"{at}.weight", TensorType(DType.FLOAT, dims), init(elaborator, bound), bound.span("at"))
     bias = _bias(elaborator, bound, at, out)
     attributes: dict[str, Attribute] = {"stored_in_out": Const(True)} if turned else {}
-    return elaborator.apply("linear", [x, weight, bias], attributes, bound.call, name=at.rpartition(".")[2])
+    return elaborator.apply("linear", [x, weight, bias], attributes, bound.call, name=bound.wanted or at.rpartition(".")[2])
 
 
 def _stored(elaborator: Elaborator, bound: Bound) -> bool:
@@ -109,7 +109,7 @@ def _embedding(elaborator: Elaborator, bound: Bound) -> Meaning:
     at = path(elaborator, bound)
     made = TensorType(DType.FLOAT, (rows, features))
     table = elaborator.parameter(f"{at}.weight", made, init(elaborator, bound), bound.span("at"), zero_row=_pad(elaborator, bound))
-    return elaborator.apply("embedding", [ids, table], {}, bound.call, name=at.rpartition(".")[2])
+    return elaborator.apply("embedding", [ids, table], {}, bound.call, name=bound.wanted or at.rpartition(".")[2])
 
 
 def _pad(elaborator: Elaborator, bound: Bound) -> Scalar | None:
@@ -124,7 +124,7 @@ def _layer_norm(elaborator: Elaborator, bound: Bound) -> Meaning:
     vector = TensorType(DType.FLOAT, x.value.type.dims[-1:])
     weight = elaborator.parameter(f"{at}.weight", vector, Form("ones"), bound.span("at"))
     bias = elaborator.parameter(f"{at}.bias", vector, Form("zeros"), bound.span("at"))
-    return elaborator.apply("layer_norm", [x, weight, bias], {"eps": eps}, bound.call, name="norm")
+    return elaborator.apply("layer_norm", [x, weight, bias], {"eps": eps}, bound.call, name=bound.wanted or "norm")
 
 
 def _attention(elaborator: Elaborator, bound: Bound) -> Meaning:
@@ -140,10 +140,11 @@ def _attention(elaborator: Elaborator, bound: Bound) -> Meaning:
     for name in ("window", "bias", "softcap"):
         if name in bound.given:
             raise problem(NOT_YET, f"attention with {name!r} is not compiled yet", bound.span(name))
-    return elaborator.apply("attention", operands, attributes, bound.call, name="attention")
+    return elaborator.apply("attention", operands, attributes, bound.call, name=bound.wanted or "attention")
 
 
 def _dropout(elaborator: Elaborator, bound: Bound) -> Meaning:
+    elaborator.wanted = bound.wanted  # dropout does not rename what it drops from
     x = tensor(elaborator, bound, "x")
     return elaborator.apply("dropout", [x], {"p": number(elaborator, bound, "p")}, bound.call, name=x.value.name)
 
@@ -152,12 +153,12 @@ def _first(elaborator: Elaborator, bound: Bound) -> Meaning:
     over = dim(elaborator, bound, "over")
     if not hasattr(over, "name"):
         raise problem(MISFIT, "'over' must be one axis", bound.span("over"))
-    return elaborator.apply("first", [tensor(elaborator, bound, "x")], {"over": over.name}, bound.call, name="first")
+    return elaborator.apply("first", [tensor(elaborator, bound, "x")], {"over": over.name}, bound.call, name=bound.wanted or "first")
 
 
 def _activation(kind: str) -> Build:
     def build(elaborator: Elaborator, bound: Bound) -> Meaning:
-        return elaborator.apply("activate", [tensor(elaborator, bound, "x")], {"kind": Const(kind)}, bound.call, name=kind)
+        return elaborator.apply("activate", [tensor(elaborator, bound, "x")], {"kind": Const(kind)}, bound.call, name=bound.wanted or kind)
 
     return build
 

@@ -381,15 +381,11 @@ class Elaborator:
             raise problem(MISFIT, f"{name!r} cannot be called", node.function.span, f"is {describe(meaning)}")
         if name in BUILTINS:
             signature, build = BUILTINS[name]
-            bound = bind(node, name, signature, self.scope.defaults.get(name, {}))
-            self.asked = wanted
-            return build(self, bound)
+            return build(self, bind(node, name, signature, self.scope.defaults.get(name, {}), wanted))
         if name in LATER:
             raise problem(NOT_YET, f"'{name}' is not compiled yet", node.function.span)
         known = [*BUILTINS, *self.scope.blocks, *LATER]
         raise problem(UNKNOWN_NAME, f"nothing is called {name!r}", node.function.span, hint=nearest(name, known))
-
-    asked: str = ""
 
     def _block_call(self, node: tree.Call, block: tree.Function, wanted: str) -> Meaning:
         function = self.done.get(block.name.text)
@@ -468,10 +464,9 @@ class Elaborator:
         self, op: str, operands: Sequence[Tensor | None], attributes: Mapping[str, Attribute], span: Span, *, name: str
     ) -> Tensor:
         """Add an op; what it refuses is told where the operand at fault stands."""
-        wished, self.asked = self.asked or name, ""
         values = [None if operand is None else operand.value for operand in operands]
         try:
-            return Tensor(self.build.add(op, values, attributes, name=wished, span=span), span)
+            return Tensor(self.build.add(op, values, attributes, name=name, span=span), span)
         except Refusal as refusal:
             raise self._told(op, refusal, operands, span) from None
 

@@ -16,9 +16,8 @@ from ttmlc.ir.types import DeviceType
 from ttmlc.passes.lowering.storages import snake
 from ttmlc.source import Span
 
-NESTS = frozenset({"ttnn.add", "ttnn.subtract", "ttnn.multiply", "ttnn.divide"})
-"""Ops that are nested into the call that reads them, where they are read once and are short."""
-SHORT = 40
+NESTS = {"ttnn.add": 40, "ttnn.subtract": 40, "ttnn.multiply": 40, "ttnn.divide": 40, "input.ids": 200}
+"""Ops that are nested into the call that reads them, where they are read once and are no longer than this."""
 
 
 @dataclass
@@ -127,6 +126,8 @@ class Body:
     # Calls
 
     def _inputs(self) -> None:
+        if self.function.kind is Kind.MODEL:  # what the caller gave keeps its name and type
+            self.given = {identifier(given.value.name) for given in self.function.inputs}
         for given in self.function.inputs:
             name = identifier(given.value.name)
             self.bound[name] = given.value.name
@@ -135,6 +136,8 @@ class Body:
     def _name(self, value: Value, place: int) -> str:
         """A Python name for ``value``: the spec's, once more where what it meant before is not read any more."""
         wanted = identifier(re.sub(r"_\d+$", "", value.name))
+        if wanted in self.given:
+            wanted = f"{wanted}_"
         holder = self.bound.get(wanted)
         if holder is not None and holder != value.name and self.last_read.get(holder, -1) > place:
             wanted = identifier(value.name)
@@ -143,10 +146,9 @@ class Body:
         return wanted
 
     def _operations(self, operations: Sequence[Operation], indent: int) -> None:
+        operations = [operation for operation in operations if operation.op not in ("storage", "output")]
         following = [*operations[1:], None]
         for operation, after in zip(operations, following, strict=True):
-            if operation.op in ("storage", "output"):
-                continue
             place = self.places[id(operation)]
             if operation.op == "repeat":
                 self._loop(operation, indent, place)
@@ -170,6 +172,7 @@ class Body:
         return call(operation, self.names)
 
     loop_names: set[str] = field(default_factory=set)
+    given: set[str] = field(default_factory=set)
     places: dict[int, int] = field(default_factory=dict)
     last_read: dict[str, int] = field(default_factory=dict)
 
@@ -178,7 +181,8 @@ class Body:
 
     def _nests(self, operation: Operation, after: Operation | None, code: Call) -> bool:
         read_once = sum(value == operation.result for other in self.function.walk() for value in other.reads()) == 1
-        return after is not None and operation.result in after.operands and read_once and len(flat(code)) <= SHORT
+        short = len(flat(code)) <= NESTS[operation.op]
+        return after is not None and operation.result in after.operands and read_once and short
 
     def _returned(self, operation: Operation) -> bool:
         """Whether a block returns just this, so that it needs no name."""
@@ -221,8 +225,11 @@ class Body:
             return
         self.spoken = span
         pad = " " * indent
-        decided = sorted({other.by for other in self.function.walk() if other.by and other.span == span})
-        for number in range(span.line, span.end_line + 1):
+        lines = (span.line, span.end_line)
+        here = [op for op in self.function.walk() if op.by and op.span is not None and op.op != "storage"]
+        decided = sorted({op.by for op in here if op.span and (op.span.line, op.span.end_line) == lines})
+        last = span.line if operation.body is not None else span.end_line
+        for number in range(span.line, last + 1):
             place = f"# {self.module.source}:{number}  "
             room = WIDTH - indent - len(place)
             said = _shown(span.file.line_text(number).strip(), room)

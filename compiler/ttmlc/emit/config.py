@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from ttmlc.emit.python import Arg, Call, Raw, expression, identifier, layout, literal, string
+from ttmlc.emit.python import Arg, Call, Raw, expression, layout, literal, string
 from ttmlc.emit.views import ConfigView, DerivedView, FieldView
 from ttmlc.ir.config import ConfigField, FieldKind
 from ttmlc.ir.module import Fact, Module
@@ -28,7 +28,7 @@ def config_view(module: Module) -> ConfigView:
     config = module.config
     built = dict(module.build.fields)
     derived = tuple(
-        DerivedView(identifier(entry.name), "int" if entry.whole else "float", expression(entry.value, "self"))
+        DerivedView(entry.name, "int" if entry.whole else "float", expression(entry.value, "self"))
         for entry in config.derived
     )
     return ConfigView(
@@ -70,7 +70,7 @@ def _field(entry: ConfigField, built: dict[str, int | float | bool | str | None]
     if entry.nullable:
         args.append(Arg(Raw("True"), "nullable"))
         annotation += " | None"
-    return layout(f"{identifier(entry.name)}: {annotation} = ", Call(maker, tuple(args)), 4)
+    return layout(f"{entry.name}: {annotation} = ", Call(maker, tuple(args)), 4)
 
 
 def _require(condition: str, message: str) -> list[str]:
@@ -87,5 +87,5 @@ def _message(module: Module, fact: Fact) -> str:
     message = string(fact.message)
     used = [name for name in names if "{" + name + "}" in message]
     for name in used:
-        message = message.replace("{" + name + "}", "{self." + identifier(name) + "}")
+        message = message.replace("{" + name + "}", "{self." + name + "}")
     return f"f{message}" if used else message

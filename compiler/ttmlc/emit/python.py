@@ -111,7 +111,7 @@ def expression(value: Scalar, owner: str, around: int = 0) -> str:
         written = literal(value.value)
         return f"({written})" if written.startswith("-") and around else written
     if isinstance(value, Field):
-        return f"{owner}.{value.name}"
+        return f"{owner}.{value.name}"  # elaboration refuses field names that Python or the base class has
     if isinstance(value, (Dynamic, Index)):
         return value.axis if isinstance(value, Dynamic) else value.name
     operator = scalar.OPERATORS[value.op]

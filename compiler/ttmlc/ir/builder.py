@@ -25,6 +25,10 @@ class Names:
         self._taken.add(name)
         return name
 
+    def release(self, name: str) -> None:
+        """Let ``name`` be handed out again."""
+        self._taken.discard(name)
+
 
 class Builder:
     """Collects operations in order.

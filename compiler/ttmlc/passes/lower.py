@@ -107,17 +107,15 @@ class Lowering:
         given = {name: value for name, value in attributes.items() if value is not None}
         return self.build.add(op, operands, given, name=source.results[0].name, span=source.span)
 
-    def enter(self, value: Value, op: str, key: str, **attributes: Attribute | None) -> Value:
+    def enter(self, value: Value, op: str, key: str, wanted: str, **attributes: Attribute | None) -> Value:
         """Bring a model's input to the device, once for each form it is needed in."""
-        given = self.inputs[value.name]
         made = self.entered.get((value.name, key))
         if made is None:
             all_attributes = {name: entry for name, entry in attributes.items() if entry is not None}
             outer, self.build = self.build, self.outermost()
-            made = self.build.add(op, (), {"input": value.name, **all_attributes}, name=value.name, span=self.function.span)
+            made = self.build.add(op, (), {"input": value.name, **all_attributes}, name=wanted, span=self.function.span)
             self.build = outer
             self.entered[value.name, key] = made
-        assert given.value is value or given.value == value
         return made
 
     def outermost(self) -> Builder:
@@ -176,7 +174,7 @@ class Lowering:
             return self.values[value.name]
         if value.name not in self.inputs:
             raise cannot(self.function.span, f"mask {value.name!r} must be an input")
-        return self.enter(value, "input.mask", scalar.text(causal), causal=causal)
+        return self.enter(value, "input.mask", scalar.text(causal), "mask", causal=causal)
 
 
 def _param(lowering: Lowering, operation: Operation) -> Sequence[Value]:
@@ -204,7 +202,12 @@ def _embedding(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     if ids.name not in lowering.inputs:
         raise cannot(operation.span, "an embedding reads integers that the caller gives")
     entered = lowering.enter(
-        ids, "input.ids", scalar.text(rows), below=rows, default=Form("full", (default,)) if isinstance(default, Const) else default
+        ids,
+        "input.ids",
+        scalar.text(rows),
+        ids.name,
+        below=rows,
+        default=Form("full", (default,)) if isinstance(default, Const) else default,
     )
     looked_up = lowering.add(operation, "ttnn.embedding", (entered, lowering.storages.table(table)))
     type_ = operation.result.type

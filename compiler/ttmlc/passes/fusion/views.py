@@ -47,7 +47,10 @@ class SinkViews:
         places = [place for place in ROWWISE[root.op] if place < len(root.operands) and root.operands[place]]
         operands = [next(sources) if place in places else value for place, value in enumerate(root.operands)]
         wanted = root.result.name
-        inner = build.add(root.op, operands, dict(root.attributes), name=f"{wanted}_rows", span=root.span)
+        # The view keeps the root's name, which later operations read; the inner value gets the next number.
+        inner_name = build.names.fresh(f"{wanted}_2")
+        build.names.release(inner_name)
+        inner = build.add(root.op, operands, dict(root.attributes), name=inner_name, span=root.span)
         build.add("ttnn.reshape", (inner,), dict(view.attributes), name=wanted, span=root.span)
 
 

@@ -1,0 +1,183 @@
+"""What the commands do, for whoever would rather call than type.
+
+    compiled = compile_spec(Path("specs/models/tiny.spec"))
+    compiled.text                                   # the module
+    write(compiled, Path("out"))
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ttmlc.ir.device
+import ttmlc.ir.ops  # noqa: F401  # importing the two declares the ops
+from ttmlc.elaborate import elaborate
+from ttmlc.elaborate.problems import nearest
+from ttmlc.emit.module import emit
+from ttmlc.ir import scalar
+from ttmlc.ir.module import Module
+from ttmlc.ir.text import print_module
+from ttmlc.language import load, parse
+from ttmlc.language.format import format_text
+from ttmlc.passes.base import Declined
+from ttmlc.passes.pipeline import Stage, inference, run
+from ttmlc.presets import PresetError, hugging_face_fields, met, preset_fields
+from ttmlc.report import Summary, summarise
+from ttmlc.source import DiagnosticError, SourceFile
+from ttmlc.specs import finder, presets, shipped
+
+__all__ = [
+    "Compiled", "DiagnosticError", "PresetError", "check", "compile_spec", "compile_text", "format_file", "write",
+    "write_text",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled spec: the text of its module, every stage on the way, and what it holds."""
+
+    name: str
+    text: str
+    stages: tuple[Stage, ...]
+    summary: Summary
+
+    @property
+    def declined(self) -> tuple[Declined, ...]:
+        """Every rewrite that matched and was not made."""
+        return tuple(declined for stage in self.stages for declined in stage.declined)
+
+    def dump(self, after: str) -> str:
+        """The IR text as it was after a pass.
+
+        Raises:
+            PresetError: there is no such pass.
+        """
+        for stage in self.stages:
+            if stage.name == after:
+                return print_module(stage.module)
+        known = [stage.name for stage in self.stages]
+        raise PresetError(f"there is no pass {after!r}. {nearest(after, known)} In order: {', '.join(known)}.")
+
+
+def elaborate_file(file: SourceFile, path: Path) -> Module:
+    """The tensor-level module of a spec's text; ``path`` says where it looks for what it uses.
+
+    Raises:
+        DiagnosticError: with everything that is wrong.
+    """
+    return elaborate(parse(file), module_name(path), finder(path))
+
+
+def module_name(path: Path) -> str:
+    """The name of the module that a spec becomes.
+
+    Raises:
+        PresetError: the file's name cannot be a Python module's.
+    """
+    name = path.stem
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name):
+        raise PresetError(f"{path.name}: a spec's file name becomes a module: lower-case letters, digits and '_' only")
+    return name
+
+
+def compile_spec(path: Path, *, preset: str = "", config: Path | None = None) -> Compiled:
+    """Compile a spec: the generic module, or one specialised for a preset or a config.json.
+
+    Args:
+        path: the spec.
+        preset: the name of a shipped preset, or the path of a YAML file.
+        config: a Hugging Face config.json.
+
+    Raises:
+        DiagnosticError: the spec is wrong.
+        PresetError: the preset or config is.
+    """
+    return compile_text(load(path), path, preset=preset, config=config)
+
+
+def compile_text(file: SourceFile, path: Path, *, preset: str = "", config: Path | None = None) -> Compiled:
+    """As :func:`compile_spec`, for text that is read already."""
+    module = elaborate_file(file, path)
+    fields: dict[str, scalar.Value] = {}
+    label = ""
+    if preset:
+        preset_path = find_preset(preset, module.name)
+        fields, label = preset_fields(preset_path, module.name, module.config), preset_path.stem
+    elif config is not None:
+        fields, label = hugging_face_fields(config, module.config), config.parent.name or config.name
+        label = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{config.parent.resolve().name}/{config.name}")
+    met(module.config, fields, "the defaults" if not label else label)
+    stages = run(module, inference(tuple(fields.items()), label))
+    last = stages[-1].module
+    return Compiled(module.name, emit(last), tuple(stages), summarise(last, fields))
+
+
+def find_preset(name: str, model: str) -> Path:
+    """The preset called ``name``, or the file at that path.
+
+    Raises:
+        PresetError: there is neither.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml"):
+        return path
+    found = shipped() / "presets" / f"{name}.yaml"
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or not found.is_file():
+        known = [preset.stem for preset in presets(model)]
+        raise PresetError(f"there is no preset {name!r}. {nearest(name, known)}")
+    return found
+
+
+def write(compiled: Compiled, folder: Path, dumps: Sequence[str] = ()) -> list[Path]:
+    """Write the module, and the IR after each pass in ``dumps``; each file appears whole or not at all.
+
+    Raises:
+        OSError: a file cannot be written; what was there before is unchanged.
+    """
+    texts = {folder / f"{compiled.name}.{name}.ir": compiled.dump(name) for name in dumps}
+    texts[folder / f"{compiled.name}.py"] = compiled.text
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, text in texts.items():
+        write_text(path, text)
+    return list(texts)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` by way of a temporary file beside it."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def check(path: Path) -> Module:
+    """The module of a spec that has nothing wrong with it, lowered too.
+
+    Raises:
+        DiagnosticError: with everything that is wrong.
+    """
+    module = elaborate_file(load(path), path)
+    return run(module, inference())[-1].module
+
+
+def format_file(path: Path) -> tuple[str, str]:
+    """A spec's text as it is and in canonical form.
+
+    Raises:
+        DiagnosticError: it does not parse.
+    """
+    file = load(path)
+    parse(file)
+    return file.text, format_text(file.text)

@@ -1,0 +1,65 @@
+"""``ttmlc compile``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ttmlc.cli.shown import told
+
+if TYPE_CHECKING:
+    from ttmlc.api import Compiled
+
+
+def compile_(
+    spec: Annotated[Path, typer.Argument(help="The spec to compile, such as specs/models/NAME.spec.", show_default=False)],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write to.")] = Path("out"),
+    preset: Annotated[
+        str, typer.Option("--preset", help="Fold in a shipped preset (see `ttmlc list`) or a YAML file.", show_default=False)
+    ] = "",
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Fold in a Hugging Face config.json.", show_default=False)
+    ] = None,
+    dump_after: Annotated[
+        list[str] | None,
+        typer.Option("--dump-after", metavar="PASS", help="Also write the IR text after this pass; may be repeated."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing where all is well.")] = False,
+) -> None:
+    """Compile a spec to a Python module that calls ttnn.
+
+    Without `--preset` or `--config` the module serves every size: its sizes come from the config that a model is made
+    with. With one of them the sizes are folded in, and the module checks that it is used for those alone.
+    """
+    from ttmlc.api import compile_spec, write
+
+    if preset and config is not None:
+        raise typer.BadParameter("give --preset or --config, not both")
+    with told():
+        compiled = compile_spec(spec, preset=preset, config=config)
+        files = write(compiled, output, dump_after or ())
+    if not quiet:
+        _summary(compiled, files)
+
+
+def _summary(compiled: Compiled, files: list[Path]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    summary = compiled.summary
+    table = Table(box=None, pad_edge=False, title=f"{summary.name}, {summary.build} build", title_justify="left")
+    for name, justify in (("block", "left"), ("applied", "right"), ("device calls", "right"), ("parameters", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]  # the literals are right
+    for block in summary.blocks:
+        table.add_row(block.name, f"{block.applied} x", str(block.calls), f"{block.parameters:,}")
+    table.add_row("in all", "", str(summary.calls), f"{summary.parameters:,}", style="bold")
+    console = Console(stderr=True, highlight=False)
+    console.print(table)
+    if summary.build == "generic":
+        console.print("counted with the defaults of the config", style="dim")
+    for declined in compiled.declined:
+        console.print(f"{declined.rule} declined at {declined.at}: {declined.reason}", style="yellow")
+    for file in files:
+        console.print(f"wrote {file} ({len(file.read_text('utf-8').splitlines())} lines)", soft_wrap=True)

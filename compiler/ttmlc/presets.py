@@ -1,0 +1,199 @@
+"""Presets and configs: the values that a specialised build folds in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ttmlc.elaborate.problems import nearest
+from ttmlc.ir import scalar
+from ttmlc.ir.config import Config, ConfigField, FieldKind
+from ttmlc.ir.ops.arithmetic import ACTIVATIONS
+
+MAX_BYTES = 1 << 20
+
+
+class PresetError(Exception):
+    """A preset or config cannot be read or does not fit the spec; the message says where and what to do."""
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping of plain values; object tags, repeated keys and anything else are refused.
+
+    Raises:
+        PresetError: it cannot be read, or is no such mapping.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """A safe loader that refuses repeated keys."""
+
+    def mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        found: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]  # PyYAML's own
+            if not isinstance(key, str):
+                raise yaml.YAMLError(f"line {key_node.start_mark.line + 1}: keys are words, not {key!r}")
+            if key in found:
+                raise yaml.YAMLError(f"line {key_node.start_mark.line + 1}: {key!r} is given twice")
+            found[key] = loader.construct_object(value_node, deep=True)  # type: ignore[no-untyped-call]
+        return found
+
+    Loader.add_constructor("tag:yaml.org,2002:map", mapping)
+    text = _text(path)
+    if "&" in text or "*" in text.replace(" *", "  *") and any(line.split("#")[0].strip().startswith("*") for line in text.splitlines()):
+        # Aliases can make a small file huge; a preset has no use for them.
+        for line in text.splitlines():
+            if any(word[:1] in "&*" for word in line.split("#")[0].replace(":", " ").split()):
+                raise PresetError(f"{path}: YAML anchors and aliases are not read")
+    try:
+        value = yaml.load(text, Loader=Loader)  # noqa: S506  # a SafeLoader: no tag makes an object
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise PresetError(f"{path} is no preset: {' '.join(str(error).split())}") from None
+    if not isinstance(value, dict):
+        raise PresetError(f"{path} is no preset: it must hold 'model' and 'config'")
+    return value
+
+
+def _text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise PresetError(f"cannot read {path}: {error.strerror}") from None
+    if len(data) > MAX_BYTES:
+        raise PresetError(f"{path} is larger than 1 MiB")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise PresetError(f"{path} is not UTF-8") from None
+
+
+def preset_fields(path: Path, spec: str, config: Config) -> dict[str, scalar.Value]:
+    """The fields that a preset sets.
+
+    Raises:
+        PresetError: it is for another spec, or a key or value does not fit.
+    """
+    value = read_yaml(path)
+    for key in value:
+        if key not in ("model", "config"):
+            raise PresetError(f"{path}: unknown key {key!r}. {nearest(key, ('model', 'config'))}")
+    if value.get("model") != spec:
+        raise PresetError(f"{path} is a preset of {value.get('model')!r}, not of {spec!r}")
+    fields = value.get("config")
+    if not isinstance(fields, dict):
+        raise PresetError(f"{path}: 'config' must be a mapping of fields")
+    return checked(fields, config, str(path))
+
+
+def checked(values: Mapping[str, Any], config: Config, where: str) -> dict[str, scalar.Value]:
+    """``values`` as fields of ``config``.
+
+    Raises:
+        PresetError: a name is unknown or a value has a wrong type; the requirements of the spec do not hold.
+    """
+    known = {entry.name: entry for entry in config.fields}
+    found: dict[str, scalar.Value] = {}
+    for name, value in values.items():
+        if name not in known:
+            raise PresetError(f"{where}: the spec has no field {name!r}. {nearest(name, known)}")
+        found[name] = _value(known[name], value, where)
+    return met(config, found, where)
+
+
+def met(config: Config, fields: dict[str, scalar.Value], where: str) -> dict[str, scalar.Value]:
+    """``fields``, where the requirements of the spec hold for them.
+
+    Raises:
+        PresetError: one does not, or an expression of the spec has no value for them.
+    """
+    known: dict[str, scalar.Value] = {}
+    try:
+        for entry in config.fields:
+            default = None if entry.default is None else scalar.evaluate(entry.default, known)
+            known[entry.name] = fields.get(entry.name, default)
+        for requirement in config.requirements:
+            if not scalar.evaluate(requirement.condition, known):
+                raise PresetError(f"{where}: {requirement.message}")
+        for derived in config.derived:
+            known[derived.name] = scalar.evaluate(derived.value, known)
+    except (ArithmeticError, ValueError, TypeError, KeyError) as error:
+        raise PresetError(f"{where}: an expression of the spec has no value for these fields: {error}") from None
+    return fields
+
+
+def _value(entry: ConfigField, value: Any, where: str) -> scalar.Value:
+    if value is None and entry.nullable:
+        return None
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    fits = {
+        FieldKind.SIZE: whole and 0 < value < 1 << 31,
+        FieldKind.INT: whole and abs(value) < 1 << 31,
+        FieldKind.TOKEN: whole and 0 <= value < 1 << 31,
+        FieldKind.FLOAT: (whole or isinstance(value, float)) and abs(value) < 1e30,
+        FieldKind.RATE: (whole or isinstance(value, float)) and 0 <= value < 1,
+        FieldKind.BOOL: isinstance(value, bool),
+        FieldKind.ACTIVATION: value in ACTIVATIONS,
+        FieldKind.CHOICE: value in entry.choices,
+    }[entry.kind]
+    if not fits:
+        raise PresetError(f"{where}: {entry.name} is a {entry.kind.value}, and {value!r} is none")
+    return float(value) if entry.kind in (FieldKind.FLOAT, FieldKind.RATE) else value  # type: ignore[no-any-return]
+
+
+def hugging_face_fields(path: Path, config: Config) -> dict[str, scalar.Value]:
+    """The fields that a Hugging Face config.json sets, read as the emitted config class would.
+
+    Raises:
+        PresetError: it is no such file, or does not fit.
+    """
+    from ttmlc_runtime.errors import ConfigError
+
+    try:
+        values = json.loads(_text(path))
+    except (ValueError, RecursionError) as error:
+        raise PresetError(f"{path} is no JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise PresetError(f"{path} holds no JSON object")
+    try:
+        made = _runtime_class(config).from_hugging_face(values)
+    except ConfigError as error:
+        raise PresetError(f"{path}: {error}") from None
+    fields = {entry.name: getattr(made, entry.name) for entry in config.fields}
+    return met(config, fields, str(path))
+
+
+def _runtime_class(config: Config) -> Any:
+    """The runtime's class for ``config``, so that a config.json is read by one piece of code only."""
+    import dataclasses
+
+    from ttmlc_runtime import nn
+
+    makers = {
+        FieldKind.SIZE: nn.size,
+        FieldKind.INT: nn.integer,
+        FieldKind.FLOAT: nn.real,
+        FieldKind.BOOL: nn.flag,
+        FieldKind.RATE: nn.rate,
+        FieldKind.TOKEN: nn.token,
+        FieldKind.ACTIVATION: nn.activation,
+    }
+
+    def maker(entry: ConfigField) -> Any:
+        def default(made: Any) -> Any:
+            assert entry.default is not None
+            return scalar.evaluate(entry.default, {name: getattr(made, name) for name in names})
+
+        names = [other.name for other in config.fields[: config.fields.index(entry)]]
+        given = nn.REQUIRED if entry.default is None else default
+        if entry.kind is FieldKind.CHOICE:
+            return nn.choice(given, *entry.keys, one_of=entry.choices, nullable=entry.nullable)
+        return makers[entry.kind](given, *entry.keys, nullable=entry.nullable)
+
+    fields = [(entry.name, Any, maker(entry)) for entry in config.fields]
+    space = {"model_type": config.model_type, "fixed": dict(config.fixed), "harmless": config.harmless}
+    return dataclasses.make_dataclass(
+        f"{config.name}Config", fields, bases=(nn.Config,), namespace=space, frozen=True, kw_only=True
+    )

@@ -1,0 +1,54 @@
+"""Where specs and presets are found: beside the spec that names them, or among those that ship with the package."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from ttmlc.elaborate.problems import NO_SUCH_SPEC, nearest, problem
+from ttmlc.language import load, parse, tree
+
+
+def shipped() -> Path:
+    """The folder of the specs that ship: inside the package, or the checkout's."""
+    inside = Path(str(resources.files("ttmlc"))) / "specs"
+    return inside if inside.is_dir() else Path(str(resources.files("ttmlc"))).parents[1] / "specs"
+
+
+def models() -> list[Path]:
+    """The shipped models."""
+    return sorted((shipped() / "models").glob("*.spec"))
+
+
+def presets(model: str = "") -> list[Path]:
+    """The shipped presets, of one model or of all; a preset's name begins with its model's."""
+    return sorted((shipped() / "presets").glob(f"{model}-*.yaml" if model else "*.yaml"))
+
+
+def finder(spec: Path) -> Importer:
+    """How the spec at ``spec`` finds what it uses."""
+    return Importer(spec)
+
+
+class Importer:
+    """Finds the specs that a ``use`` names, each read once."""
+
+    def __init__(self, spec: Path) -> None:
+        here = spec.parent
+        self._folders = [here, here.parent / "heads", here / "heads", shipped() / "heads", shipped() / "models"]
+        self._read: dict[str, tree.File] = {}
+
+    def __call__(self, name: tree.Name) -> tree.File:
+        """The tree of the spec called ``name``.
+
+        Raises:
+            DiagnosticError: there is none, or it is wrong itself.
+        """
+        if name.text not in self._read:
+            paths = [folder / f"{name.text}.spec" for folder in self._folders]
+            found = next((path for path in paths if path.is_file()), None)
+            if found is None:
+                known = {path.stem for folder in self._folders if folder.is_dir() for path in folder.glob("*.spec")}
+                raise problem(NO_SUCH_SPEC, f"there is no spec {name.text!r}", name.span, hint=nearest(name.text, known))
+            self._read[name.text] = parse(load(found))
+        return self._read[name.text]
