@@ -1,8 +1,8 @@
 """What the commands do, for whoever would rather call than type.
 
-    compiled = compile_spec(Path("specs/models/tiny.spec"))
-    compiled.text                                   # the module
-    write(compiled, Path("out"))
+compiled = compile_spec(Path("specs/models/tiny.spec"))
+compiled.text                                   # the module
+write(compiled, Path("out"))
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ class Compiled:
             if stage.name == after:
                 return print_module(stage.module)
         known = [stage.name for stage in self.stages]
-        raise PresetError(f"there is no pass {after!r}. {nearest(after, known)} In order: {', '.join(known)}.")
+        raise PresetError(
+            f"there is no pass {after!r}. {nearest(after, known)} In order: {', '.join(known)}."
+        )
 
 
 def elaborate_file(file: SourceFile, path: Path) -> Module:
@@ -81,7 +83,9 @@ def module_name(path: Path) -> str:
     """
     name = path.stem
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name):
-        raise PresetError(f"{path.name}: a spec's file name becomes a module: lower-case letters, digits and '_' only")
+        raise PresetError(
+            f"{path.name}: a spec's file name becomes a module: lower-case letters, digits and '_' only"
+        )
     return name
 
 
@@ -111,7 +115,7 @@ def compile_text(file: SourceFile, path: Path, *, preset: str = "", config: Path
     elif config is not None:
         fields, label = hugging_face_fields(config, module.config), config.parent.name or config.name
         label = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{config.parent.resolve().name}/{config.name}")
-    met(module.config, fields, "the defaults" if not label else label)
+    met(module.config, fields, label or "the defaults")
     stages = run(module, inference(tuple(fields.items()), label))
     last = stages[-1].module
     return Compiled(module.name, emit(last), tuple(stages), summarise(last, fields))

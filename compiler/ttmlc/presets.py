@@ -33,17 +33,20 @@ def read_yaml(path: Path) -> dict[str, Any]:
     def mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         found: dict[Any, Any] = {}
         for key_node, value_node in node.value:
-            key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]  # PyYAML's own
+            key = loader.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 raise yaml.YAMLError(f"line {key_node.start_mark.line + 1}: keys are words, not {key!r}")
             if key in found:
                 raise yaml.YAMLError(f"line {key_node.start_mark.line + 1}: {key!r} is given twice")
-            found[key] = loader.construct_object(value_node, deep=True)  # type: ignore[no-untyped-call]
+            found[key] = loader.construct_object(value_node, deep=True)
         return found
 
     Loader.add_constructor("tag:yaml.org,2002:map", mapping)
     text = _text(path)
-    if "&" in text or "*" in text.replace(" *", "  *") and any(line.split("#")[0].strip().startswith("*") for line in text.splitlines()):
+    if "&" in text or (
+        "*" in text.replace(" *", "  *")
+        and any(line.split("#")[0].strip().startswith("*") for line in text.splitlines())
+    ):
         # Aliases can make a small file huge; a preset has no use for them.
         for line in text.splitlines():
             if any(word[:1] in "&*" for word in line.split("#")[0].replace(":", " ").split()):
@@ -120,7 +123,9 @@ def met(config: Config, fields: dict[str, scalar.Value], where: str) -> dict[str
         for derived in config.derived:
             known[derived.name] = scalar.evaluate(derived.value, known)
     except (ArithmeticError, ValueError, TypeError, KeyError) as error:
-        raise PresetError(f"{where}: an expression of the spec has no value for these fields: {error}") from None
+        raise PresetError(
+            f"{where}: an expression of the spec has no value for these fields: {error}"
+        ) from None
     return fields
 
 
@@ -140,7 +145,7 @@ def _value(entry: ConfigField, value: Any, where: str) -> scalar.Value:
     }[entry.kind]
     if not fits:
         raise PresetError(f"{where}: {entry.name} is a {entry.kind.value}, and {value!r} is none")
-    return float(value) if entry.kind in (FieldKind.FLOAT, FieldKind.RATE) else value  # type: ignore[no-any-return]
+    return float(value) if entry.kind in (FieldKind.FLOAT, FieldKind.RATE) else value
 
 
 def hugging_face_fields(path: Path, config: Config) -> dict[str, scalar.Value]:

@@ -35,7 +35,13 @@ class Importer:
 
     def __init__(self, spec: Path) -> None:
         here = spec.parent
-        self._folders = [here, here.parent / "heads", here / "heads", shipped() / "heads", shipped() / "models"]
+        self._folders = [
+            here,
+            here.parent / "heads",
+            here / "heads",
+            shipped() / "heads",
+            shipped() / "models",
+        ]
         self._read: dict[str, tree.File] = {}
 
     def __call__(self, name: tree.Name) -> tree.File:
@@ -48,7 +54,11 @@ class Importer:
             paths = [folder / f"{name.text}.spec" for folder in self._folders]
             found = next((path for path in paths if path.is_file()), None)
             if found is None:
-                known = {path.stem for folder in self._folders if folder.is_dir() for path in folder.glob("*.spec")}
-                raise problem(NO_SUCH_SPEC, f"there is no spec {name.text!r}", name.span, hint=nearest(name.text, known))
+                known = {
+                    path.stem for folder in self._folders if folder.is_dir() for path in folder.glob("*.spec")
+                }
+                raise problem(
+                    NO_SUCH_SPEC, f"there is no spec {name.text!r}", name.span, hint=nearest(name.text, known)
+                )
             self._read[name.text] = parse(load(found))
         return self._read[name.text]

@@ -46,4 +46,6 @@ def real() -> ModuleType:
     try:
         return importlib.import_module("ttnn")
     except ImportError as error:
-        raise BackendError(f"TTMLC_BACKEND=ttnn, but ttnn cannot be imported ({error}): pip install 'ttmlc[ttnn]'") from error
+        raise BackendError(
+            f"TTMLC_BACKEND=ttnn, but ttnn cannot be imported ({error}): pip install 'ttmlc[ttnn]'"
+        ) from error

@@ -14,17 +14,24 @@ if TYPE_CHECKING:
 
 
 def compile_(
-    spec: Annotated[Path, typer.Argument(help="The spec to compile, such as specs/models/NAME.spec.", show_default=False)],
+    spec: Annotated[
+        Path, typer.Argument(help="The spec to compile, such as specs/models/NAME.spec.", show_default=False)
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write to.")] = Path("out"),
     preset: Annotated[
-        str, typer.Option("--preset", help="Fold in a shipped preset (see `ttmlc list`) or a YAML file.", show_default=False)
+        str,
+        typer.Option(
+            "--preset", help="Fold in a shipped preset (see `ttmlc list`) or a YAML file.", show_default=False
+        ),
     ] = "",
     config: Annotated[
         Path | None, typer.Option("--config", help="Fold in a Hugging Face config.json.", show_default=False)
     ] = None,
     dump_after: Annotated[
         list[str] | None,
-        typer.Option("--dump-after", metavar="PASS", help="Also write the IR text after this pass; may be repeated."),
+        typer.Option(
+            "--dump-after", metavar="PASS", help="Also write the IR text after this pass; may be repeated."
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing where all is well.")] = False,
 ) -> None:
@@ -49,8 +56,15 @@ def _summary(compiled: Compiled, files: list[Path]) -> None:
     from rich.table import Table
 
     summary = compiled.summary
-    table = Table(box=None, pad_edge=False, title=f"{summary.name}, {summary.build} build", title_justify="left")
-    for name, justify in (("block", "left"), ("applied", "right"), ("device calls", "right"), ("parameters", "right")):
+    table = Table(
+        box=None, pad_edge=False, title=f"{summary.name}, {summary.build} build", title_justify="left"
+    )
+    for name, justify in (
+        ("block", "left"),
+        ("applied", "right"),
+        ("device calls", "right"),
+        ("parameters", "right"),
+    ):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]  # the literals are right
     for block in summary.blocks:
         table.add_row(block.name, f"{block.applied} x", str(block.calls), f"{block.parameters:,}")

@@ -23,7 +23,9 @@ def list_() -> None:
             generic = compile_spec(path)
             offers = [offer for item in file.items if isinstance(item, tree.Offers) for offer in item.offers]
             console.print(f"[bold]{path.stem}[/bold]  {generic.stages[-1].module.doc}")
-            console.print(f"  models  {', '.join(function.name for function in generic.stages[-1].module.models)}")
+            console.print(
+                f"  models  {', '.join(function.name for function in generic.stages[-1].module.models)}"
+            )
             if offers:
                 names = ", ".join(offer.head.text for offer in offers)
                 console.print(f"  heads   {names} (checked, not emitted yet)", soft_wrap=True)
@@ -34,7 +36,9 @@ def list_() -> None:
                 compiled = compile_spec(path, preset=preset.stem)
                 sizes = dict(compiled.stages[-1].module.build.fields)
                 summary = compiled.summary
-                table.add_row(preset.stem, str(sizes.get("layers", "")), str(summary.calls), f"{summary.parameters:,}")
+                table.add_row(
+                    preset.stem, str(sizes.get("layers", "")), str(summary.calls), f"{summary.parameters:,}"
+                )
             console.print(table)
     if not models():
         typer.echo("no specs are installed", err=True)

@@ -22,7 +22,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 all is well, 1 a spec or preset is wrong, 2 the command line is, 3 a file cannot be read or written.",
+    epilog="Exit codes: 0 all is well, 1 a spec or preset is wrong, 2 the command line is, "
+    "3 a file cannot be read or written.",
 )
 app.command("compile")(compile_)
 app.command("check")(check)
@@ -41,7 +42,9 @@ def version(value: bool) -> None:
 
 @app.callback()
 def options(
-    version_: bool = typer.Option(False, "--version", callback=version, is_eager=True, help="Print the version."),
+    version_: bool = typer.Option(
+        False, "--version", callback=version, is_eager=True, help="Print the version."
+    ),
 ) -> None:
     """Compile transformer specs to readable Python that calls ttnn."""
 

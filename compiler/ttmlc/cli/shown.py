@@ -27,7 +27,9 @@ def told() -> Iterator[None]:
         raise typer.Exit(WRONG) from None
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
-        typer.echo(f"error: cannot write{where}: {error.strerror or error}; nothing there was changed", err=True)
+        typer.echo(
+            f"error: cannot write{where}: {error.strerror or error}; nothing there was changed", err=True
+        )
         raise typer.Exit(UNREADABLE) from None
 
 

@@ -44,13 +44,20 @@ def bind(
     given: dict[str, tree.Expr] = {}
     if len(node.args) > len(signature.names):
         extra = node.args[len(signature.names)]
-        raise problem(MISSING_ARGUMENT, f"'{name}' takes {len(signature.names)} arguments at most", extra.span)
+        raise problem(
+            MISSING_ARGUMENT, f"'{name}' takes {len(signature.names)} arguments at most", extra.span
+        )
     for parameter, arg in zip(signature.names, node.args, strict=False):
         given[parameter] = arg
     for option in node.options:
         word = option.name.text
         if word not in signature.names:
-            raise problem(UNKNOWN_OPTION, f"'{name}' has no option {word!r}", option.name.span, hint=nearest(word, signature.names))
+            raise problem(
+                UNKNOWN_OPTION,
+                f"'{name}' has no option {word!r}",
+                option.name.span,
+                hint=nearest(word, signature.names),
+            )
         if word in given:
             related = ((given[word].span, "given here already"),)
             raise problem(MISSING_ARGUMENT, f"{word!r} is given twice", option.span, related=related)

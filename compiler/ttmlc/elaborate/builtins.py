@@ -35,14 +35,20 @@ def dim(elaborator: Elaborator, bound: Bound, name: str) -> Dim:
     if isinstance(meaning, Number) and meaning.dim is not None:
         return meaning.dim
     hint = "Use a config field of kind 'size', or a product such as (heads head_dim)."
-    raise problem(MISFIT, f"{name!r} must be a dimension", bound.span(name), f"is {describe(meaning)}", hint=hint)
+    raise problem(
+        MISFIT, f"{name!r} must be a dimension", bound.span(name), f"is {describe(meaning)}", hint=hint
+    )
 
 
-def number(elaborator: Elaborator, bound: Bound, name: str, kinds: tuple[str, ...] = ("int", "float")) -> Scalar:
+def number(
+    elaborator: Elaborator, bound: Bound, name: str, kinds: tuple[str, ...] = ("int", "float")
+) -> Scalar:
     """A scalar argument of one of ``kinds``."""
     meaning = elaborator.expression(bound.given[name])
     if not isinstance(meaning, Number) or meaning.kind not in kinds:
-        raise problem(MISFIT, f"{name!r} must be {' or '.join(kinds)}", bound.span(name), f"is {describe(meaning)}")
+        raise problem(
+            MISFIT, f"{name!r} must be {' or '.join(kinds)}", bound.span(name), f"is {describe(meaning)}"
+        )
     return meaning.scalar
 
 
@@ -50,7 +56,9 @@ def path(elaborator: Elaborator, bound: Bound) -> str:
     """The ``at`` argument."""
     meaning = elaborator.expression(bound.given["at"])
     if not isinstance(meaning, Text) or not isinstance(bound.given["at"], tree.Literal):
-        raise problem(MISFIT, "'at' must be a checkpoint path in quotes", bound.span("at"), f"is {describe(meaning)}")
+        raise problem(
+            MISFIT, "'at' must be a checkpoint path in quotes", bound.span("at"), f"is {describe(meaning)}"
+        )
     return elaborator.path(bound.given["at"])
 
 
@@ -75,10 +83,14 @@ def _linear(elaborator: Elaborator, bound: Bound) -> Meaning:
     taken = x.value.type.dims[-1]
     turned = _stored(elaborator, bound)
     dims = (taken, out) if turned else (out, taken)
-    weight = elaborator.parameter(f"{at}.weight", TensorType(DType.FLOAT, dims), init(elaborator, bound), bound.span("at"))
+    weight = elaborator.parameter(
+        f"{at}.weight", TensorType(DType.FLOAT, dims), init(elaborator, bound), bound.span("at")
+    )
     bias = _bias(elaborator, bound, at, out)
     attributes: dict[str, Attribute] = {"stored_in_out": Const(True)} if turned else {}
-    return elaborator.apply("linear", [x, weight, bias], attributes, bound.call, name=bound.wanted or at.rpartition(".")[2])
+    return elaborator.apply(
+        "linear", [x, weight, bias], attributes, bound.call, name=bound.wanted or at.rpartition(".")[2]
+    )
 
 
 def _stored(elaborator: Elaborator, bound: Bound) -> bool:
@@ -86,7 +98,9 @@ def _stored(elaborator: Elaborator, bound: Bound) -> bool:
         return False
     meaning = elaborator.expression(bound.given["stored"])
     if not isinstance(meaning, Words) or sorted(meaning.words) != ["in", "out"]:
-        raise problem(MISFIT, "'stored' is [out, in] or [in, out]", bound.span("stored"), f"is {describe(meaning)}")
+        raise problem(
+            MISFIT, "'stored' is [out, in] or [in, out]", bound.span("stored"), f"is {describe(meaning)}"
+        )
     return meaning.words == ("in", "out")
 
 
@@ -99,7 +113,9 @@ def _bias(elaborator: Elaborator, bound: Bound, at: str, out: Dim) -> Tensor | N
         elif isinstance(meaning, Number) and meaning.scalar == Const(False):
             return None
         elif not (isinstance(meaning, Number) and meaning.scalar == Const(True)):
-            raise problem(NOT_YET, "a bias that depends on the config is not compiled yet", bound.span("bias"))
+            raise problem(
+                NOT_YET, "a bias that depends on the config is not compiled yet", bound.span("bias")
+            )
     return elaborator.parameter(name, TensorType(DType.FLOAT, (out,)), Form("zeros"), bound.span("at"))
 
 
@@ -108,8 +124,12 @@ def _embedding(elaborator: Elaborator, bound: Bound) -> Meaning:
     rows, features = dim(elaborator, bound, "rows"), dim(elaborator, bound, "features")
     at = path(elaborator, bound)
     made = TensorType(DType.FLOAT, (rows, features))
-    table = elaborator.parameter(f"{at}.weight", made, init(elaborator, bound), bound.span("at"), zero_row=_pad(elaborator, bound))
-    return elaborator.apply("embedding", [ids, table], {}, bound.call, name=bound.wanted or at.rpartition(".")[2])
+    table = elaborator.parameter(
+        f"{at}.weight", made, init(elaborator, bound), bound.span("at"), zero_row=_pad(elaborator, bound)
+    )
+    return elaborator.apply(
+        "embedding", [ids, table], {}, bound.call, name=bound.wanted or at.rpartition(".")[2]
+    )
 
 
 def _pad(elaborator: Elaborator, bound: Bound) -> Scalar | None:
@@ -124,7 +144,9 @@ def _layer_norm(elaborator: Elaborator, bound: Bound) -> Meaning:
     vector = TensorType(DType.FLOAT, x.value.type.dims[-1:])
     weight = elaborator.parameter(f"{at}.weight", vector, Form("ones"), bound.span("at"))
     bias = elaborator.parameter(f"{at}.bias", vector, Form("zeros"), bound.span("at"))
-    return elaborator.apply("layer_norm", [x, weight, bias], {"eps": eps}, bound.call, name=bound.wanted or "norm")
+    return elaborator.apply(
+        "layer_norm", [x, weight, bias], {"eps": eps}, bound.call, name=bound.wanted or "norm"
+    )
 
 
 def _attention(elaborator: Elaborator, bound: Bound) -> Meaning:
@@ -146,19 +168,33 @@ def _attention(elaborator: Elaborator, bound: Bound) -> Meaning:
 def _dropout(elaborator: Elaborator, bound: Bound) -> Meaning:
     elaborator.wanted = bound.wanted  # dropout does not rename what it drops from
     x = tensor(elaborator, bound, "x")
-    return elaborator.apply("dropout", [x], {"p": number(elaborator, bound, "p")}, bound.call, name=x.value.name)
+    return elaborator.apply(
+        "dropout", [x], {"p": number(elaborator, bound, "p")}, bound.call, name=x.value.name
+    )
 
 
 def _first(elaborator: Elaborator, bound: Bound) -> Meaning:
     over = dim(elaborator, bound, "over")
     if not hasattr(over, "name"):
         raise problem(MISFIT, "'over' must be one axis", bound.span("over"))
-    return elaborator.apply("first", [tensor(elaborator, bound, "x")], {"over": over.name}, bound.call, name=bound.wanted or "first")
+    return elaborator.apply(
+        "first",
+        [tensor(elaborator, bound, "x")],
+        {"over": over.name},
+        bound.call,
+        name=bound.wanted or "first",
+    )
 
 
 def _activation(kind: str) -> Build:
     def build(elaborator: Elaborator, bound: Bound) -> Meaning:
-        return elaborator.apply("activate", [tensor(elaborator, bound, "x")], {"kind": Const(kind)}, bound.call, name=bound.wanted or kind)
+        return elaborator.apply(
+            "activate",
+            [tensor(elaborator, bound, "x")],
+            {"kind": Const(kind)},
+            bound.call,
+            name=bound.wanted or kind,
+        )
 
     return build
 
@@ -179,14 +215,40 @@ BUILTINS: dict[str, tuple[Signature, Build]] = {
     "dropout": (Signature(("x", "p"), 2), _dropout),
     "first": (Signature(("x", "over"), 2), _first),
     "normal": (Signature(("std",), 1), _normal),
-    **{kind: (ACTIVATION, _activation(kind)) for kind in ("gelu", "gelu_new", "relu", "silu", "tanh", "sigmoid")},
+    **{
+        kind: (ACTIVATION, _activation(kind))
+        for kind in ("gelu", "gelu_new", "relu", "silu", "tanh", "sigmoid")
+    },
 }
 
 LATER = frozenset(
-    {"rms_norm", "rotary", "softmax", "softcap", "cross_entropy", "binary_cross_entropy", "mean", "sum", "where", "clamp"}
-    | {"pick", "argmax", "last", "next", "previous", "running", "index", "size", "top", "min", "max", "abs", "constant"}
+    {
+        "rms_norm",
+        "rotary",
+        "softmax",
+        "softcap",
+        "cross_entropy",
+        "binary_cross_entropy",
+        "mean",
+        "sum",
+        "where",
+        "clamp",
+    }
+    | {
+        "pick",
+        "argmax",
+        "last",
+        "next",
+        "previous",
+        "running",
+        "index",
+        "size",
+        "top",
+        "min",
+        "max",
+        "abs",
+        "constant",
+    }
     | {"given", "cos", "sin"}
 )
 """Functions that the language has and that are not compiled yet."""
-
-

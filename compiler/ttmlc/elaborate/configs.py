@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from ttmlc.elaborate.names import CONFIG_MEMBERS, class_name, plain
-from ttmlc.elaborate.problems import BAD_DEFAULT, DECLARED_TWICE, NOT_YET, WRONG_SHAPE, Problems, nearest, problem
+from ttmlc.elaborate.problems import (
+    BAD_DEFAULT,
+    DECLARED_TWICE,
+    NOT_YET,
+    WRONG_SHAPE,
+    Problems,
+    nearest,
+    problem,
+)
 from ttmlc.elaborate.scalars import elaborate
 from ttmlc.elaborate.values import Number
 from ttmlc.ir.config import Config, ConfigField, Derived, FieldKind, Requirement
@@ -79,8 +87,14 @@ class ConfigBuilder:
         elif isinstance(entry, tree.Require):
             condition = elaborate(entry.condition, self.lookup, self.words())
             if condition.kind != "bool":
-                raise problem(WRONG_SHAPE, "a requirement must be bool", entry.condition.span, f"is {condition.kind}")
-            message = str(entry.message.value) if entry.message is not None else "a requirement of the spec does not hold"
+                raise problem(
+                    WRONG_SHAPE, "a requirement must be bool", entry.condition.span, f"is {condition.kind}"
+                )
+            message = (
+                str(entry.message.value)
+                if entry.message is not None
+                else "a requirement of the spec does not hold"
+            )
             self.requirements.append(Requirement(condition.scalar, message, entry.span))
         elif isinstance(entry, tree.Fixed):
             self.fixed += [(name.text, value.value) for name, value in entry.entries]
@@ -136,7 +150,12 @@ class ConfigBuilder:
         if len(words) > 1:
             return FieldKind.CHOICE, tuple(words)
         if words[0] not in KINDS:
-            raise problem(BAD_DEFAULT, f"{words[0]!r} is no kind of field", entry.kinds[0].span, hint=nearest(words[0], KINDS))
+            raise problem(
+                BAD_DEFAULT,
+                f"{words[0]!r} is no kind of field",
+                entry.kinds[0].span,
+                hint=nearest(words[0], KINDS),
+            )
         return KINDS[words[0]], ()
 
     def default(
@@ -157,7 +176,9 @@ class ConfigBuilder:
             raise problem(BAD_DEFAULT, f"a {kind.value} cannot be {_shown(number)}", node.span)
         value = number.scalar.value if isinstance(number.scalar, Const) else None
         if kind is FieldKind.SIZE and isinstance(value, int) and not 0 < value < 1 << 31:
-            raise problem(BAD_DEFAULT, "a size is at least 1", node.span, hint="Sizes are positive and below 2**31.")
+            raise problem(
+                BAD_DEFAULT, "a size is at least 1", node.span, hint="Sizes are positive and below 2**31."
+            )
         if kind is FieldKind.RATE and isinstance(value, (int, float)) and not 0 <= value < 1:
             raise problem(BAD_DEFAULT, "a rate lies in [0, 1)", node.span)
         if kind is FieldKind.TOKEN and isinstance(value, int) and value < 0:
@@ -181,4 +202,6 @@ class ConfigBuilder:
 
 def _shown(number: Number) -> str:
     value = number.scalar.value if isinstance(number.scalar, Const) else None
-    return {"none": "none", "bool": str(value).lower() if value is not None else "a flag"}.get(number.kind, f"of kind {number.kind}")
+    return {"none": "none", "bool": str(value).lower() if value is not None else "a flag"}.get(
+        number.kind, f"of kind {number.kind}"
+    )

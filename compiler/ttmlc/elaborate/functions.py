@@ -22,7 +22,19 @@ from ttmlc.elaborate.problems import (
     problem,
 )
 from ttmlc.elaborate.scope import Scope, tensor_type
-from ttmlc.elaborate.values import Definition, Init, Meaning, Number, Poison, Several, Tensor, Text, Words, Written, describe
+from ttmlc.elaborate.values import (
+    Definition,
+    Init,
+    Meaning,
+    Number,
+    Poison,
+    Several,
+    Tensor,
+    Text,
+    Words,
+    Written,
+    describe,
+)
 from ttmlc.ir.builder import Builder
 from ttmlc.ir.module import Attribute, Form, Function, Input, Kind, Region, Value
 from ttmlc.ir.op import TABLE, Refusal
@@ -52,20 +64,32 @@ class Elaborator:
         """A block as a function."""
         inputs = tuple(given for given in (self._param(param) for param in node.params) if given is not None)
         outputs = self._body(node.body, node.name)
-        return Function(class_name(node.name), Kind.BLOCK, inputs, tuple(self.build.operations), outputs, node.span)
+        return Function(
+            class_name(node.name), Kind.BLOCK, inputs, tuple(self.build.operations), outputs, node.span
+        )
 
     def model(self, node: tree.Model) -> Function:
         """A model as a function."""
-        inputs = tuple(given for given in (self._param(param) for param in node.params or ()) if given is not None)
-        if not inputs or not any(i.value.type.dtype is DType.INT for i in inputs if isinstance(i.value.type, TensorType)):
+        inputs = tuple(
+            given for given in (self._param(param) for param in node.params or ()) if given is not None
+        )
+        if not inputs or not any(
+            i.value.type.dtype is DType.INT for i in inputs if isinstance(i.value.type, TensorType)
+        ):
             hint = "As in input_ids: int[B, S]."
-            raise problem(WRONG_SHAPE, "a model takes at least one input of integers", node.name.span, hint=hint)
+            raise problem(
+                WRONG_SHAPE, "a model takes at least one input of integers", node.name.span, hint=hint
+            )
         first = inputs[0]
         if first.default is not None or str(first.value.type) != "int[B, S]":
             span = node.params[0].span if node.params else node.span
-            raise problem(WRONG_SHAPE, "the first input must be int[B, S] without a default: it gives B and S", span)
+            raise problem(
+                WRONG_SHAPE, "the first input must be int[B, S] without a default: it gives B and S", span
+            )
         outputs = self._body(node.body, node.name)
-        return Function(class_name(node.name), Kind.MODEL, inputs, tuple(self.build.operations), outputs, node.span)
+        return Function(
+            class_name(node.name), Kind.MODEL, inputs, tuple(self.build.operations), outputs, node.span
+        )
 
     # Parameters of functions
 
@@ -78,7 +102,12 @@ class Elaborator:
             if param.optional:
                 raise problem(NOT_YET, "optional inputs are not compiled yet", param.span)
             if len(param.types) != 1 or not isinstance(param.types[0], tree.TensorExpr):
-                raise problem(NOT_YET, "an input of this type is not compiled yet", param.span, hint="Give it a tensor type.")
+                raise problem(
+                    NOT_YET,
+                    "an input of this type is not compiled yet",
+                    param.span,
+                    hint="Give it a tensor type.",
+                )
             type_ = tensor_type(self.scope, param.types[0])
             value = Value(self.build.names.fresh(name), type_)
             self.values[name] = Tensor(value, param.name.span)
@@ -89,7 +118,11 @@ class Elaborator:
         node = param.default
         if node is None:
             return None
-        if isinstance(node, tree.Call) and isinstance(node.function, tree.Reference) and node.function.name.text == "position":
+        if (
+            isinstance(node, tree.Call)
+            and isinstance(node.function, tree.Reference)
+            and node.function.name.text == "position"
+        ):
             return Form("position")
         if isinstance(node, tree.Literal) and type(node.value) is int and 0 <= node.value < 1 << 31:
             if type_.dtype is DType.BOOL:
@@ -99,7 +132,9 @@ class Elaborator:
             return Const(node.value)
         if isinstance(node, tree.Literal) and isinstance(node.value, bool) and type_.dtype is DType.BOOL:
             return Const(node.value)
-        raise problem(NOT_YET, "this default is not compiled yet", node.span, hint="Whole numbers and position(S) are.")
+        raise problem(
+            NOT_YET, "this default is not compiled yet", node.span, hint="Whole numbers and position(S) are."
+        )
 
     # Statements
 
@@ -115,7 +150,9 @@ class Elaborator:
                 with self.problems.kept():
                     self._statement(statement)
         if returned is None:
-            raise problem(WRONG_SHAPE, f"{name.text!r} returns nothing", name.span, hint="End it with 'return'.")
+            raise problem(
+                WRONG_SHAPE, f"{name.text!r} returns nothing", name.span, hint="End it with 'return'."
+            )
         return self._return(returned)
 
     def _return(self, node: tree.Return) -> tuple[tuple[str, Value], ...]:
@@ -158,7 +195,9 @@ class Elaborator:
             names.append(plain(target.path[0]))
         try:
             if len(names) > 1:
-                raise problem(NOT_YET, "taking several results apart is not compiled yet", node.targets[1].span)
+                raise problem(
+                    NOT_YET, "taking several results apart is not compiled yet", node.targets[1].span
+                )
             self.values[names[0]] = self._named(node.value, names[0])
         except DiagnosticError:
             self.values.update({name: Poison() for name in names})
@@ -172,7 +211,9 @@ class Elaborator:
         for option in node.options:
             if option.name.text not in ("init", "pad"):
                 hint = nearest(option.name.text, ("init", "pad"))
-                raise problem(MISSING_ARGUMENT, f"'param' has no option {option.name.text!r}", option.span, hint=hint)
+                raise problem(
+                    MISSING_ARGUMENT, f"'param' has no option {option.name.text!r}", option.span, hint=hint
+                )
         options = {**self.scope.defaults.get("param", {}), **options}
         init = self.expression(options["init"]) if "init" in options else None
         if not isinstance(init, Init):
@@ -185,7 +226,9 @@ class Elaborator:
                 raise problem(MISFIT, "'pad' must be a token", options["pad"].span, f"is {describe(pad)}")
             zero_row = pad.scalar
         at, *also = (path(literal, self.indices) for literal in node.at)
-        made = self.parameter(at, type_, Form(init.name, init.args), node.at[0].span, zero_row, tuple(also), name)
+        made = self.parameter(
+            at, type_, Form(init.name, init.args), node.at[0].span, zero_row, tuple(also), name
+        )
         self.values[name] = Tensor(made.value, node.name.span)
 
     def _repeat(self, node: tree.Repeat) -> None:
@@ -196,11 +239,21 @@ class Elaborator:
             raise problem(DECLARED_TWICE, f"{index!r} is declared already", node.index.span)
         count = self.expression(node.count)
         if not isinstance(count, Number) or count.kind != "int":
-            raise problem(MISFIT, "a repeat counts by a whole number of the config", node.count.span, f"is {describe(count)}")
+            raise problem(
+                MISFIT,
+                "a repeat counts by a whole number of the config",
+                node.count.span,
+                f"is {describe(count)}",
+            )
         at = path(node.at, (*self.indices, index)) if node.at is not None else ""
         if node.at is not None and f"{{{index}}}" not in at:
             hint = f"Put {{{index}}} into the path."
-            raise problem(BAD_PATH, f"the path does not move with {index!r}: layers would share it", node.at.span, hint=hint)
+            raise problem(
+                BAD_PATH,
+                f"the path does not move with {index!r}: layers would share it",
+                node.at.span,
+                hint=hint,
+            )
         carried = self._carried(node)
         outer, before, paths = self.build, dict(self.values), self.paths
         self.build, self.paths = Builder(outer.names), {}
@@ -218,20 +271,33 @@ class Elaborator:
         yields = self._yields(node, carried, arguments)
         body = Region(tuple(arguments), tuple(self.build.operations), tuple(yields))
         if any(operation.op == "param" for operation in body.operations):
-            raise problem(NOT_YET, "a repeat that makes parameters itself is not compiled yet", node.span, hint="Make them in a block.")
+            raise problem(
+                NOT_YET,
+                "a repeat that makes parameters itself is not compiled yet",
+                node.span,
+                hint="Make them in a block.",
+            )
         self.build, self.indices, self.paths = outer, self.indices[:-1], paths
         initial = [before[name] for name in carried]
         attributes: dict[str, Attribute] = {"index": index, "count": count.scalar, "at": at}
         operands = [meaning.value for meaning in initial if isinstance(meaning, Tensor)]
         types = [argument.type for argument in arguments]
-        made = self.build.add_all("repeat", operands, attributes, names=carried, span=node.span, types=types, body=body)
+        made = self.build.add_all(
+            "repeat", operands, attributes, names=carried, span=node.span, types=types, body=body
+        )
         self.values = before
         for name, value in zip(carried, made.results, strict=True):
             self.values[name] = Tensor(value, node.span)
 
     def _carried(self, node: tree.Repeat) -> list[str]:
         """The names from outside that the body assigns: what each turn hands to the next."""
-        assigned = [t.path[0].text for s in node.body if isinstance(s, tree.Assign) for t in s.targets if len(t.path) == 1]
+        assigned = [
+            t.path[0].text
+            for s in node.body
+            if isinstance(s, tree.Assign)
+            for t in s.targets
+            if len(t.path) == 1
+        ]
         names = list(dict.fromkeys(name for name in assigned if name in self.values))
         if any(isinstance(self.values[name], Poison) for name in names):
             raise DiagnosticError([])
@@ -240,7 +306,11 @@ class Elaborator:
             raise problem(WRONG_SHAPE, "this repeat changes nothing outside it", node.index.span, hint=hint)
         for name in names:
             if not isinstance(self.values[name], Tensor):
-                raise problem(MISFIT, f"{name!r} is {describe(self.values[name])} outside and cannot be carried", node.span)
+                raise problem(
+                    MISFIT,
+                    f"{name!r} is {describe(self.values[name])} outside and cannot be carried",
+                    node.span,
+                )
         return names
 
     def _yields(self, node: tree.Repeat, carried: list[str], arguments: list[Value]) -> list[Value]:
@@ -251,7 +321,10 @@ class Elaborator:
                 raise DiagnosticError([])
             if not isinstance(last, Tensor) or last.value.type != argument.type:
                 raise problem(
-                    MISFIT, f"{name!r} changes its type from turn to turn", node.index.span, f"{argument.type} becomes {describe(last)}"
+                    MISFIT,
+                    f"{name!r} changes its type from turn to turn",
+                    node.index.span,
+                    f"{argument.type} becomes {describe(last)}",
                 )
             yields.append(last.value)
         return yields
@@ -284,7 +357,9 @@ class Elaborator:
         if isinstance(node, tree.ProductExpr):
             return Written(self.scope.dim(node))
         if isinstance(node, tree.ListExpr):
-            return Words(tuple(item.name.text if isinstance(item, tree.Reference) else "" for item in node.items))
+            return Words(
+                tuple(item.name.text if isinstance(item, tree.Reference) else "" for item in node.items)
+            )
         if isinstance(node, tree.Operator) and node.op in OPERATORS:
             return self._arithmetic(node, wanted)
         if isinstance(node, tree.Member):
@@ -315,7 +390,12 @@ class Elaborator:
     def _member(self, node: tree.Member) -> Meaning:
         owner = self.expression(node.owner)
         if not isinstance(owner, Several):
-            raise problem(MISFIT, "only a block with named results has members", node.owner.span, f"is {describe(owner)}")
+            raise problem(
+                MISFIT,
+                "only a block with named results has members",
+                node.owner.span,
+                f"is {describe(owner)}",
+            )
         results = dict(owner.results)
         if node.name.text not in results:
             hint = nearest(node.name.text, results)
@@ -328,8 +408,13 @@ class Elaborator:
             raise problem(MISFIT, "only a table can be looked up", node.owner.span, f"is {describe(table)}")
         ids = self.expression(node.indices[0])
         if not isinstance(ids, Tensor):
-            raise problem(MISFIT, "rows are looked up by integers", node.indices[0].span, f"is {describe(ids)}")
-        operands: list[Tensor | None] = [Tensor(ids.value, node.indices[0].span), Tensor(table.value, node.owner.span)]
+            raise problem(
+                MISFIT, "rows are looked up by integers", node.indices[0].span, f"is {describe(ids)}"
+            )
+        operands: list[Tensor | None] = [
+            Tensor(ids.value, node.indices[0].span),
+            Tensor(table.value, node.owner.span),
+        ]
         return self.apply("embedding", operands, {}, node.span, name=wanted or table.value.name)
 
     def _as(self, node: tree.As, wanted: str) -> Meaning:
@@ -345,7 +430,9 @@ class Elaborator:
             span = Span(node.span.file, node.dims[0].span.start - 1, node.span.end)
             related = ((node.value.span, f"is {x.value.type}"),)
             raise problem(MISFIT, refusal.message, span, related=related, hint=refusal.hint) from None
-        value = self.build.add("rearrange", (x.value,), name=wanted or x.value.name, span=node.span, types=(made,))
+        value = self.build.add(
+            "rearrange", (x.value,), name=wanted or x.value.name, span=node.span, types=(made,)
+        )
         return Tensor(value, node.span)
 
     def _arithmetic(self, node: tree.Operator, wanted: str) -> Meaning:
@@ -355,13 +442,26 @@ class Elaborator:
         if isinstance(left, Number) and isinstance(right, Tensor) and node.op in ("+", "*"):
             left, right = right, left
         if not isinstance(left, Tensor):
-            raise problem(MISFIT, f"'{node.op}' joins tensors and numbers", node.args[0].span, f"is {describe(left)}")
+            raise problem(
+                MISFIT, f"'{node.op}' joins tensors and numbers", node.args[0].span, f"is {describe(left)}"
+            )
         op = OPERATORS[node.op]
         if isinstance(right, Number) and right.kind in ("int", "float"):
-            return self.apply(op, [Tensor(left.value, node.args[0].span)], {"scalar": right.scalar}, node.span, name=wanted or op)
+            return self.apply(
+                op,
+                [Tensor(left.value, node.args[0].span)],
+                {"scalar": right.scalar},
+                node.span,
+                name=wanted or op,
+            )
         if not isinstance(right, Tensor):
-            raise problem(MISFIT, f"'{node.op}' joins tensors and numbers", node.args[1].span, f"is {describe(right)}")
-        operands: list[Tensor | None] = [Tensor(left.value, node.args[0].span), Tensor(right.value, node.args[1].span)]
+            raise problem(
+                MISFIT, f"'{node.op}' joins tensors and numbers", node.args[1].span, f"is {describe(right)}"
+            )
+        operands: list[Tensor | None] = [
+            Tensor(left.value, node.args[0].span),
+            Tensor(right.value, node.args[1].span),
+        ]
         return self.apply(op, operands, {}, node.span, name=wanted or "total")
 
     def _call(self, node: tree.Call, wanted: str) -> Meaning:
@@ -372,7 +472,13 @@ class Elaborator:
         if isinstance(meaning, Number) and meaning.kind == "activation":
             bound = bind(node, name, Signature(("x",), 1), {})
             x = self._tensor(bound.given["x"], "")
-            return self.apply("activate", [Tensor(x.value, bound.span("x"))], {"kind": meaning.scalar}, node.span, name=wanted or name)
+            return self.apply(
+                "activate",
+                [Tensor(x.value, bound.span("x"))],
+                {"kind": meaning.scalar},
+                node.span,
+                name=wanted or name,
+            )
         if isinstance(meaning, Definition):
             return self._block_call(node, meaning.function, wanted)
         if name in scalars.FUNCTIONS:
@@ -385,7 +491,9 @@ class Elaborator:
         if name in LATER:
             raise problem(NOT_YET, f"'{name}' is not compiled yet", node.function.span)
         known = [*BUILTINS, *self.scope.blocks, *LATER]
-        raise problem(UNKNOWN_NAME, f"nothing is called {name!r}", node.function.span, hint=nearest(name, known))
+        raise problem(
+            UNKNOWN_NAME, f"nothing is called {name!r}", node.function.span, hint=nearest(name, known)
+        )
 
     def _block_call(self, node: tree.Call, block: tree.Function, wanted: str) -> Meaning:
         function = self.done.get(block.name.text)
@@ -408,7 +516,9 @@ class Elaborator:
         at = self.path(bound.given["at"]) if "at" in bound.given else ""
         self._claim_block(function, at, bound.span("at"))
         types = [value.type for _, value in function.outputs]
-        wishes = [wanted or function.name.lower()] if len(types) == 1 else [name for name, _ in function.outputs]
+        wishes = (
+            [wanted or function.name.lower()] if len(types) == 1 else [name for name, _ in function.outputs]
+        )
         attributes: dict[str, Attribute] = {"block": function.name, "at": at}
         made = self.build.add_all("call", operands, attributes, names=wishes, span=node.span, types=types)
         if len(types) == 1:
@@ -461,7 +571,13 @@ class Elaborator:
         self.paths[at] = span
 
     def apply(
-        self, op: str, operands: Sequence[Tensor | None], attributes: Mapping[str, Attribute], span: Span, *, name: str
+        self,
+        op: str,
+        operands: Sequence[Tensor | None],
+        attributes: Mapping[str, Attribute],
+        span: Span,
+        *,
+        name: str,
     ) -> Tensor:
         """Add an op; what it refuses is told where the operand at fault stands."""
         values = [None if operand is None else operand.value for operand in operands]
@@ -470,9 +586,15 @@ class Elaborator:
         except Refusal as refusal:
             raise self._told(op, refusal, operands, span) from None
 
-    def _told(self, op: str, refusal: Refusal, operands: Sequence[Tensor | None], span: Span) -> DiagnosticError:
+    def _told(
+        self, op: str, refusal: Refusal, operands: Sequence[Tensor | None], span: Span
+    ) -> DiagnosticError:
         names = TABLE[op].operand_names()
-        spans = {name: operand.span for name, operand in zip(names, operands, strict=False) if operand is not None}
+        spans = {
+            name: operand.span for name, operand in zip(names, operands, strict=False) if operand is not None
+        }
         related = tuple((spans[name], label) for name, label in refusal.related if name in spans)
         at = spans.get(refusal.at, span)
-        return problem(MISFIT, f"'{op}': {refusal.message}", at, refusal.label, related=related, hint=refusal.hint)
+        return problem(
+            MISFIT, f"'{op}': {refusal.message}", at, refusal.label, related=related, hint=refusal.hint
+        )

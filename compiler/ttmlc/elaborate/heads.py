@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ttmlc.elaborate.builtins import BUILTINS, LATER
-from ttmlc.elaborate.problems import DECLARED_TWICE, MISSING_ARGUMENT, UNKNOWN_NAME, UNKNOWN_OPTION, Problems, nearest, problem
+from ttmlc.elaborate.problems import (
+    DECLARED_TWICE,
+    MISSING_ARGUMENT,
+    UNKNOWN_NAME,
+    UNKNOWN_OPTION,
+    Problems,
+    nearest,
+    problem,
+)
 from ttmlc.elaborate.scope import DYNAMIC, Scope
 from ttmlc.language import tree
 
@@ -45,7 +53,11 @@ def check_heads(
 
 
 def _offers(
-    node: tree.Offers, heads: dict[str, tree.Head], models: Sequence[tree.Model], known: set[str], problems: Problems
+    node: tree.Offers,
+    heads: dict[str, tree.Head],
+    models: Sequence[tree.Model],
+    known: set[str],
+    problems: Problems,
 ) -> None:
     with problems.kept():
         names = [model.name.text for model in models]
@@ -58,7 +70,9 @@ def _offers(
             head = heads.get(offer.head.text)
             if head is None:
                 hint = nearest(offer.head.text, heads) or "Heads come from a spec that is used: 'use heads'."
-                raise problem(UNKNOWN_NAME, f"there is no head {offer.head.text!r}", offer.head.span, hint=hint)
+                raise problem(
+                    UNKNOWN_NAME, f"there is no head {offer.head.text!r}", offer.head.span, hint=hint
+                )
             if offer.head.text in seen:
                 raise problem(DECLARED_TWICE, f"head {offer.head.text!r} is offered twice", offer.head.span)
             seen.add(offer.head.text)
@@ -71,13 +85,24 @@ def _offer(offer: tree.Offer, head: tree.Head, known: set[str], problems: Proble
     for option in offer.options:
         if option.name.text not in holes:
             hint = nearest(option.name.text, holes)
-            raise problem(UNKNOWN_OPTION, f"head {head.name.text!r} has no hole {option.name.text!r}", option.name.span, hint=hint)
+            raise problem(
+                UNKNOWN_OPTION,
+                f"head {head.name.text!r} has no hole {option.name.text!r}",
+                option.name.span,
+                hint=hint,
+            )
         _Names({*known, "base", "super"}, problems).expression(option.value)
     for name, hole in holes.items():
         if hole.default is None and name not in filled:
             related = ((hole.span, "the hole"),) if hole.span.file is offer.span.file else ()
             message = f"head {head.name.text!r} needs {name!r} filled in"
-            raise problem(MISSING_ARGUMENT, message, offer.head.span, related=related, hint=f"Write {head.name.text}({name}=...).")
+            raise problem(
+                MISSING_ARGUMENT,
+                message,
+                offer.head.span,
+                related=related,
+                hint=f"Write {head.name.text}({name}=...).",
+            )
 
 
 class _Names:

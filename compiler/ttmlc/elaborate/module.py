@@ -40,13 +40,20 @@ def elaborate(file: tree.File, name: str, find: Import) -> Module:
     models = [item for item in file.items if isinstance(item, tree.Model)]
     if not models:
         with problems.kept():
-            raise problem(WRONG_SHAPE, "this spec has no model", Span(file.span.file, 0, 0), hint="Add a 'model' section.")
+            raise problem(
+                WRONG_SHAPE,
+                "this spec has no model",
+                Span(file.span.file, 0, 0),
+                hint="Add a 'model' section.",
+            )
     done: dict[str, Function] = {}
     functions = _functions(models, scope, problems, done)
     check_heads(file, used, scope, models, problems)
     problems.raise_any()
     docs = [item.text for item in file.items if isinstance(item, tree.Doc)]
-    prefix = next((str(i.at.value) for i in file.items if isinstance(i, tree.Offers) and i.at is not None), "")
+    prefix = next(
+        (str(i.at.value) for i in file.items if isinstance(i, tree.Offers) and i.at is not None), ""
+    )
     return Module(
         name=name,
         level=Level.TENSOR,
@@ -74,10 +81,17 @@ def _config(file: tree.File, problems: Problems) -> tuple[Config, Scope]:
     config = Config("Model", "model")
     with problems.kept():
         if not sections:
-            raise problem(WRONG_SHAPE, "this spec has no config", Span(file.span.file, 0, 0), hint="Add a 'config' section.")
+            raise problem(
+                WRONG_SHAPE,
+                "this spec has no config",
+                Span(file.span.file, 0, 0),
+                hint="Add a 'config' section.",
+            )
         if len(sections) > 1:
             related = ((sections[0].name.span, "the first"),)
-            raise problem(NOT_YET, "a second config is not compiled yet", sections[1].name.span, related=related)
+            raise problem(
+                NOT_YET, "a second config is not compiled yet", sections[1].name.span, related=related
+            )
         config = builder.build(sections[0])
     words = tuple(choice for entry in config.fields for choice in entry.choices)
     return config, Scope(numbers=builder.numbers, words=words)
@@ -94,10 +108,16 @@ def _declare(scope: Scope, file: tree.File, problems: Problems) -> None:
     for item in file.items:
         if isinstance(item, (tree.Function, tree.Model, tree.Config, tree.Head)):
             with problems.kept():
-                name = class_name(item.name) if not (isinstance(item, tree.Function) and item.kind == "fn") else item.name.text
+                name = (
+                    class_name(item.name)
+                    if not (isinstance(item, tree.Function) and item.kind == "fn")
+                    else item.name.text
+                )
                 if name in seen:
                     related = ((seen[name], "first here"),)
-                    raise problem(DECLARED_TWICE, f"{name!r} is declared twice", item.name.span, related=related)
+                    raise problem(
+                        DECLARED_TWICE, f"{name!r} is declared twice", item.name.span, related=related
+                    )
                 seen[name] = item.name.span
         if isinstance(item, tree.Function) and item.kind == "block":
             scope.blocks[item.name.text] = item

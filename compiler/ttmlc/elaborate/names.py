@@ -16,7 +16,16 @@ HOLE = re.compile(r"\{([A-Za-z][A-Za-z0-9_]*)\}")
 # What the emitted module has of its own, and what its base classes do.
 CLASSES = frozenset({"Integers", "ClassVar", "TILE", "None", "True", "False"})
 CONFIG_MEMBERS = frozenset(
-    {"model_type", "fixed", "harmless", "built_for", "fingerprint", "check", "from_hugging_face", "to_hugging_face"}
+    {
+        "model_type",
+        "fixed",
+        "harmless",
+        "built_for",
+        "fingerprint",
+        "check",
+        "from_hugging_face",
+        "to_hugging_face",
+    }
     | {"from_preset", "replace", "extra", "field", "dataclass"}
 )
 OUTPUT_MEMBERS = frozenset({"keys", "values", "items", "to_tuple"})
@@ -34,7 +43,12 @@ def plain(name: tree.Name, taken: frozenset[str] = frozenset()) -> str:
         hint = "Names begin with a letter and have at most 64 letters, digits and '_'."
         raise problem(RESERVED_NAME, "this is no plain name", name.span, hint=hint)
     if keyword.iskeyword(text) or text in taken:
-        raise problem(RESERVED_NAME, f"{text!r} has a meaning of its own in the emitted module", name.span, hint="Choose another.")
+        raise problem(
+            RESERVED_NAME,
+            f"{text!r} has a meaning of its own in the emitted module",
+            name.span,
+            hint="Choose another.",
+        )
     return text
 
 
@@ -47,7 +61,9 @@ def class_name(name: tree.Name) -> str:
     if not CLASS.fullmatch(name.text):
         raise problem(RESERVED_NAME, "blocks, models and configs are named LikeThis", name.span)
     if name.text in CLASSES:
-        raise problem(RESERVED_NAME, f"{name.text!r} has a meaning of its own in the emitted module", name.span)
+        raise problem(
+            RESERVED_NAME, f"{name.text!r} has a meaning of its own in the emitted module", name.span
+        )
     return name.text
 
 
@@ -63,5 +79,10 @@ def path(node: tree.Literal, indices: tuple[str, ...] = ()) -> str:
             hint = f"Indices here: {', '.join(indices)}." if indices else "Only a 'repeat' has an index."
             raise problem(BAD_PATH, f"no repeat around this has the index {hole!r}", node.span, hint=hint)
     if not PATH.fullmatch(HOLE.sub("0", text)) or len(text) > 200:
-        raise problem(BAD_PATH, "this is no checkpoint path", node.span, hint="Words of letters, digits and '_', joined by '.'.")
+        raise problem(
+            BAD_PATH,
+            "this is no checkpoint path",
+            node.span,
+            hint="Words of letters, digits and '_', joined by '.'.",
+        )
     return text

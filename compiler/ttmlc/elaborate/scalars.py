@@ -43,7 +43,12 @@ def elaborate(node: tree.Expr, lookup: Lookup, words: tuple[str, ...] = ()) -> N
         return _operator(node, [elaborate(arg, lookup, words) for arg in node.args])
     if isinstance(node, tree.Choice):
         if node.no is None:
-            raise problem(BAD_SCALAR, "this value is absent where the condition does not hold", node.span, hint="Add 'else'.")
+            raise problem(
+                BAD_SCALAR,
+                "this value is absent where the condition does not hold",
+                node.span,
+                hint="Add 'else'.",
+            )
         yes, no = elaborate(node.yes, lookup, words), elaborate(node.no, lookup, words)
         condition = elaborate(node.condition, lookup, words)
         if condition.kind != "bool":
@@ -68,7 +73,12 @@ def _reference(node: tree.Reference, lookup: Lookup, words: tuple[str, ...]) -> 
         return found
     if node.name.text in words:
         return Number(Const(node.name.text), "word")
-    raise problem(UNKNOWN_NAME, f"nothing is called {node.name.text!r}", node.name.span, hint=nearest(node.name.text, words))
+    raise problem(
+        UNKNOWN_NAME,
+        f"nothing is called {node.name.text!r}",
+        node.name.span,
+        hint=nearest(node.name.text, words),
+    )
 
 
 def _joined(node: tree.Expr, left: Number, right: Number) -> str:
@@ -123,5 +133,6 @@ def _check_constants(node: tree.Operator, op: str, args: list[Number]) -> None:
         result = scalar.OPERATORS[op].evaluate(*values)
     except (ArithmeticError, ValueError, TypeError) as error:
         raise problem(BAD_SCALAR, f"this does not work out: {error}", node.span) from None
-    if isinstance(result, complex) or (isinstance(result, (int, float)) and abs(result) > 1e30):
+    # A root of a negative number is complex, which no scalar is.
+    if not isinstance(result, (bool, int, float)) or abs(result) > 1e30:
         raise problem(BAD_SCALAR, "this is out of range", node.span)

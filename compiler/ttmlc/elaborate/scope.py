@@ -54,11 +54,17 @@ class Scope:
             return meaning.dim
         if isinstance(meaning, Number) and isinstance(meaning.dim, Axis):
             return meaning.dim
-        axes = [*(entry for entry, number in self.numbers.items() if number.dim is not None), *self.axes, *DYNAMIC]
+        axes = [
+            *(entry for entry, number in self.numbers.items() if number.dim is not None),
+            *self.axes,
+            *DYNAMIC,
+        ]
         if meaning is not None:
             hint = "Dimensions are config fields of kind 'size', whole derived values, and B and S."
             raise problem(MISFIT, f"{name.text!r} is no axis", name.span, hint=hint)
-        raise problem(UNKNOWN_NAME, f"there is no axis {name.text!r}", name.span, hint=nearest(name.text, axes))
+        raise problem(
+            UNKNOWN_NAME, f"there is no axis {name.text!r}", name.span, hint=nearest(name.text, axes)
+        )
 
     def dim(self, node: tree.DimExpr) -> Dim:
         """A written dimension.
@@ -89,5 +95,4 @@ def tensor_type(scope: Scope, node: tree.TensorExpr) -> TensorType:
             hint = nearest(node.dtype.text, DTYPES)
             raise problem(UNKNOWN_NAME, f"{node.dtype.text!r} is no dtype", node.dtype.span, hint=hint)
         dtype = DTYPES[node.dtype.text]
-    made = TensorType(dtype, tuple(scope.dim(dim) for dim in node.dims))
-    return made
+    return TensorType(dtype, tuple(scope.dim(dim) for dim in node.dims))

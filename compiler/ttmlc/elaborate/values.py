@@ -88,7 +88,9 @@ def describe(meaning: Meaning) -> str:
     if isinstance(meaning, Tensor):
         return f"{meaning.value.type}"
     if isinstance(meaning, Number):
-        return {"word": "a word", "none": "none", "int": "a whole number", "float": "a number"}.get(meaning.kind, meaning.kind)
+        return {"word": "a word", "none": "none", "int": "a whole number", "float": "a number"}.get(
+            meaning.kind, meaning.kind
+        )
     return {
         Text: "a string",
         Written: "a dimension",

@@ -7,7 +7,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ttmlc.emit.calls import OWNER, call, chain, shape_text
-from ttmlc.emit.python import WIDTH, Arg, Call, Code, Raw, expression, flat, identifier, layout, string, tuple_of
+from ttmlc.emit.python import (
+    WIDTH,
+    Arg,
+    Call,
+    Code,
+    Raw,
+    expression,
+    flat,
+    identifier,
+    layout,
+    string,
+    tuple_of,
+)
 from ttmlc.emit.views import BodyView
 from ttmlc.ir.device import shape_of
 from ttmlc.ir.module import Function, Kind, Module, Operation, Value
@@ -112,7 +124,9 @@ class Body:
                 continue
             name, path = self._attribute(inner), inner.get("at")
             at = f"{one} / {_path(str(path))}" if path else one
-            self.build.append(f"{pad}self.{name} = [{inner.text('block')}({at}, {OWNER}) for {one} in {turns}]")
+            self.build.append(
+                f"{pad}self.{name} = [{inner.text('block')}({at}, {OWNER}) for {one} in {turns}]"
+            )
 
     def _attribute(self, operation: Operation) -> str:
         """The attribute that holds the block of a call: its name, numbered where it is called again."""
@@ -159,8 +173,14 @@ class Body:
                 continue
             self._speak(operation, indent)
             last = self._returned(operation)
-            before = "return " if last else f"{', '.join(self._name(value, place) for value in operation.results)} = "
-            comment = "" if len(operation.results) > 1 or operation.op.startswith("input.") else _comment(operation)
+            before = (
+                "return "
+                if last
+                else f"{', '.join(self._name(value, place) for value in operation.results)} = "
+            )
+            comment = (
+                "" if len(operation.results) > 1 or operation.op.startswith("input.") else _comment(operation)
+            )
             self.lines += layout(before, code, indent, comment="" if last else comment)
 
     def _code(self, operation: Operation) -> Call:
@@ -180,7 +200,9 @@ class Body:
         self.places = {id(operation): place for place, operation in enumerate(self.function.walk())}
 
     def _nests(self, operation: Operation, after: Operation | None, code: Call) -> bool:
-        read_once = sum(value == operation.result for other in self.function.walk() for value in other.reads()) == 1
+        read_once = (
+            sum(value == operation.result for other in self.function.walk() for value in other.reads()) == 1
+        )
         short = len(flat(code)) <= NESTS[operation.op]
         return after is not None and operation.result in after.operands and read_once and short
 
@@ -188,7 +210,12 @@ class Body:
         """Whether a block returns just this, so that it needs no name."""
         outputs = self.function.outputs
         is_last = operation is self.function.operations[-1]
-        return self.function.kind is Kind.BLOCK and len(outputs) == 1 and is_last and outputs[0][1] == operation.results[0]
+        return (
+            self.function.kind is Kind.BLOCK
+            and len(outputs) == 1
+            and is_last
+            and outputs[0][1] == operation.results[0]
+        )
 
     def _loop(self, operation: Operation, indent: int, place: int) -> None:
         assert operation.body is not None
@@ -209,7 +236,9 @@ class Body:
         self.loop_names = set(held)
         self._operations(operation.body.operations, indent + 4)
         self.loop_names = set()
-        for carried, argument, result in zip(operation.body.yields, operation.body.arguments, operation.results, strict=True):
+        for carried, argument, result in zip(
+            operation.body.yields, operation.body.arguments, operation.results, strict=True
+        ):
             name, target = flat(self.names[carried.name]), flat(self.names[argument.name])
             if name != target:
                 self.lines.append(f"{pad}    {target} = {name}")
@@ -240,28 +269,42 @@ class Body:
     def _return(self) -> None:
         outputs = self.function.outputs
         if self.function.kind is Kind.MODEL:
-            makers = {operation.result.name: operation for operation in self.function.operations if operation.op == "output"}
+            makers = {
+                operation.result.name: operation
+                for operation in self.function.operations
+                if operation.op == "output"
+            }
             args = []
             for name, value in outputs:
-                shape = tuple_of(expression(size, OWNER) for size in shape_of(makers[value.name].get("shape") or ()))
+                shape = tuple_of(
+                    expression(size, OWNER) for size in shape_of(makers[value.name].get("shape") or ())
+                )
                 source = makers[value.name].operands[0]
                 assert source is not None
-                args.append(Arg(Call("nn.Activation", (Arg(self.names[source.name]), Arg(Raw(shape)))), identifier(name)))
+                args.append(
+                    Arg(
+                        Call("nn.Activation", (Arg(self.names[source.name]), Arg(Raw(shape)))),
+                        identifier(name),
+                    )
+                )
             code = Call(f"{self.function.name}Output", tuple(args))
             self.lines += self._exploded("return ", code, 8) if len(args) > 1 else layout("return ", code, 8)
         elif not (self.function.operations and self._returned(self.function.operations[-1])):
-            self.lines.append(f"        return {', '.join(flat(self.names[value.name]) for _, value in outputs)}")
+            self.lines.append(
+                f"        return {', '.join(flat(self.names[value.name]) for _, value in outputs)}"
+            )
 
     # What stands above the calls
 
     def _locals(self) -> list[str]:
         text = "\n".join(self.lines)
         lines, left, right = [], [], []
-        config = "self.config"
         if re.search(rf"\b{OWNER}\.", text):
-            left.append(OWNER), right.append(config)
+            left.append(OWNER)
+            right.append("self.config")
         if "kernels." in text:
-            left.append("kernels"), right.append("self.kernels")
+            left.append("kernels")
+            right.append("self.kernels")
         if left:
             lines.append(f"        {', '.join(left)} = {', '.join(right)}")
         if self.function.kind is Kind.MODEL:
@@ -272,10 +315,11 @@ class Body:
 
     def _signature(self) -> list[str]:
         if self.function.kind is Kind.BLOCK:
-            args = "".join(
-                f", {identifier(given.value.name)}: {'ttnn.Tensor' if isinstance(given.value.type, DeviceType) else 'nn.Mask'}"
-                for given in self.function.inputs
-            )
+            kinds = {True: "ttnn.Tensor", False: "nn.Mask"}
+            taken = [
+                (identifier(i.value.name), isinstance(i.value.type, DeviceType)) for i in self.function.inputs
+            ]
+            args = "".join(f", {name}: {kinds[tensor]}" for name, tensor in taken)
             many = len(self.function.outputs)
             made = "ttnn.Tensor" if many == 1 else f"tuple[{', '.join(['ttnn.Tensor'] * many)}]"
             return [f"    def __call__(self{args}) -> {made}:"]
@@ -288,12 +332,16 @@ class Body:
 
     def _doc(self) -> str:
         if self.function.kind is Kind.MODEL:
-            made = {operation.result.name: operation for operation in self.function.operations if operation.op == "output"}
-            shapes = [
-                f"{name} {_plain_shape(made[value.name])}" for name, value in self.function.outputs
-            ]
+            made = {
+                operation.result.name: operation
+                for operation in self.function.operations
+                if operation.op == "output"
+            }
+            shapes = [f"{name} {_plain_shape(made[value.name])}" for name, value in self.function.outputs]
             return f"Integers [B, S] -> {', '.join(shapes)}."
-        inputs = ", ".join(f"{identifier(i.value.name)}: {shape_text(i.value.type)}" for i in self.function.inputs)
+        inputs = ", ".join(
+            f"{identifier(i.value.name)}: {shape_text(i.value.type)}" for i in self.function.inputs
+        )
         return f"{inputs} -> {', '.join(shape_text(value.type) for _, value in self.function.outputs)}."
 
 

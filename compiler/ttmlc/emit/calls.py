@@ -25,7 +25,9 @@ def call(operation: Operation, names: Mapping[str, Code]) -> Call:
     args: list[Arg] = []
     operands = dict(zip(declaration.operand_names(), operation.operands, strict=False))
     ordered = [*declaration.operand_names()]
-    ordered.sort(key=lambda name: list(declaration.written).index(name) if name in declaration.written else -1)
+    ordered.sort(
+        key=lambda name: list(declaration.written).index(name) if name in declaration.written else -1
+    )
     for name in ordered:
         value = operands.get(name)
         if value is not None:
@@ -71,11 +73,17 @@ def _activation(value: Attribute) -> str:
 def _ids(operation: Operation, names: Mapping[str, Code]) -> Call:
     """``given.ids("token_type_ids", token_type_ids, below=c.types, default=0)``."""
     name = operation.text("input")
-    args = [Arg(Raw(string(name))), Arg(names[name]), Arg(Raw(expression(operation.scalar("below"), OWNER)), "below")]
+    args = [
+        Arg(Raw(string(name))),
+        Arg(names[name]),
+        Arg(Raw(expression(operation.scalar("below"), OWNER)), "below"),
+    ]
     default = operation.get("default")
     if isinstance(default, Form):
         (filled,) = default.args or (None,)
-        args.append(Arg(Raw(literal(filled.value) if isinstance(filled, Const) else "given.positions"), "default"))
+        args.append(
+            Arg(Raw(literal(filled.value) if isinstance(filled, Const) else "given.positions"), "default")
+        )
     return Call("given.ids", tuple(args))
 
 

@@ -40,8 +40,12 @@ def config_view(module: Module) -> ConfigView:
         fingerprint=string(fingerprint(module)) if built else "",
         fields=tuple(FieldView(tuple(_field(entry, built))) for entry in config.fields),
         derived=derived,
-        requirements=tuple(_lines(_require(expression(e.condition, "self"), string(e.message)) for e in config.requirements)),
-        facts=tuple(_lines(_require(expression(f.condition, "self"), _message(module, f)) for f in module.facts)),
+        requirements=tuple(
+            _lines(_require(expression(e.condition, "self"), string(e.message)) for e in config.requirements)
+        ),
+        facts=tuple(
+            _lines(_require(expression(f.condition, "self"), _message(module, f)) for f in module.facts)
+        ),
     )
 
 

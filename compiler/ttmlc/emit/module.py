@@ -49,7 +49,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # Python, not HTML: every string in a view is a checked name or an escaped literal
+        autoescape=False,  # noqa: S701  # Python, not HTML: a view holds checked names and escaped literals
     )
 
 
@@ -59,10 +59,15 @@ def module_view(module: Module) -> ModuleView:
     blocks = tuple(_block(module, function) for function in module.functions if function.kind is Kind.BLOCK)
     models = tuple(_model(module, function) for function in module.models)
     config = config_view(module)
-    parts = [line for view in (*blocks, *models) for line in (*view.body.build, *view.body.call)]
-    text = "\n".join([*parts, *(d.expression for d in config.derived), *(line for f in config.fields for line in f.lines)])
+    bodies = [view.body for view in blocks] + [view.body for view in models]
+    parts = [line for body in bodies for line in (*body.build, *body.call)]
+    text = "\n".join(
+        [*parts, *(d.expression for d in config.derived), *(line for f in config.fields for line in f.lines)]
+    )
     used = [name for name in ("concat", "normal", "ones", "zeros") if re.search(rf"\b{name}\b", text)]
-    constants = [f"{name} = ttnn.{name}_LAYOUT" for name in ("TILE", "ROW_MAJOR") if re.search(rf"\b{name}\b", text)]
+    constants = [
+        f"{name} = ttnn.{name}_LAYOUT" for name in ("TILE", "ROW_MAJOR") if re.search(rf"\b{name}\b", text)
+    ]
     imports = ["from ttmlc_runtime import nn, ttnn", "from ttmlc_runtime.nn import Integers"]
     if used:
         imports.append(f"from ttmlc_runtime.weights import {', '.join(used)}")
@@ -95,7 +100,9 @@ def _build(module: Module) -> str:
 
 def _block(module: Module, function: Function) -> BlockView:
     line = f":{function.span.line}" if function.span is not None else ""
-    return BlockView(function.name, f"block {function.name} of {module.source}{line}.", Body(module, function).view())
+    return BlockView(
+        function.name, f"block {function.name} of {module.source}{line}.", Body(module, function).view()
+    )
 
 
 def _model(module: Module, function: Function) -> ModelView:
@@ -106,7 +113,9 @@ def _model(module: Module, function: Function) -> ModelView:
         shape = ", ".join(size_text(size) for size in shape_of(made[value.name].get("shape") or ()))
         fields.append(f"{identifier(name)}: nn.Activation  # [{shape}]")
     output = OutputView(
-        f"{function.name}Output", f"What `{function.name}` returns; `.numpy()` of a field brings it to the host.", tuple(fields)
+        f"{function.name}Output",
+        f"What `{function.name}` returns; `.numpy()` of a field brings it to the host.",
+        tuple(fields),
     )
     return ModelView(
         name=function.name,

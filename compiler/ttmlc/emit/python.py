@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Union
 
 from ttmlc.ir import scalar
-from ttmlc.ir.scalar import Apply, Const, Dynamic, Field, Index, Scalar
+from ttmlc.ir.scalar import Const, Dynamic, Field, Index, Scalar
 
 WIDTH = 110
 
@@ -140,10 +140,55 @@ def expression(value: Scalar, owner: str, around: int = 0) -> str:
 
 
 RESERVED = frozenset(
-    {"c", "self", "at", "given", "kernels", "nn", "ttnn", "math", "TILE", "ROW_MAJOR", "B", "S", "concat", "normal"}
+    {
+        "c",
+        "self",
+        "at",
+        "given",
+        "kernels",
+        "nn",
+        "ttnn",
+        "math",
+        "TILE",
+        "ROW_MAJOR",
+        "B",
+        "S",
+        "concat",
+        "normal",
+    }
     | {"ones", "zeros", "dataclass", "ClassVar", "Integers", "layers", "turns"}
-    | {"abs", "all", "any", "bool", "dict", "filter", "float", "hash", "id", "input", "int", "iter", "len", "list", "map"}
-    | {"max", "min", "next", "object", "pow", "print", "property", "range", "round", "set", "slice", "sorted", "str"}
+    | {
+        "abs",
+        "all",
+        "any",
+        "bool",
+        "dict",
+        "filter",
+        "float",
+        "hash",
+        "id",
+        "input",
+        "int",
+        "iter",
+        "len",
+        "list",
+        "map",
+    }
+    | {
+        "max",
+        "min",
+        "next",
+        "object",
+        "pow",
+        "print",
+        "property",
+        "range",
+        "round",
+        "set",
+        "slice",
+        "sorted",
+        "str",
+    }
     | {"sum", "super", "tuple", "type", "vars", "zip"}
 )
 
@@ -151,4 +196,8 @@ RESERVED = frozenset(
 def identifier(name: str) -> str:
     """``name`` as a Python name: an underscore follows what Python or the module itself has taken."""
     clean = name.replace("'", "_")
-    return f"{clean}_" if clean in RESERVED or keyword.iskeyword(clean) or keyword.issoftkeyword(clean) else clean
+    return (
+        f"{clean}_"
+        if clean in RESERVED or keyword.iskeyword(clean) or keyword.issoftkeyword(clean)
+        else clean
+    )

@@ -53,7 +53,9 @@ class Builder:
     ) -> Value:
         """Add one operation with one result and give that result back; see :meth:`add_all`."""
         names = (name,) if name else ()
-        (value,) = self.add_all(op, operands, attributes, names=names, span=span, types=types, body=body).results
+        (value,) = self.add_all(
+            op, operands, attributes, names=names, span=span, types=types, body=body
+        ).results
         return value
 
     def add_all(
@@ -87,9 +89,14 @@ class Builder:
             if spec.required and key not in given:
                 raise Refusal(f"{op} needs {key!r}", at=key)
         inferred = tuple(types) if types is not None else None
-        kept = {k: v for k, v in given.items() if v != declaration.attributes[k].default or k not in declaration.attributes}
-        full = {key: given.get(key, spec.default) for key, spec in declaration.attributes.items()}
-        full = {key: value for key, value in full.items() if value is not None}
+        kept = {
+            k: v
+            for k, v in given.items()
+            if v != declaration.attributes[k].default or k not in declaration.attributes
+        }
+        full = {
+            k: spec.default for k, spec in declaration.attributes.items() if spec.default is not None
+        } | given
         padded = tuple(operands) + (None,) * (len(declaration.operands) - len(operands))
         operand_types = [None if operand is None else operand.type for operand in padded]
         if inferred is None:

@@ -53,7 +53,7 @@ def _declare(declaration: type[DeviceOp]) -> type[DeviceOp]:
 
 @_declare
 class StorageOp(DeviceOp):
-    """A storage of the block: ``chain`` says which parameters lie in it and how; ``holder.slot`` is where it is kept."""
+    """A storage of the block: ``chain`` says what lies in it and how; ``holder.slot`` is where it is kept."""
 
     name = "storage"
     attributes = {
@@ -91,7 +91,10 @@ class MaskOp(DeviceOp):
 
     name = "input.mask"
     callee = "given.mask"
-    attributes = {"input": AttributeSpec(required=True, takes="string"), "causal": AttributeSpec(False, Const(False))}
+    attributes = {
+        "input": AttributeSpec(required=True, takes="string"),
+        "causal": AttributeSpec(False, Const(False)),
+    }
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
         causal = attributes["causal"]
@@ -187,7 +190,13 @@ class ElementwiseOp(DeviceOp):
 
 for _name in ("add", "subtract", "multiply", "divide"):
     _callee = "ttnn.div" if _name == "divide" else f"ttnn.{_name}"
-    _declare(type(_name.title() + "Op", (ElementwiseOp,), {"name": f"ttnn.{_name}", "callee": _callee, "__doc__": f"a {_name} b."}))
+    _declare(
+        type(
+            _name.title() + "Op",
+            (ElementwiseOp,),
+            {"name": f"ttnn.{_name}", "callee": _callee, "__doc__": f"a {_name} b."},
+        )
+    )
 
 
 @_declare
@@ -239,7 +248,10 @@ class SliceOp(DeviceOp):
     name = "ttnn.slice"
     callee = "ttnn.slice"
     operands = ("x",)
-    attributes = {"start": AttributeSpec(required=True, takes="names"), "end": AttributeSpec(required=True, takes="names")}
+    attributes = {
+        "start": AttributeSpec(required=True, takes="names"),
+        "end": AttributeSpec(required=True, takes="names"),
+    }
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
         x = device(types[0], "x")
@@ -277,7 +289,12 @@ class SdpaOp(DeviceOp):
         "causal": AttributeSpec(False, Const(False)),
         "concat_heads": AttributeSpec(False, Const(False)),
     }
-    written = {"mask": "attn_mask", "causal": "is_causal", "scale": "scale", "concat_heads": "output_concat_heads"}
+    written = {
+        "mask": "attn_mask",
+        "causal": "is_causal",
+        "scale": "scale",
+        "concat_heads": "output_concat_heads",
+    }
     role = "attention"
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
@@ -286,5 +303,9 @@ class SdpaOp(DeviceOp):
             raise Refusal("attention reads its mask in the mask form", at="mask")
         if attributes["concat_heads"] == Const(True):
             batch, heads, tokens, head_dim = q.shape
-            return (DeviceType(q.dtype, (batch, Const(1), tokens, scalar.apply("*", heads, head_dim)), Layout.TILE),)
+            return (
+                DeviceType(
+                    q.dtype, (batch, Const(1), tokens, scalar.apply("*", heads, head_dim)), Layout.TILE
+                ),
+            )
         return (q,)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ttmlc.ir import scalar
 from ttmlc.ir.builder import Builder, Names
-from ttmlc.ir.module import Form, Function, Input, Module, Operation, Region, Value
+from ttmlc.ir.module import Form, Input, Module, Operation, Region, Value
 from ttmlc.ir.op import TABLE
 from ttmlc.ir.scalar import Scalar
 from ttmlc.ir.types import DType, TensorType, Type
@@ -127,13 +127,20 @@ def _default(frame: Frame, given: Input) -> Array:
 
     type_ = given.value.type
     assert isinstance(type_, TensorType)
-    shape = [frame.scalar(dim.size) for dim in type_.dims]
+    shape = [_size(frame, dim.size) for dim in type_.dims]
     if given.default is None:
         raise ValueError(f"{given.value.name!r} is required")
     if isinstance(given.default, Form):
-        positions = np.arange(shape[-1])
-        return np.broadcast_to(positions, shape)  # type: ignore[arg-type]  # sizes are ints
-    return np.full(shape, given.default.value, bool if type_.dtype is DType.BOOL else np.int64)  # type: ignore[arg-type]
+        return np.broadcast_to(np.arange(shape[-1]), shape)
+    value = given.default.value
+    assert isinstance(value, (bool, int))
+    return np.full(shape, value, bool if type_.dtype is DType.BOOL else np.int64)
+
+
+def _size(frame: Frame, size: Scalar) -> int:
+    value = frame.scalar(size)
+    assert isinstance(value, int)
+    return value
 
 
 def _run(frame: Frame, operations: Sequence[Operation]) -> None:
@@ -156,14 +163,22 @@ def _apply(frame: Frame, operation: Operation, arrays: list[Array]) -> Sequence[
         return _expanded(frame, operation, arrays)
     types = [None if value is None else value.type for value in operation.operands]
     types += [None] * (len(declaration.operands) - len(types))
-    return declaration.reference(arrays, Call(operation, types, [value.type for value in operation.results], frame))
+    return declaration.reference(
+        arrays, Call(operation, types, [value.type for value in operation.results], frame)
+    )
 
 
 def _call(frame: Frame, operation: Operation, arrays: list[Array]) -> Sequence[Array]:
     block = frame.module.function(operation.text("block"))
     at = operation.get("at")
     inner = Frame(
-        frame.module, frame.parameters, frame.dtype, frame.fields, frame.dynamic, frame.index, frame.at(str(at or ""))
+        frame.module,
+        frame.parameters,
+        frame.dtype,
+        frame.fields,
+        frame.dynamic,
+        frame.index,
+        frame.at(str(at or "")),
     )
     inner.values.update({given.value.name: array for given, array in zip(block.inputs, arrays, strict=False)})
     _run(inner, block.operations)
@@ -193,10 +208,14 @@ def _body(frame: Frame, body: Region, arrays: list[Array]) -> list[Array]:
 def _expanded(frame: Frame, operation: Operation, arrays: list[Array]) -> Sequence[Array]:
     build = Builder(Names(value.name for value in operation.operands if value is not None))
     TABLE.tensor(operation.op).expand(operation, build)
-    inner = Frame(frame.module, frame.parameters, frame.dtype, frame.fields, frame.dynamic, frame.index, frame.path)
+    inner = Frame(
+        frame.module, frame.parameters, frame.dtype, frame.fields, frame.dynamic, frame.index, frame.path
+    )
     operands: list[Value | None] = list(operation.operands)
     inner.values = {
-        value.name: array for value, array in zip(operands, arrays, strict=False) if value is not None and array is not None
+        value.name: array
+        for value, array in zip(operands, arrays, strict=False)
+        if value is not None and array is not None
     }
     _run(inner, build.operations)
     return [inner.values[value.name] for value in build.operations[-1].results]

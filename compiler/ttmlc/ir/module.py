@@ -188,7 +188,9 @@ class Module:
         return replace(self, functions=tuple(change(function) for function in self.functions))
 
 
-def rewrite(operations: tuple[Operation, ...], change: Callable[[Operation], Operation]) -> tuple[Operation, ...]:
+def rewrite(
+    operations: tuple[Operation, ...], change: Callable[[Operation], Operation]
+) -> tuple[Operation, ...]:
     """``operations`` with ``change`` applied to each, innermost first."""
 
     def one(operation: Operation) -> Operation:

@@ -12,15 +12,31 @@ from dataclasses import dataclass, field
 
 from ttmlc.ir import scalar
 from ttmlc.ir.config import Config, ConfigField, Derived, FieldKind, Requirement
-from ttmlc.ir.module import Attribute, Build, Fact, Form, Function, Input, Kind, Level, Module, Operation, Region, Value
+from ttmlc.ir.module import (
+    Attribute,
+    Build,
+    Fact,
+    Form,
+    Function,
+    Input,
+    Kind,
+    Level,
+    Module,
+    Operation,
+    Region,
+    Value,
+)
 from ttmlc.ir.scalar import OPERATORS, Const, Dynamic, Field, Index, Scalar
+from ttmlc.ir.scalar import Value as Plain
 from ttmlc.ir.types import Axis, DeviceType, Dim, DType, Layout, MaskType, Product, Role, TensorType, Type
 
 TOKEN = re.compile(
     r"""\s+|(?P<string>"(?:[^"\\]|\\.)*")|(?P<quoted>'[^']*')|(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?)"""
     r"""|(?P<value>%[\w.']+)|(?P<name>[A-Za-z_][\w.]*'*)|(?P<sign>\*\*|//|==|!=|<=|>=|[-+*/%<>=(){}\[\],:?!@#])"""
 )
-BINARY = {operator.symbol: name for name, operator in OPERATORS.items() if operator.arity == 2 and operator.binds}
+BINARY = {
+    operator.symbol: name for name, operator in OPERATORS.items() if operator.arity == 2 and operator.binds
+}
 
 
 class IRSyntaxError(ValueError):
@@ -229,7 +245,7 @@ class _Parser:
             self.have(",")
         return Build(tuple(fields), label)
 
-    def literal(self) -> scalar.Value:
+    def literal(self) -> Plain:
         value = self.unary()
         if not isinstance(value, Const):
             raise self.error("a literal")
@@ -250,7 +266,7 @@ class _Parser:
         fields: list[ConfigField] = []
         derived: list[Derived] = []
         requirements: list[Requirement] = []
-        fixed: list[tuple[str, scalar.Value]] = []
+        fixed: list[tuple[str, Plain]] = []
         harmless: tuple[str, ...] = ()
         stale: tuple[str, ...] = ()
         while not self.have("end"):
@@ -276,7 +292,14 @@ class _Parser:
                 self.expect("stale")
                 stale = self.strings()
         return Config(
-            name, model_type, tuple(fields), tuple(derived), tuple(requirements), tuple(fixed), harmless, stale
+            name,
+            model_type,
+            tuple(fields),
+            tuple(derived),
+            tuple(requirements),
+            tuple(fixed),
+            harmless,
+            stale,
         )
 
     def config_field(self) -> ConfigField:

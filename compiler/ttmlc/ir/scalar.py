@@ -26,7 +26,9 @@ class Const:
 
     def __eq__(self, other: object) -> bool:
         # 1, 1.0 and True are equal in Python but print, and mean, different things.
-        return isinstance(other, Const) and type(self.value) is type(other.value) and self.value == other.value
+        return (
+            isinstance(other, Const) and type(self.value) is type(other.value) and self.value == other.value
+        )
 
     def __hash__(self) -> int:
         return hash((type(self.value), self.value))

@@ -1,15 +1,15 @@
 """IR text, printing: a module as a language that :mod:`ttmlc.ir.parse` reads back to the same module.
 
-    module tiny tensor from "tiny.spec"
-    config Tiny for "tiny"
-      field hidden: size = 768 from ["hidden_size"]
-    end
-    axis hidden: features = hidden
-    block Norm(%x: float[B, S, hidden])
-      %weight = param {at = "norm.weight", init = !ones()} : float[hidden]
-      %norm = layer_norm(%x, %weight) {eps = 1e-12} : float[B, S, hidden]
-      return y = %norm
-    end
+module tiny tensor from "tiny.spec"
+config Tiny for "tiny"
+  field hidden: size = 768 from ["hidden_size"]
+end
+axis hidden: features = hidden
+block Norm(%x: float[B, S, hidden])
+  %weight = param {at = "norm.weight", init = !ones()} : float[hidden]
+  %norm = layer_norm(%x, %weight) {eps = 1e-12} : float[B, S, hidden]
+  return y = %norm
+end
 """
 
 from __future__ import annotations

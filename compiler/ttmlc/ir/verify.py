@@ -37,9 +37,13 @@ def verify(module: Module) -> None:
             raise VerificationError(f"{function.name} returns nothing")
 
 
-def _operations(module: Module, function: Function, operations: Iterable[Operation], scope: dict[str, Value]) -> None:
+def _operations(
+    module: Module, function: Function, operations: Iterable[Operation], scope: dict[str, Value]
+) -> None:
     for operation in operations:
-        where = f"{function.name}: {', '.join('%' + value.name for value in operation.results)} = {operation.op}"
+        where = (
+            f"{function.name}: {', '.join('%' + value.name for value in operation.results)} = {operation.op}"
+        )
         if operation.op not in TABLE:
             raise VerificationError(f"{where}: no such op")
         for value in operation.operands:
@@ -53,7 +57,9 @@ def _operations(module: Module, function: Function, operations: Iterable[Operati
             for value in operation.body.yields:
                 _use(inner, value, where)
             carried = [value.type for value in operation.body.arguments]
-            if [value.type for value in operation.body.yields] != carried or [v.type for v in operation.results] != carried:
+            if [value.type for value in operation.body.yields] != carried or [
+                v.type for v in operation.results
+            ] != carried:
                 raise VerificationError(f"{where}: what is carried around changes its type")
         _define(scope, operation.results, where)
 
@@ -75,13 +81,17 @@ def _declared(module: Module, operation: Operation, where: str) -> None:
         return
     types = [None if value is None else value.type for value in operation.operands]
     types += [None] * (len(declaration.operands) - len(types))
-    full = {k: s.default for k, s in declaration.attributes.items() if s.default is not None} | dict(operation.attributes)
+    full = {k: s.default for k, s in declaration.attributes.items() if s.default is not None} | dict(
+        operation.attributes
+    )
     try:
         inferred = declaration.infer(types, full)
     except Refusal as refusal:
         raise VerificationError(f"{where}: {refusal.message} (at {refusal.at})") from refusal
     if tuple(value.type for value in operation.results) != inferred:
-        raise VerificationError(f"{where}: makes {[str(v.type) for v in operation.results]}, not {list(map(str, inferred))}")
+        raise VerificationError(
+            f"{where}: makes {[str(v.type) for v in operation.results]}, not {list(map(str, inferred))}"
+        )
 
 
 def _call(module: Module, operation: Operation, where: str) -> None:

@@ -72,7 +72,9 @@ class Builder:
         name, index, kinds, default, null, *keys, gate = parts
         given = tuple(key for key in keys if key is not None)
         nullable = any(maybe for _, maybe in kinds)
-        return t.ConfigField(span, name, index, tuple(kind for kind, _ in kinds), nullable, default, null, given, gate)
+        return t.ConfigField(
+            span, name, index, tuple(kind for kind, _ in kinds), nullable, default, null, given, gate
+        )
 
     def index(self, span: Span, parts: Parts) -> tuple[t.Name, t.Name]:
         return parts[0], parts[1]
@@ -154,7 +156,9 @@ class Builder:
 
     def param(self, span: Span, parts: Parts) -> t.Param:
         name, maybe, *types, default = parts
-        return t.Param(span, name, maybe is not None, tuple(type_ for type_ in types if type_ is not None), default)
+        return t.Param(
+            span, name, maybe is not None, tuple(type_ for type_ in types if type_ is not None), default
+        )
 
     def scalar_type(self, span: Span, parts: Parts) -> t.ScalarType:
         return t.ScalarType(span, parts[0])
@@ -196,11 +200,15 @@ class Builder:
     def param_statement(self, span: Span, parts: Parts) -> t.ParamStatement:
         name, type_, *rest = parts
         at = self.strings([part for part in rest if isinstance(part, Token)])
-        return t.ParamStatement(span, name, type_, at, tuple(part for part in rest if isinstance(part, t.Option)))
+        return t.ParamStatement(
+            span, name, type_, at, tuple(part for part in rest if isinstance(part, t.Option))
+        )
 
     def repeat(self, span: Span, parts: Parts) -> t.Repeat:
         index, count, at, shared, turn, *body = parts
-        return t.Repeat(span, index, count, self.string(at), None if shared is None else (shared, turn), tuple(body))
+        return t.Repeat(
+            span, index, count, self.string(at), None if shared is None else (shared, turn), tuple(body)
+        )
 
     def then(self, span: Span, parts: Parts) -> tuple[t.Statement, ...]:
         return tuple(parts)
@@ -283,13 +291,17 @@ class Builder:
     def integer(self, span: Span, parts: Parts) -> t.Literal:
         digits = str(parts[0])
         if len(digits) > 18:
-            raise DiagnosticError([Diagnostic(BIG_NUMBER, "this number is out of range", span, "has more than 18 digits")])
+            raise DiagnosticError(
+                [Diagnostic(BIG_NUMBER, "this number is out of range", span, "has more than 18 digits")]
+            )
         return t.Literal(span, int(digits))
 
     def real(self, span: Span, parts: Parts) -> t.Literal:
         value = float(str(parts[0]))
         if value in (float("inf"), float("-inf")):
-            raise DiagnosticError([Diagnostic(BIG_NUMBER, "this number is out of range", span, "is larger than any float")])
+            raise DiagnosticError(
+                [Diagnostic(BIG_NUMBER, "this number is out of range", span, "is larger than any float")]
+            )
         return t.Literal(span, value)
 
     def text(self, span: Span, parts: Parts) -> t.Literal | None:

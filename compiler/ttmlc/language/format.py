@@ -18,8 +18,38 @@ TOKEN = re.compile(
 OPEN, CLOSE = "([", ")]"
 INFIX = frozenset({"==", "!=", "<=", ">=", "<", ">", "+", "-", "*", "/", "%", "|", "->"})
 WORDS = frozenset(
-    {"if", "else", "and", "or", "not", "is", "as", "at", "in", "from", "for", "extends", "over", "with", "shared", "null"}
-    | {"return", "require", "param", "repeat", "match", "use", "config", "collect", "fixed", "harmless", "stale", "rename"}
+    {
+        "if",
+        "else",
+        "and",
+        "or",
+        "not",
+        "is",
+        "as",
+        "at",
+        "in",
+        "from",
+        "for",
+        "extends",
+        "over",
+        "with",
+        "shared",
+        "null",
+    }
+    | {
+        "return",
+        "require",
+        "param",
+        "repeat",
+        "match",
+        "use",
+        "config",
+        "collect",
+        "fixed",
+        "harmless",
+        "stale",
+        "rename",
+    }
 )
 # Statements whose `=` binds an argument and is written without spaces, from the word on.
 TIGHT = frozenset({"return", "with"})
@@ -94,7 +124,11 @@ def _joined(tokens: list[tuple[str, str]], depth: int, section: str) -> tuple[st
     tight = section == "defaults"
     for kind, text in tokens:
         if kind == "comment":
-            out += ("  " if out else "") + "# " + text[1:].strip() if text.strip("# ") else ("  " if out else "") + "#"
+            out += (
+                ("  " if out else "") + "# " + text[1:].strip()
+                if text.strip("# ")
+                else ("  " if out else "") + "#"
+            )
             continue
         if before is not None and _space(before, (kind, text), depth, typed, tight, out):
             out += " "
@@ -122,7 +156,7 @@ def _space(
 ) -> bool:
     kind, last = before
     text = now[1]
-    if last in OPEN and kind == "sign" or text in CLOSE and now[0] == "sign":
+    if (last in OPEN and kind == "sign") or (text in CLOSE and now[0] == "sign"):
         return False
     if text in (",", ":", ";", "?") and now[0] == "sign":
         return False
@@ -139,9 +173,7 @@ def _space(
         return not (kind == "name" and last not in WORDS) and last not in CLOSE
     if last == "-" and kind == "sign":
         return not _unary(out)
-    if text == "*" and kind == "name" and out.split(None, 1)[0] == "harmless":
-        return False
-    return True
+    return not (text == "*" and kind == "name" and out.split(None, 1)[0] == "harmless")
 
 
 def _unary(out: str) -> bool:
@@ -165,7 +197,12 @@ def _spaced(lines: list[str]) -> list[str]:
             continue
         top = not line.startswith(" ") and not line.startswith("#")
         word = re.match(r"[a-z]+", line)
-        opens = top and word is not None and word.group() in SECTIONS and line.split("#")[0].rstrip().endswith(":")
+        opens = (
+            top
+            and word is not None
+            and word.group() in SECTIONS
+            and line.split("#")[0].rstrip().endswith(":")
+        )
         if opens and result:
             # A comment directly above a section belongs to it.
             back = len(result)

@@ -58,7 +58,7 @@ def _load(path: Path) -> lark.Lark | None:
         stored = json.loads(path.read_text("utf-8"), object_hook=_numbered)
         if stored["data"]["options"]["parser"] != "lalr":
             return None
-        return lark.Lark._load_from_dict(stored["data"], stored["memo"], postlex=Indentation())
+        return lark.Lark._load_from_dict(stored["data"], stored["memo"], postlex=Indentation())  # type: ignore[no-untyped-call]  # Lark leaves it untyped
     except Exception:  # whatever is wrong with a cache, the answer is to build anew
         return None
 
@@ -71,7 +71,9 @@ def _numbered(table: dict[str, Any]) -> dict[Any, Any]:
 def _save(path: Path, built: lark.Lark) -> None:
     try:
         data, memo = built.memo_serialize([TerminalDef, lark.grammar.Rule])
-        data["options"] = {k: v for k, v in data["options"].items() if isinstance(v, (str, int, bool, list, type(None)))}
+        data["options"] = {
+            k: v for k, v in data["options"].items() if isinstance(v, (str, int, bool, list, type(None)))
+        }
         text = json.dumps({"data": data, "memo": memo})
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as file:

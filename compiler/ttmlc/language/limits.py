@@ -23,7 +23,9 @@ def decode(name: str, data: bytes) -> tuple[SourceFile, list[Diagnostic]]:
     """``data`` as a source file, and what is wrong with it as text."""
     if len(data) > MAX_BYTES:
         file = SourceFile(name, "")
-        return file, [Diagnostic(NOT_TEXT, "the file is larger than 1 MiB", file.end(), hint="Split the spec.")]
+        return file, [
+            Diagnostic(NOT_TEXT, "the file is larger than 1 MiB", file.end(), hint="Split the spec.")
+        ]
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -57,9 +59,20 @@ def _brackets(file: SourceFile) -> list[Diagnostic]:
         words += 1
         if words > MAX_TOKENS or len(opened) > MAX_NESTING:
             what = "too long" if words > MAX_TOKENS else "nested too deeply"
-            return [Diagnostic(TOO_DEEP, f"this statement is {what}", span, hint="Name its parts in statements of their own.")]
+            return [
+                Diagnostic(
+                    TOO_DEEP,
+                    f"this statement is {what}",
+                    span,
+                    hint="Name its parts in statements of their own.",
+                )
+            ]
         if token == '"':
-            return [Diagnostic(UNCLOSED, "this string is not closed", span, hint='End it with \'"\' on the same line.')]
+            return [
+                Diagnostic(
+                    UNCLOSED, "this string is not closed", span, hint="End it with '\"' on the same line."
+                )
+            ]
         if token in PAIRS:
             opened.append((token, span))
         elif token in PAIRS.values():
@@ -78,7 +91,20 @@ def _brackets(file: SourceFile) -> list[Diagnostic]:
 
 
 SECTIONS = frozenset(
-    {"use", "config", "axis", "defaults", "table", "fn", "block", "model", "head", "offers", "rename", "stale"}
+    {
+        "use",
+        "config",
+        "axis",
+        "defaults",
+        "table",
+        "fn",
+        "block",
+        "model",
+        "head",
+        "offers",
+        "rename",
+        "stale",
+    }
 )
 
 
@@ -97,7 +123,11 @@ def _indentation(file: SourceFile) -> list[Diagnostic]:
         span = Span(file, start, start + max(indent, 1))
         depth += _depth(line)
         if "\t" in line[:indent]:
-            found.append(Diagnostic(INDENTATION, "a tab stands in the indentation", span, hint="Indent with four spaces."))
+            found.append(
+                Diagnostic(
+                    INDENTATION, "a tab stands in the indentation", span, hint="Indent with four spaces."
+                )
+            )
             return found
         if indent > levels[-1]:
             levels.append(indent)
@@ -108,7 +138,10 @@ def _indentation(file: SourceFile) -> list[Diagnostic]:
         if indent != levels[-1]:
             wanted = " or ".join(map(str, levels))
             hint = f"Indent it by {wanted} spaces, as the lines around it."
-            return [*found, Diagnostic(INDENTATION, "this line is indented like nothing above it", span, hint=hint)]
+            return [
+                *found,
+                Diagnostic(INDENTATION, "this line is indented like nothing above it", span, hint=hint),
+            ]
     return found
 
 

@@ -101,7 +101,9 @@ def _parse(file: SourceFile, text: str, offset: int) -> tree.File:
     except UnexpectedInput as error:
         raise DiagnosticError([_explain(file, error, offset)]) from None
     except DedentError:
-        raise DiagnosticError([Diagnostic(INDENTATION, "indentation is wrong", Span(file, offset, offset + 1))]) from None
+        raise DiagnosticError(
+            [Diagnostic(INDENTATION, "indentation is wrong", Span(file, offset, offset + 1))]
+        ) from None
     _refuse_depth(file, parsed, offset)
     built = Builder(file, offset).build(parsed)
     assert isinstance(built, tree.File)
@@ -140,7 +142,7 @@ def _stray_hint(char: str) -> str:
     if char in "'`":
         return "Strings stand in double quotes."
     if char in "{}":
-        return "Braces only stand inside a path, as in \"layer.{i}\"."
+        return 'Braces only stand inside a path, as in "layer.{i}".'
     if char in "&|":
         return "Conditions are joined by 'and' and 'or'."
     return ""
@@ -148,8 +150,8 @@ def _stray_hint(char: str) -> str:
 
 def _unexpected(file: SourceFile, error: UnexpectedToken, offset: int) -> Diagnostic:
     token, expected = error.token, set(error.accepts or error.expected)
-    start = offset + (token.start_pos if token.start_pos is not None else len(file.text) - offset)
-    end = offset + (token.end_pos if token.end_pos is not None else start - offset)
+    start = len(file.text) if token.start_pos is None else offset + token.start_pos
+    end = start + len(token) if token.start_pos is not None else start
     if token.type in ("_NEWLINE", "$END", "_DEDENT"):
         # Point just behind the last thing written, where what is missing belongs.
         start = len(file.text[:start].rstrip())
@@ -165,13 +167,21 @@ def _unexpected(file: SourceFile, error: UnexpectedToken, offset: int) -> Diagno
     first = re.match(r"\s*([A-Za-z_]\w*)", file.text[line_start:])
     if first and not before.strip(" ") and token.type == "NAME" and span.column == 1:
         return _misspelt(span, str(token), sorted(SECTIONS))
-    if first is not None and first.group(1) not in (*SECTIONS, *STATEMENTS) and token.type in ("NAME", "LPAR", "STRING"):
+    if (
+        first is not None
+        and first.group(1) not in (*SECTIONS, *STATEMENTS)
+        and token.type in ("NAME", "LPAR", "STRING")
+    ):
         guess = Span(file, line_start + first.start(1), line_start + first.end(1))
         known = sorted(SECTIONS) if guess.column == 1 else sorted(STATEMENTS)
         if difflib.get_close_matches(first.group(1), known, 1, 0.7):
             return _misspelt(guess, first.group(1), known)
     wanted = [WORDS[name] for name in TELLING if name in expected]
-    found = WORDS.get(token.type, f"'{token}'") if token.type not in ("NAME", "STRING", "INTEGER") else f"'{token}'"
+    found = (
+        WORDS.get(token.type, f"'{token}'")
+        if token.type not in ("NAME", "STRING", "INTEGER")
+        else f"'{token}'"
+    )
     message = f"{found} cannot stand here"
     if token.type in ("_NEWLINE", "$END", "_DEDENT") and "COLON" in expected:
         return Diagnostic(UNEXPECTED, "':' is missing", span, hint="A line that opens a block ends in ':'.")

@@ -383,9 +383,7 @@ class HeadConfig(Node):
     entries: tuple[ConfigEntry, ...]
 
 
-Statement = Union[
-    Assign, Amend, ParamStatement, Repeat, If, Match, Return, Require, Collect, HeadConfig, Doc
-]
+Statement = Union[Assign, Amend, ParamStatement, Repeat, If, Match, Return, Require, Collect, HeadConfig, Doc]
 
 
 # Sections

@@ -17,7 +17,19 @@ from dataclasses import dataclass, field, replace
 
 from ttmlc.ir import scalar
 from ttmlc.ir.builder import Builder, Names
-from ttmlc.ir.module import Attribute, Fact, Form, Function, Input, Kind, Level, Module, Operation, Region, Value
+from ttmlc.ir.module import (
+    Attribute,
+    Fact,
+    Form,
+    Function,
+    Input,
+    Kind,
+    Level,
+    Module,
+    Operation,
+    Region,
+    Value,
+)
 from ttmlc.ir.op import TABLE
 from ttmlc.ir.scalar import Const, Scalar
 from ttmlc.ir.types import Axis, DeviceType, DType, Layout, MaskType, TensorType, Type
@@ -102,7 +114,9 @@ class Lowering:
         value = operation.operands[place] if place < len(operation.operands) else None
         return None if value is None else self.values[value.name]
 
-    def add(self, source: Operation, op: str, operands: Sequence[Value | None], **attributes: Attribute | None) -> Value:
+    def add(
+        self, source: Operation, op: str, operands: Sequence[Value | None], **attributes: Attribute | None
+    ) -> Value:
         """Add one device op that stands for ``source``, named after its result."""
         given = {name: value for name, value in attributes.items() if value is not None}
         return self.build.add(op, operands, given, name=source.results[0].name, span=source.span)
@@ -113,7 +127,9 @@ class Lowering:
         if made is None:
             all_attributes = {name: entry for name, entry in attributes.items() if entry is not None}
             outer, self.build = self.build, self.outermost()
-            made = self.build.add(op, (), {"input": value.name, **all_attributes}, name=wanted, span=self.function.span)
+            made = self.build.add(
+                op, (), {"input": value.name, **all_attributes}, name=wanted, span=self.function.span
+            )
             self.build = outer
             self.entered[value.name, key] = made
         return made
@@ -135,7 +151,9 @@ class Lowering:
         elif type_.dtype is DType.FLOAT:
             lowered = resident(type_, self.padding, self.function.span)
         else:
-            raise cannot(self.function.span, f"a block cannot take {given.value.name!r}, which is {type_}, yet")
+            raise cannot(
+                self.function.span, f"a block cannot take {given.value.name!r}, which is {type_}, yet"
+            )
         value = Value(given.value.name, lowered)
         self.values[given.value.name] = value
         return Input(value, None, given.optional)
@@ -164,7 +182,9 @@ class Lowering:
         type_ = value.type
         assert isinstance(type_, TensorType)
         shape = tuple(dim.size for dim in type_.dims)
-        return self.build.add("output", (made,), {"shape": shape}, name=f"{made.name}_out", span=self.function.span)
+        return self.build.add(
+            "output", (made,), {"shape": shape}, name=f"{made.name}_out", span=self.function.span
+        )
 
     def mask(self, value: Value | None, causal: Scalar) -> Value | None:
         """The mask form of a bool value: a block's own, or entered from the model's input."""
@@ -189,8 +209,12 @@ def _linear(lowering: Lowering, operation: Operation) -> Sequence[Value]:
 
 
 def _layer_norm(lowering: Lowering, operation: Operation) -> Sequence[Value]:
-    x, weight, *bias = operation.operands
-    operands = (lowering.operand(operation, 0), lowering.storages.vector(weight), *map(lowering.storages.vector, bias))
+    _, weight, *bias = operation.operands
+    operands = (
+        lowering.operand(operation, 0),
+        lowering.storages.vector(weight),
+        *map(lowering.storages.vector, bias),
+    )
     return [lowering.add(operation, "ttnn.layer_norm", operands, epsilon=operation.scalar("eps"))]
 
 
@@ -223,7 +247,12 @@ def _rearrange(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     """Split the heads off the features, or join them again."""
     x, made = operation.operands[0], operation.result.type
     value = lowering.operand(operation, 0)
-    assert x is not None and value is not None and isinstance(x.type, TensorType) and isinstance(made, TensorType)
+    assert (
+        x is not None
+        and value is not None
+        and isinstance(x.type, TensorType)
+        and isinstance(made, TensorType)
+    )
     swap = tuple(Const(place) for place in (0, 2, 1, 3))
     names, wanted = [[axis.name for axis in type_.axes()] for type_ in (x.type, made)]
     size = lowering.padding.size
@@ -233,7 +262,9 @@ def _rearrange(lowering: Lowering, operation: Operation) -> Sequence[Value]:
         return [lowering.add(operation, "ttnn.permute", (split,), dims=swap)]
     if len(x.type.dims) == 4 and len(made.dims) == 3 and wanted == [names[0], names[2], names[1], names[3]]:
         swapped = lowering.add(operation, "ttnn.permute", (value,), dims=swap)
-        return [_reshape(lowering, operation, swapped, resident(made, lowering.padding, operation.span).shape)]
+        return [
+            _reshape(lowering, operation, swapped, resident(made, lowering.padding, operation.span).shape)
+        ]
     raise cannot(operation.span, f"{x.type} as {made} has no form on the device yet")
 
 
@@ -244,10 +275,14 @@ def _attention(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     mask = lowering.mask(operation.operands[3] if len(operation.operands) > 3 else None, causal)
     head_dim = q.type.dims[3]
     scale: Attribute | None = operation.get("scale")
-    if scale is None and lowering.padding.size(head_dim) != head_dim.size:  # the real width scales, not the padded one
+    if (
+        scale is None and lowering.padding.size(head_dim) != head_dim.size
+    ):  # the real width scales, not the padded one
         scale = scalar.apply("/", Const(1), scalar.apply("sqrt", head_dim.size))
     heads = [lowering.operand(operation, place) for place in range(3)]
-    return [lowering.add(operation, "ttnn.sdpa", (*heads, mask), scale=scale, causal=None if mask else causal)]
+    return [
+        lowering.add(operation, "ttnn.sdpa", (*heads, mask), scale=scale, causal=None if mask else causal)
+    ]
 
 
 def _first(lowering: Lowering, operation: Operation) -> Sequence[Value]:
@@ -260,7 +295,9 @@ def _first(lowering: Lowering, operation: Operation) -> Sequence[Value]:
         raise cannot(operation.span, "'first' takes the first token of [B, S, features]")
     batch, one, _, features = value.type.shape
     zeros = (Const(0),) * 4
-    return [lowering.add(operation, "ttnn.slice", (value,), start=zeros, end=(batch, one, Const(1), features))]
+    return [
+        lowering.add(operation, "ttnn.slice", (value,), start=zeros, end=(batch, one, Const(1), features))
+    ]
 
 
 def _binary(op: str) -> Lowered:
@@ -273,7 +310,11 @@ def _binary(op: str) -> Lowered:
 
 
 def _activate(lowering: Lowering, operation: Operation) -> Sequence[Value]:
-    return [lowering.add(operation, "nn.activate", (lowering.operand(operation, 0),), kind=operation.scalar("kind"))]
+    return [
+        lowering.add(
+            operation, "nn.activate", (lowering.operand(operation, 0),), kind=operation.scalar("kind")
+        )
+    ]
 
 
 def _dropout(lowering: Lowering, operation: Operation) -> Sequence[Value]:
@@ -307,9 +348,12 @@ def _repeat(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     lowering.stack.append(outer)
     lowering.build = Builder(outer.names)
     arguments = [
-        Value(outer.names.fresh(value.name), type_) for value, type_ in zip(operation.body.arguments, types, strict=True)
+        Value(outer.names.fresh(value.name), type_)
+        for value, type_ in zip(operation.body.arguments, types, strict=True)
     ]
-    lowering.values.update({old.name: new for old, new in zip(operation.body.arguments, arguments, strict=True)})
+    lowering.values.update(
+        {old.name: new for old, new in zip(operation.body.arguments, arguments, strict=True)}
+    )
     lowering.lower(operation.body.operations)
     yields = tuple(lowering.values[value.name] for value in operation.body.yields)
     body = Region(tuple(arguments), tuple(lowering.build.operations), yields)
@@ -317,7 +361,9 @@ def _repeat(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     lowering.build = outer
     names = [value.name for value in operation.results]
     attributes = dict(operation.attributes)
-    made = outer.add_all("repeat", carried, attributes, names=names, span=operation.span, types=types, body=body)
+    made = outer.add_all(
+        "repeat", carried, attributes, names=names, span=operation.span, types=types, body=body
+    )
     return made.results
 
 

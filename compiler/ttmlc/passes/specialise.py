@@ -11,7 +11,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ttmlc.ir import scalar
-from ttmlc.ir.module import Attribute, Build, Fact, Form, Function, Input, Level, Module, Operation, Region, Value
+from ttmlc.ir.module import (
+    Attribute,
+    Build,
+    Fact,
+    Form,
+    Function,
+    Input,
+    Level,
+    Module,
+    Operation,
+    Region,
+    Value,
+)
 from ttmlc.ir.types import Axis, Product, TensorType, Type
 from ttmlc.passes.base import Outcome, Pass
 
@@ -32,14 +44,18 @@ class Specialise(Pass):
         known = module.config.values(dict(self.fields))
         stored = tuple((entry.name, known[entry.name]) for entry in module.config.fields)
         functions = tuple(_function(function, known) for function in module.functions)
-        facts = tuple(Fact(scalar.fold(fact.condition, known), fact.message, fact.reason) for fact in module.facts)
+        facts = tuple(
+            Fact(scalar.fold(fact.condition, known), fact.message, fact.reason) for fact in module.facts
+        )
         return Outcome(replace(module, functions=functions, facts=facts, build=Build(stored, self.label)))
 
 
 def _function(function: Function, known: Known) -> Function:
     return replace(
         function,
-        inputs=tuple(Input(_value(given.value, known), given.default, given.optional) for given in function.inputs),
+        inputs=tuple(
+            Input(_value(given.value, known), given.default, given.optional) for given in function.inputs
+        ),
         operations=tuple(_operation(operation, known) for operation in function.operations),
         outputs=tuple((name, _value(value, known)) for name, value in function.outputs),
     )
@@ -84,5 +100,7 @@ def _type(type_: Type, known: Known) -> Type:
     def axis(old: Axis) -> Axis:
         return replace(old, size=scalar.fold(old.size, known))
 
-    dims = tuple(Product(tuple(map(axis, d.factors))) if isinstance(d, Product) else axis(d) for d in type_.dims)
+    dims = tuple(
+        Product(tuple(map(axis, d.factors))) if isinstance(d, Product) else axis(d) for d in type_.dims
+    )
     return TensorType(type_.dtype, dims)

@@ -76,7 +76,9 @@ def _calls(operations: Sequence[Operation], known: Known) -> int:
     own = sum(operation.op not in FREE and operation.op not in ("call", "repeat") for operation in operations)
     inside = [op for op in operations if op.body is not None]
     return own + sum(
-        _calls(op.body.operations, known) * _number(op.scalar("count"), known) for op in inside if op.body is not None
+        _calls(op.body.operations, known) * _number(op.scalar("count"), known)
+        for op in inside
+        if op.body is not None
     )
 
 

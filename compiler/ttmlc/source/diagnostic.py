@@ -1,10 +1,10 @@
 """A diagnostic is data; one function draws it.
 
-    tiny.spec:41:20: error[E0312]: 'linear' cannot contract 'x' with 'w_gate'
-       41 |   gate = linear(x, w_gate)
-          |                    ^^^^^^ has 4096 rows
-          |                 - has 2048 columns
-       hint: Transpose 'w_gate', or declare it as [hidden, ffn].
+tiny.spec:41:20: error[E0312]: 'linear' cannot contract 'x' with 'w_gate'
+   41 |   gate = linear(x, w_gate)
+      |                    ^^^^^^ has 4096 rows
+      |                 - has 2048 columns
+   hint: Transpose 'w_gate', or declare it as [hidden, ffn].
 """
 
 from __future__ import annotations
@@ -68,11 +68,18 @@ def render(diagnostic: Diagnostic, color: bool = False) -> str:
     red, blue, bold, off = ("\033[31m", "\033[34m", "\033[1m", "\033[0m") if color else ("", "", "", "")
     head = f"{bold}{diagnostic.span}: {red}error[{diagnostic.code}]{off}{bold}: {visible(diagnostic.message)}{off}"
     lines = [head]
-    marks = [(diagnostic.span, diagnostic.label, "^"), *((span, label, "-") for span, label in diagnostic.related)]
+    marks = [
+        (diagnostic.span, diagnostic.label, "^"),
+        *((span, label, "-") for span, label in diagnostic.related),
+    ]
     numbers = sorted({span.line for span, _, _ in marks if span.file is diagnostic.span.file})
     gutter = max(len(str(number)) for number in numbers) + 3
     for number in numbers:
-        here = [(span, label, sign) for span, label, sign in marks if span.file is diagnostic.span.file and span.line == number]
+        here = [
+            (span, label, sign)
+            for span, label, sign in marks
+            if span.file is diagnostic.span.file and span.line == number
+        ]
         lines += _line(number, here, gutter, (red, blue, off))
     for span, label in diagnostic.related:
         if span.file is not diagnostic.span.file:
@@ -99,5 +106,7 @@ def _line(
         before = len(left) + _width(cut[:column])
         under = max(1, _width(cut[column : column + max(1, last)]))
         paint = red if sign == "^" else blue
-        drawn.append(f"{blue}{'':>{gutter}} |{off} {' ' * before}{paint}{sign * under} {visible(label)}{off}".rstrip())
+        drawn.append(
+            f"{blue}{'':>{gutter}} |{off} {' ' * before}{paint}{sign * under} {visible(label)}{off}".rstrip()
+        )
     return drawn

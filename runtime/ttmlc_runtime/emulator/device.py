@@ -84,4 +84,6 @@ def init_device_compute_kernel_config(
 ) -> DeviceComputeKernelConfig:
     """A kernel configuration; without fields it is LoFi, as ttnn's."""
     check(isinstance(arch, Arch), "arch must be a device's architecture", "Pass device.arch()")
-    return DeviceComputeKernelConfig(math_fidelity, math_approx_mode, fp32_dest_acc_en, packer_l1_acc, dst_full_sync_en)
+    return DeviceComputeKernelConfig(
+        math_fidelity, math_approx_mode, fp32_dest_acc_en, packer_l1_acc, dst_full_sync_en
+    )

@@ -66,7 +66,9 @@ def apply(activation: str, x: Array) -> Array:
     if activation == "gelu":
         return x * 0.5 * (1 + erf(x * np.sqrt(0.5).astype(x.dtype)))
     if activation == "gelu_tanh":
-        return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi).astype(x.dtype) * (x + x.dtype.type(0.044715) * x**3)))
+        return (
+            0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi).astype(x.dtype) * (x + x.dtype.type(0.044715) * x**3)))
+        )
     if activation == "silu":
         return x * sigmoid(x)
     if activation == "tanh":
@@ -89,8 +91,10 @@ def erf(x: Array) -> Array:
     return np.vectorize(math.erf, otypes=[np.float64])(x.astype(np.float64)).astype(x.dtype) if x.size else x
 
 
-def layer_norm(x: Array, residual: Array | None, weight: Array | None, bias: Array | None, eps: float) -> Array:
-    """(x + residual - mean) / sqrt(variance + eps) * weight + bias over the last axis; statistics in float32 or wider."""
+def layer_norm(
+    x: Array, residual: Array | None, weight: Array | None, bias: Array | None, eps: float
+) -> Array:
+    """(x + residual - mean) / sqrt(variance + eps) * weight + bias over the last axis."""
     width = x.shape[-1]
     fast = compiled(x.dtype)
     if fast is not None:
@@ -100,7 +104,9 @@ def layer_norm(x: Array, residual: Array | None, weight: Array | None, bias: Arr
         flat = np.ascontiguousarray(x).reshape(-1, width)
         other = flat if residual is None else np.ascontiguousarray(residual).reshape(-1, width)
         with LOCK:
-            fast.layer_norm(flat, other, residual is not None, scale, shift, np.float32(eps), out.reshape(-1, width))
+            fast.layer_norm(
+                flat, other, residual is not None, scale, shift, np.float32(eps), out.reshape(-1, width)
+            )
         return out
     total = x if residual is None else x + residual
     centred = total - total.mean(-1, keepdims=True)
@@ -116,7 +122,11 @@ def softmax(x: Array, scale: float = 1.0, mask: Array | None = None) -> Array:
     """
     fast = compiled(x.dtype)
     if fast is not None and x.ndim == 4 and x.flags.c_contiguous:
-        added = np.zeros((1, 1, 1, x.shape[-1]), np.float32) if mask is None else mask.astype(np.float32, copy=False)
+        added = (
+            np.zeros((1, 1, 1, x.shape[-1]), np.float32)
+            if mask is None
+            else mask.astype(np.float32, copy=False)
+        )
         with LOCK:
             fast.softmax(x, np.float32(scale), added)
         return x

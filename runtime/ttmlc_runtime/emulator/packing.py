@@ -37,7 +37,9 @@ def round_block(values: Array, dtype: DataType) -> Array:
     bits = blocks.view(np.uint32)
     exponents = ((bits >> np.uint32(23)) & np.uint32(0xFF)).astype(np.int32)
     shared = exponents.max(axis=1, keepdims=True)
-    mantissas = ((bits & np.uint32(0x7FFFFF)) | np.where(exponents > 0, np.uint32(1 << 23), np.uint32(0))).astype(np.int64)
+    mantissas = (
+        (bits & np.uint32(0x7FFFFF)) | np.where(exponents > 0, np.uint32(1 << 23), np.uint32(0))
+    ).astype(np.int64)
     # 24 bits of magnitude, moved down to the shared exponent, then to the bits that are kept.
     drop = (24 - magnitude) + np.minimum(shared - exponents, 31)
     kept = _round_shift(mantissas, drop)

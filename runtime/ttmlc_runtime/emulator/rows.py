@@ -37,7 +37,8 @@ def _exp(x: Any) -> Any:
     p = p * r + F(1.6666665459e-1)
     p = p * r + F(5.0000001201e-1)
     y = p * r * r + r + F(1.0)
-    return y * _bits_as_float((int32(n) + int32(127)) << int32(23))
+    power: Any = _bits_as_float((int32(n) + int32(127)) << int32(23))  # type: ignore[call-arg]  # numba adds the first
+    return y * power
 
 
 @njit(inline="always")
@@ -106,7 +107,9 @@ def bias_activation(y: Array, bias: Array, code: int) -> None:
 
 
 @njit(parallel=True, cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def layer_norm(x: Array, residual: Array, added: bool, weight: Array, bias: Array, eps: Any, out: Array) -> None:
+def layer_norm(
+    x: Array, residual: Array, added: bool, weight: Array, bias: Array, eps: Any, out: Array
+) -> None:
     """out = layer_norm(x + residual): two passes over a row that stays in cache."""
     rows, columns = x.shape
     for i in prange(rows):
@@ -139,7 +142,9 @@ def softmax(x: Array, scale: Any, mask: Array) -> None:
     for at in prange(batch * heads * queries):
         b, h, i = at // (heads * queries), at // queries % heads, at % queries
         row = x[b, h, i]
-        added = mask[b if mask.shape[0] > 1 else 0, h if mask.shape[1] > 1 else 0, i if mask.shape[2] > 1 else 0]
+        added = mask[
+            b if mask.shape[0] > 1 else 0, h if mask.shape[1] > 1 else 0, i if mask.shape[2] > 1 else 0
+        ]
         peak = F(-3.4e38)
         for j in range(keys):
             row[j] = row[j] * scale + added[j]

@@ -81,12 +81,22 @@ class Tensor:
             raise TypeError(f"__init__(): cannot take an array of {tensor.dtype}")
         layout = layout if layout is not None else Layout.ROW_MAJOR
         check(
-            not dtype.is_block or layout is Layout.TILE, f"{dtype.value} needs TILE layout", "Pass layout=ttnn.TILE_LAYOUT"
+            not dtype.is_block or layout is Layout.TILE,
+            f"{dtype.value} needs TILE layout",
+            "Pass layout=ttnn.TILE_LAYOUT",
         )
         if tensor.dtype == np.float16 and dtype is not DataType.FLOAT32:
             raise fatal("ndarray_import failed: float16 converts to float32 only")
         array = held(tensor, dtype, device)
-        self._fill(array, dtype, layout, device, Storage(), 0.0 if pad_value is None else float(pad_value), mem_config)
+        self._fill(
+            array,
+            dtype,
+            layout,
+            device,
+            Storage(),
+            0.0 if pad_value is None else float(pad_value),
+            mem_config,
+        )
 
     def _fill(
         self,
@@ -177,7 +187,13 @@ class Tensor:
     def alias(self, array: Array, *, padding: float | None = None) -> Tensor:
         """Another tensor on the same storage."""
         return Tensor.make(
-            array, self._dtype, self._layout, self._device, storage=self._storage, padding=padding, memory=self._memory
+            array,
+            self._dtype,
+            self._layout,
+            self._device,
+            storage=self._storage,
+            padding=padding,
+            memory=self._memory,
         )
 
     def shares_storage(self, other: Tensor) -> bool:
@@ -191,7 +207,10 @@ class Tensor:
     def to_numpy(self) -> Array:
         """The values as numpy; a bfloat16 tensor is converted with to_dtype first."""
         if self._dtype is DataType.BFLOAT16:
-            raise fatal("to_numpy of a bfloat16 tensor gives no data", "Convert with ttnn.to_dtype(t.cpu(), ttnn.float32) first")
+            raise fatal(
+                "to_numpy of a bfloat16 tensor gives no data",
+                "Convert with ttnn.to_dtype(t.cpu(), ttnn.float32) first",
+            )
         return self.array.copy()
 
     def deallocate(self, force: bool = True) -> None:
@@ -208,7 +227,13 @@ class Tensor:
 
 
 def _natural(array: Array) -> DataType:
-    names = {"f4": DataType.FLOAT32, "i4": DataType.INT32, "u4": DataType.UINT32, "i8": DataType.UINT32, "u1": DataType.UINT8}
+    names = {
+        "f4": DataType.FLOAT32,
+        "i4": DataType.INT32,
+        "u4": DataType.UINT32,
+        "i8": DataType.UINT32,
+        "u1": DataType.UINT8,
+    }
     kind = f"{array.dtype.kind}{array.dtype.itemsize}"
     if kind not in names:
         raise fatal(f"a dtype must be named for an array of {array.dtype}")
@@ -252,7 +277,8 @@ def on_device(tensor: object, name: str, op: str) -> Tensor:
         RuntimeError: it is on the host, or was deallocated.
     """
     if not isinstance(tensor, Tensor):
-        raise TypeError(f"{op}(): incompatible function arguments: {name} must be ttnn.Tensor, not {type(tensor).__name__}")
+        found = type(tensor).__name__
+        raise TypeError(f"{op}(): incompatible function arguments: {name} must be ttnn.Tensor, not {found}")
     device = tensor.device()
     check(device is not None, f"{op}: {name} is on the host", "Move it with ttnn.to_device(tensor, device)")
     check(device is not None and device.open, f"{op}: {name} is on a device that was closed")
@@ -263,5 +289,9 @@ def on_device(tensor: object, name: str, op: str) -> Tensor:
 def tile(tensor: object, name: str, op: str) -> Tensor:
     """An operand that must be in tiles."""
     checked = on_device(tensor, name, op)
-    check(checked.layout is Layout.TILE, f"{op}: {name} must be tilized", "Use ttnn.to_layout(tensor, ttnn.TILE_LAYOUT)")
+    check(
+        checked.layout is Layout.TILE,
+        f"{op}: {name} must be tilized",
+        "Use ttnn.to_layout(tensor, ttnn.TILE_LAYOUT)",
+    )
     return checked

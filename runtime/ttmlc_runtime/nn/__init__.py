@@ -2,7 +2,18 @@
 
 from ttmlc_runtime.nn.config import Config, require
 from ttmlc_runtime.nn.devices import current, device, open_device
-from ttmlc_runtime.nn.fields import REQUIRED, activation, choice, flag, fused, integer, rate, real, size, token
+from ttmlc_runtime.nn.fields import (
+    REQUIRED,
+    activation,
+    choice,
+    flag,
+    fused,
+    integer,
+    rate,
+    real,
+    size,
+    token,
+)
 from ttmlc_runtime.nn.inputs import Inputs, Integers, Mask
 from ttmlc_runtime.nn.kernels import Kernels
 from ttmlc_runtime.nn.model import Block, Model

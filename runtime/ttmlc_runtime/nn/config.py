@@ -80,7 +80,9 @@ class Config:
     def _check_built_for(self) -> None:
         different = [name for name, value in self.built_for.items() if getattr(self, name, value) != value]
         if different:
-            shown = ", ".join(f"{name} {self.built_for[name]!r} (not {getattr(self, name)!r})" for name in different)
+            shown = ", ".join(
+                f"{name} {self.built_for[name]!r} (not {getattr(self, name)!r})" for name in different
+            )
             raise ConfigError(
                 f"this module (build {self.fingerprint}) was compiled for {shown}: compile the spec for this config, "
                 "or use the generic build"
@@ -92,7 +94,11 @@ class Config:
     @classmethod
     def specs(cls) -> dict[str, FieldSpec]:
         """The declared fields, in order."""
-        return {field.name: field.metadata["spec"] for field in dataclasses.fields(cls) if "spec" in field.metadata}
+        return {
+            field.name: field.metadata["spec"]
+            for field in dataclasses.fields(cls)
+            if "spec" in field.metadata
+        }
 
     @classmethod
     def make(cls: type[C], **values: Any) -> C:
@@ -115,7 +121,9 @@ class Config:
         """
         found = values.get("model_type")
         if cls.model_type and found not in (None, cls.model_type):
-            raise ConfigError(f"config.json is of a {found!r} model, and {cls.__name__} reads {cls.model_type!r}")
+            raise ConfigError(
+                f"config.json is of a {found!r} model, and {cls.__name__} reads {cls.model_type!r}"
+            )
         given: dict[str, Any] = {}
         read: set[str] = set()
         late: dict[str, Any] = {}
@@ -144,7 +152,9 @@ class Config:
                 continue
             if key in cls.fixed:
                 if value != cls.fixed[key] and value is not None:
-                    raise ConfigError(f"config.json has {key} = {value!r}, and this model is written for {cls.fixed[key]!r}")
+                    raise ConfigError(
+                        f"config.json has {key} = {value!r}, and this model is written for {cls.fixed[key]!r}"
+                    )
             elif key in INERT and value == INERT[key]:
                 pass
             elif not any(fnmatch.fnmatchcase(key, pattern) for pattern in (*PRELUDE, *cls.harmless)):

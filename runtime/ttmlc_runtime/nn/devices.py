@@ -28,7 +28,10 @@ def open_device(dtype: str = "bfloat16", device_id: int = 0) -> types.Device:
     if ttnn is types:
         return types.open_device(device_id, numerics="device" if dtype == "bfloat16" else dtype)
     if dtype != "bfloat16":
-        raise BackendError(f"dtype={dtype!r} is exact arithmetic, which a board does not have: set TTMLC_BACKEND=emulator, or use bfloat16")
+        raise BackendError(
+            f"dtype={dtype!r} is exact arithmetic, which a board does not have: set TTMLC_BACKEND=emulator, "
+            "or use bfloat16"
+        )
     return ttnn.open_device(device_id)
 
 

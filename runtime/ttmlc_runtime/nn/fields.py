@@ -81,11 +81,15 @@ class FieldSpec:
 
 
 def _maker(kind: str, check: Callable[[Any], Any]) -> Callable[..., Any]:
-    def make(default: Default, *keys: str, nullable: bool = False, null: Callable[[Any], Any] | None = None) -> Any:
+    def make(
+        default: Default, *keys: str, nullable: bool = False, null: Callable[[Any], Any] | None = None
+    ) -> Any:
         spec = FieldSpec(kind, keys, default, nullable, null, check)
         return dataclasses.field(default=UNSET, metadata={"spec": spec})
 
-    make.__doc__ = f"A field of kind {kind!r}: its default (a value, or a function of the config), then its keys."
+    make.__doc__ = (
+        f"A field of kind {kind!r}: its default (a value, or a function of the config), then its keys."
+    )
     return make
 
 

@@ -76,7 +76,9 @@ class Inputs:
         if wrong.any():
             row, column = np.argwhere(wrong)[0]
             raise InputError(f"{name}[{row}, {column}] is {array[row, column]}, which is not in [0, {below})")
-        return ttnn.Tensor(np.ascontiguousarray(array, np.int32), ttnn.uint32, self.device, ttnn.ROW_MAJOR_LAYOUT)
+        return ttnn.Tensor(
+            np.ascontiguousarray(array, np.int32), ttnn.uint32, self.device, ttnn.ROW_MAJOR_LAYOUT
+        )
 
     def mask(self, name: str, value: Integers | None, *, causal: bool = False) -> Mask:
         """A mask [B, S] over keys, 1 where one may be seen, as [B, 1, S, S] to add to scores.

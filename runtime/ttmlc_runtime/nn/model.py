@@ -57,7 +57,12 @@ class Model(Generic[C]):
     stale: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
-        self, config: C | None = None, *, seed: int = 0, dtype: str = "bfloat16", device: types.Device | None = None
+        self,
+        config: C | None = None,
+        *,
+        seed: int = 0,
+        dtype: str = "bfloat16",
+        device: types.Device | None = None,
     ) -> None:
         self._prepare(config, dtype, device)
         for name, parameter in self._registry.parameters.items():
@@ -68,7 +73,9 @@ class Model(Generic[C]):
             raise BackendError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
         made = config if config is not None else self.Config()
         if not isinstance(made, self.Config):
-            raise ConfigError(f"{type(self).__name__} takes a {self.Config.__name__}, not {type(made).__name__}")
+            raise ConfigError(
+                f"{type(self).__name__} takes a {self.Config.__name__}, not {type(made).__name__}"
+            )
         self.config: C = made
         self.dtype = dtype
         self.device = device if device is not None else current(dtype)
@@ -117,7 +124,10 @@ class Model(Generic[C]):
             WeightsError: it is missing, malformed, or does not fit.
         """
         with open_checkpoint(Path(path)) as checkpoint:
-            tensors = {name: (checkpoint.entry(name).dtype, checkpoint.entry(name).shape) for name in checkpoint.names}
+            tensors = {
+                name: (checkpoint.entry(name).dtype, checkpoint.entry(name).shape)
+                for name in checkpoint.names
+            }
             matching = match(self._registry.parameters, tensors, self.prefix, self.stale)
             self._accept(matching.report, str(path), strict)
             size = sum(entry.end - entry.start for entry in map(checkpoint.entry, matching.sources))
@@ -132,7 +142,9 @@ class Model(Generic[C]):
         Raises:
             WeightsError: some are missing or do not fit, or are left over and ``strict``.
         """
-        tensors = {name: (_stored(np.asarray(array)), tuple(np.shape(array))) for name, array in arrays.items()}
+        tensors = {
+            name: (_stored(np.asarray(array)), tuple(np.shape(array))) for name, array in arrays.items()
+        }
         matching = match(self._registry.parameters, tensors, self.prefix, self.stale)
         self._accept(matching.report, "the state dict", strict)
         for name, parameter in matching.sources.items():
@@ -174,7 +186,9 @@ class Model(Generic[C]):
         for key in ("torch_dtype", "dtype"):
             if key in values:
                 values[key] = self.dtype
-        return save_folder(Path(folder), shapes, STORED[self.dtype], _cached(self._readers), values, max_shard_size)
+        return save_folder(
+            Path(folder), shapes, STORED[self.dtype], _cached(self._readers), values, max_shard_size
+        )
 
     # Looking at it
 

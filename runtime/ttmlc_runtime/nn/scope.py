@@ -73,12 +73,16 @@ class Scope:
         full = (self / name).path
         if full in self.registry.parameters:
             raise WeightsError(f"two parameters are made at {full!r}")
-        parameter = Parameter(full, tuple(shape), init, tuple((self / other).path for other in also), zero_row)
+        parameter = Parameter(
+            full, tuple(shape), init, tuple((self / other).path for other in also), zero_row
+        )
         self.registry.parameters[full] = parameter
         return Leaf(parameter)
 
     def store(self, *, layout: types.Layout | None = None, **chains: Chain) -> Holder:
         """Keep chains on the device, by role."""
-        storages = {role: Storage(f"{self.path or 'model'}.{role}", chain, layout) for role, chain in chains.items()}
+        storages = {
+            role: Storage(f"{self.path or 'model'}.{role}", chain, layout) for role, chain in chains.items()
+        }
         self.registry.storages.extend(storages.values())
         return Holder(storages)

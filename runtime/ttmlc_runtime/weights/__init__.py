@@ -3,4 +3,15 @@
 from ttmlc_runtime.weights.chain import Chain, Leaf, Parameter, concat, gather, normal, ones, zeros
 from ttmlc_runtime.weights.load import LoadReport, Misshapen
 
-__all__ = ["Chain", "Leaf", "LoadReport", "Misshapen", "Parameter", "concat", "gather", "normal", "ones", "zeros"]
+__all__ = [
+    "Chain",
+    "Leaf",
+    "LoadReport",
+    "Misshapen",
+    "Parameter",
+    "concat",
+    "gather",
+    "normal",
+    "ones",
+    "zeros",
+]

@@ -161,7 +161,9 @@ class Permute(Step):
 
     def __post_init__(self) -> None:
         if sorted(self.order) != list(range(len(self.of.shape))):
-            raise WeightsError(f"{self.order} is no order of the {len(self.of.shape)} dimensions of {self.of.shape}")
+            raise WeightsError(
+                f"{self.order} is no order of the {len(self.of.shape)} dimensions of {self.of.shape}"
+            )
 
     @property
     def shape(self) -> Shape:  # type: ignore[override]
@@ -207,7 +209,9 @@ class Pad(Step):
 
     def __post_init__(self) -> None:
         if math.prod(self.sizes) != self.of.shape[self.dim] or self.to < self.sizes[1]:
-            raise WeightsError(f"dimension {self.dim} of {self.of.shape} cannot be padded as {self.sizes} to {self.to}")
+            raise WeightsError(
+                f"dimension {self.dim} of {self.of.shape} cannot be padded as {self.sizes} to {self.to}"
+            )
 
     @property
     def shape(self) -> Shape:  # type: ignore[override]
@@ -215,17 +219,20 @@ class Pad(Step):
         outer, _, inner = self.sizes
         return (*self.of.shape[: self.dim], outer * self.to * inner, *self.of.shape[self.dim + 1 :])
 
+    def _kept(self, before: int) -> tuple[slice, ...]:
+        return (slice(None),) * (before + 1) + (slice(0, self.sizes[1]),)
+
     def apply(self, array: Array) -> Array:
         before, after = array.shape[: self.dim], array.shape[self.dim + 1 :]
         split = array.reshape(*before, *self.sizes, *after)
         wide = np.zeros((*before, self.sizes[0], self.to, self.sizes[2], *after), array.dtype)
-        wide[(*(slice(None),) * (len(before) + 1), slice(0, self.sizes[1]))] = split
+        wide[self._kept(len(before))] = split
         return wide.reshape(self.shape)
 
     def undo(self, array: Array) -> Array:
         before, after = array.shape[: self.dim], array.shape[self.dim + 1 :]
         split = array.reshape(*before, self.sizes[0], self.to, self.sizes[2], *after)
-        kept = split[(*(slice(None),) * (len(before) + 1), slice(0, self.sizes[1]))]
+        kept = split[self._kept(len(before))]
         return kept.reshape(self.of.shape)
 
 
@@ -242,7 +249,9 @@ class Window(Step):
 
     def __post_init__(self) -> None:
         if self.of.shape[self.dim] % self.count:
-            raise WeightsError(f"dimension {self.dim} of {self.of.shape} does not divide among {self.count} devices")
+            raise WeightsError(
+                f"dimension {self.dim} of {self.of.shape} does not divide among {self.count} devices"
+            )
 
     @property
     def shape(self) -> Shape:  # type: ignore[override]
@@ -274,13 +283,19 @@ class Concat(Chain):
     def __post_init__(self) -> None:
         rest = {part.shape[: self.axis] + part.shape[self.axis + 1 :] for part in self.parts}
         if len(rest) != 1:
-            raise WeightsError(f"chains of {[part.shape for part in self.parts]} do not fit side by side along {self.axis}")
+            raise WeightsError(
+                f"chains of {[part.shape for part in self.parts]} do not fit side by side along {self.axis}"
+            )
 
     @property
     def shape(self) -> Shape:  # type: ignore[override]
         """The joined shape."""
         first = self.parts[0].shape
-        return (*first[: self.axis], sum(part.shape[self.axis] for part in self.parts), *first[self.axis + 1 :])
+        return (
+            *first[: self.axis],
+            sum(part.shape[self.axis] for part in self.parts),
+            *first[self.axis + 1 :],
+        )
 
     def parameters(self) -> Iterator[Parameter]:
         for part in self.parts:

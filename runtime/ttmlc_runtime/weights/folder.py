@@ -84,11 +84,15 @@ def _open(path: Path, files: set[Path], wanted: Mapping[str, Path] | None = None
                 if wanted is not None and wanted.get(name) != file_path:
                     continue
                 if name in found:
-                    raise WeightsError(f"tensor {name!r} lies in {found[name].path.name} and in {file_path.name}")
+                    raise WeightsError(
+                        f"tensor {name!r} lies in {found[name].path.name} and in {file_path.name}"
+                    )
                 found[name] = file
         for name, where in (wanted or {}).items():
             if name not in found:
-                raise WeightsError(f"the index of {path} says that {where.name} holds {name!r}, and it does not")
+                raise WeightsError(
+                    f"the index of {path} says that {where.name} holds {name!r}, and it does not"
+                )
         guard.pop_all()
     return Checkpoint(path, found, stack)
 
@@ -181,12 +185,16 @@ def save_folder(
         _sync(folder)
         return names
     except OSError as error:
-        raise WeightsError(f"cannot save to {folder}: {error.strerror or error}; what was there before is unchanged") from error
+        raise WeightsError(
+            f"cannot save to {folder}: {error.strerror or error}; what was there before is unchanged"
+        ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _arrays(shard: Mapping[str, tuple[int, ...]], read: Callable[[str], Array]) -> Iterator[tuple[str, Array]]:
+def _arrays(
+    shard: Mapping[str, tuple[int, ...]], read: Callable[[str], Array]
+) -> Iterator[tuple[str, Array]]:
     for name in shard:
         yield name, read(name)
 
@@ -195,7 +203,9 @@ def _bytes(shape: tuple[int, ...], dtype: str) -> int:
     return math.prod(shape) * ITEM_BYTES[dtype]
 
 
-def _shards(shapes: Mapping[str, tuple[int, ...]], dtype: str, limit: int) -> list[dict[str, tuple[int, ...]]]:
+def _shards(
+    shapes: Mapping[str, tuple[int, ...]], dtype: str, limit: int
+) -> list[dict[str, tuple[int, ...]]]:
     shards: list[dict[str, tuple[int, ...]]] = [{}]
     used = 0
     for name, shape in shapes.items():

@@ -72,7 +72,9 @@ class SafeFile:
         """
         entry = self.entries[name]
         if entry.dtype not in FLOATS:
-            raise WeightsError(f"{self.path}: tensor {name!r} is {entry.dtype}, which is no float that a parameter can be")
+            raise WeightsError(
+                f"{self.path}: tensor {name!r} is {entry.dtype}, which is no float that a parameter can be"
+            )
         count = math.prod(entry.shape)
         # A copy, so that nothing keeps the mapping alive after the file is closed.
         raw = np.frombuffer(self._map, FLOATS[entry.dtype], count, self._base + entry.start).copy()
@@ -90,7 +92,9 @@ def _header(file: BinaryIO, path: Path) -> tuple[dict[str, Entry], dict[str, str
         raise WeightsError(f"{path} is truncated: it has {size} bytes and no header")
     (length,) = struct.unpack("<Q", raw)
     if length > MAX_HEADER or 8 + length > size:
-        raise WeightsError(f"{path} is corrupt or truncated: its header would have {length} bytes, the file has {size}")
+        raise WeightsError(
+            f"{path} is corrupt or truncated: its header would have {length} bytes, the file has {size}"
+        )
     try:
         header = json.loads(file.read(length).decode("utf-8"), object_pairs_hook=_unique)
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
@@ -120,9 +124,13 @@ def _entry(path: Path, name: str, value: object, room: int) -> Entry:
     except (AssertionError, KeyError, TypeError, ValueError):
         raise WeightsError(f"{path} is corrupt: the header's entry for {name!r} is malformed") from None
     if not start <= end <= room:
-        raise WeightsError(f"{path} is truncated or corrupt: tensor {name!r} would end at byte {end} of {room}")
+        raise WeightsError(
+            f"{path} is truncated or corrupt: tensor {name!r} would end at byte {end} of {room}"
+        )
     if math.prod(shape) * ITEM_BYTES[dtype] != end - start:
-        raise WeightsError(f"{path} is corrupt: tensor {name!r}, {dtype} {shape}, does not fit {end - start} bytes")
+        raise WeightsError(
+            f"{path} is corrupt: tensor {name!r}, {dtype} {shape}, does not fit {end - start} bytes"
+        )
     return Entry(name, dtype, tuple(shape), start, end)
 
 
@@ -142,7 +150,9 @@ def to_bytes(array: Array, dtype: str) -> bytes:
     return np.ascontiguousarray(array).astype(FLOATS[dtype], copy=False).tobytes()
 
 
-def write(path: Path, shapes: Mapping[str, tuple[int, ...]], dtype: str, arrays: Iterator[tuple[str, Array]]) -> None:
+def write(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], dtype: str, arrays: Iterator[tuple[str, Array]]
+) -> None:
     """Write a file tensor by tensor; ``arrays`` gives them in the order of ``shapes``.
 
     The caller sees to atomicity: ``path`` should be a temporary name.

@@ -41,9 +41,15 @@ class LoadReport:
         return not (self.missing or self.mis_shaped or self.wrong_dtype)
 
     def __str__(self) -> str:
-        lines = [f"{len(self.loaded)} tensors loaded" + (f" under the prefix {self.prefix!r}" if self.prefix else "")]
+        lines = [
+            f"{len(self.loaded)} tensors loaded"
+            + (f" under the prefix {self.prefix!r}" if self.prefix else "")
+        ]
         lines += _listed("missing", self.missing)
-        lines += _listed("of another shape", [f"{m.name}: {list(m.found)} instead of {list(m.expected)}" for m in self.mis_shaped])
+        lines += _listed(
+            "of another shape",
+            [f"{m.name}: {list(m.found)} instead of {list(m.expected)}" for m in self.mis_shaped],
+        )
         lines += _listed("of a wrong dtype", [f"{name}: {dtype}" for name, dtype in self.wrong_dtype])
         lines += _listed("not expected", self.unexpected)
         lines += _listed("stale, skipped", self.stale)
@@ -124,7 +130,12 @@ def refuse(report: LoadReport, where: str, strict: bool) -> None:
     raise WeightsError("\n".join([f"{where} does not fit the model", str(report), *advice]))
 
 
-def stream(sources: Mapping[str, str], order: Iterable[str], read: Callable[[str], Array], take: Callable[[str, Array], None]) -> None:
+def stream(
+    sources: Mapping[str, str],
+    order: Iterable[str],
+    read: Callable[[str], Array],
+    take: Callable[[str, Array], None],
+) -> None:
     """Read the tensors that are wanted, one at a time, and hand each to the parameter it feeds."""
     for name in order:
         if name in sources:

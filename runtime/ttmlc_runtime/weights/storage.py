@@ -36,7 +36,9 @@ class Storage:
             WeightsError: no values have been loaded into it.
         """
         if self._tensor is None:
-            raise WeightsError(f"{self.name} has no values yet: {', '.join(sorted(self.pending)) or 'load a checkpoint'}")
+            raise WeightsError(
+                f"{self.name} has no values yet: {', '.join(sorted(self.pending)) or 'load a checkpoint'}"
+            )
         return self._tensor
 
     @property

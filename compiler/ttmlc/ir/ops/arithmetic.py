@@ -46,7 +46,10 @@ class Binary(Elementwise):
         b = tensor(types[1], "b")
         if a.dtype is not b.dtype:
             raise Refusal(
-                f"{self.name} cannot join {a.dtype.value} and {b.dtype.value}", at="b", label=f"is {b}", related=(("a", f"is {a}"),)
+                f"{self.name} cannot join {a.dtype.value} and {b.dtype.value}",
+                at="b",
+                label=f"is {b}",
+                related=(("a", f"is {a}"),),
             )
         return (TensorType(a.dtype, broadcast([("a", a), ("b", b)])),)
 
@@ -61,7 +64,9 @@ class Binary(Elementwise):
 
 
 def _binary(name: str, function: Callable[[Any, Any], Any], doc: str) -> None:
-    register(type(name.title(), (Binary,), {"name": name, "function": staticmethod(function), "__doc__": doc}))
+    register(
+        type(name.title(), (Binary,), {"name": name, "function": staticmethod(function), "__doc__": doc})
+    )
 
 
 _binary("add", lambda a, b: a + b, "y = a + b, joined by axis name.")
@@ -118,7 +123,9 @@ class Activate(Elementwise):
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
         kind = attributes["kind"]
         if isinstance(kind, Const) and kind.value not in ACTIVATIONS:
-            raise Refusal(f"{kind.value!r} is no activation", at="kind", hint=f"Known: {', '.join(ACTIVATIONS)}.")
+            raise Refusal(
+                f"{kind.value!r} is no activation", at="kind", hint=f"Known: {', '.join(ACTIVATIONS)}."
+            )
         return (floating(types[0], "x"),)
 
     def reference(self, arrays: Sequence[Any], call: Call) -> tuple[Any, ...]:
@@ -163,9 +170,14 @@ class Where(Elementwise):
 
         condition, x = call.types[:2]
         (result,) = call.results
-        assert isinstance(condition, TensorType) and isinstance(x, TensorType) and isinstance(result, TensorType)
+        assert (
+            isinstance(condition, TensorType) and isinstance(x, TensorType) and isinstance(result, TensorType)
+        )
+        otherwise: Any = call.value("otherwise")
         chosen = np.where(
-            align(arrays[0], condition.dims, result.dims), align(arrays[1], x.dims, result.dims), call.value("otherwise")
+            align(arrays[0], condition.dims, result.dims),
+            align(arrays[1], x.dims, result.dims),
+            otherwise,
         )
         return (chosen.astype(arrays[1].dtype),)
 

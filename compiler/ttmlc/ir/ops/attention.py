@@ -77,9 +77,19 @@ class Attention(TensorOp):
 
     def cost(self, operation: Operation) -> Cost:
         q, k = operation.operands[:2]
-        assert q is not None and k is not None and isinstance(q.type, TensorType) and isinstance(k.type, TensorType)
+        assert (
+            q is not None
+            and k is not None
+            and isinstance(q.type, TensorType)
+            and isinstance(k.type, TensorType)
+        )
         pairs = scalar.apply("*", elements(q.type.dims[:3]), k.type.dims[2].size)
-        flops = total((scalar.apply("*", Const(4), scalar.apply("*", pairs, q.type.dims[3].size)), scalar.apply("*", Const(6), pairs)))
+        flops = total(
+            (
+                scalar.apply("*", Const(4), scalar.apply("*", pairs, q.type.dims[3].size)),
+                scalar.apply("*", Const(6), pairs),
+            )
+        )
         return traffic(operation, flops)
 
     def expand(self, operation: Operation, build: Builder) -> None:
@@ -89,7 +99,9 @@ class Attention(TensorOp):
         keys = {"source": queries, "to": f"{queries}'"}
         given = operation.get("scale")
         scale: Scalar = (
-            scalar.apply("/", Const(1), scalar.apply("sqrt", q.type.dims[3].size)) if given is None else operation.scalar("scale")
+            scalar.apply("/", Const(1), scalar.apply("sqrt", q.type.dims[3].size))
+            if given is None
+            else operation.scalar("scale")
         )
         k, v = build.add("relabel", (k,), keys), build.add("relabel", (v,), keys)
         scores = build.add("contract", (q, k), {"over": dim_text(q.type.dims[3])})

@@ -32,7 +32,12 @@ def floating(type_: Type | None, operand: str) -> TensorType:
 
 def axes_of(operation: Operation) -> tuple[set[Axis], set[Axis]]:
     """The axes that an operation reads, and those it makes."""
-    read = {a for v in operation.operands if v is not None and isinstance(v.type, TensorType) for a in v.type.axes()}
+    read = {
+        a
+        for v in operation.operands
+        if v is not None and isinstance(v.type, TensorType)
+        for a in v.type.axes()
+    }
     made = {a for v in operation.results if isinstance(v.type, TensorType) for a in v.type.axes()}
     return read, made
 
@@ -40,10 +45,10 @@ def axes_of(operation: Operation) -> tuple[set[Axis], set[Axis]]:
 def rules(operation: Operation, mixes: Iterable[Axis] = ()) -> dict[Axis, AxisRule]:
     """Pointwise on shared axes but ``mixes``; what is only read is reduced, what is only in the result is made."""
     read, made = axes_of(operation)
-    table = {axis: AxisRule.POINTWISE for axis in read & made}
-    table.update({axis: AxisRule.REDUCES for axis in read - made})
-    table.update({axis: AxisRule.MAKES for axis in made - read})
-    table.update({axis: AxisRule.MIXES for axis in mixes})
+    table = dict.fromkeys(read & made, AxisRule.POINTWISE)
+    table.update(dict.fromkeys(read - made, AxisRule.REDUCES))
+    table.update(dict.fromkeys(made - read, AxisRule.MAKES))
+    table.update(dict.fromkeys(mixes, AxisRule.MIXES))
     return table
 
 
@@ -64,7 +69,11 @@ def traffic(operation: Operation, flops: Scalar) -> Cost:
     """A cost whose traffic is each operand read once and each result written once."""
 
     def size(value: Value | None) -> Scalar:
-        return elements(value.type.dims) if value is not None and isinstance(value.type, TensorType) else Const(0)
+        return (
+            elements(value.type.dims)
+            if value is not None and isinstance(value.type, TensorType)
+            else Const(0)
+        )
 
     return Cost(flops, total(map(size, operation.operands)), total(map(size, operation.results)))
 

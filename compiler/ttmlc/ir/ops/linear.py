@@ -42,7 +42,9 @@ class Linear(TensorOp):
                 related=(("weight", f"takes {dim_text(takes)}"),),
             )
         if types[2] is not None and tensor(types[2], "bias").dims != (makes,):
-            raise Refusal("'bias' must have the dimension that the weight makes", at="bias", label=f"is {types[2]}")
+            raise Refusal(
+                "'bias' must have the dimension that the weight makes", at="bias", label=f"is {types[2]}"
+            )
         clash = {axis.name for axis in factors(makes)} & {a.name for d in x.dims[:-1] for a in factors(d)}
         if clash:
             raise Refusal(f"'x' has the axis {min(clash)!r} already", at="x", label=f"is {x}")
@@ -54,7 +56,7 @@ class Linear(TensorOp):
         made = operation.result.type
         assert isinstance(made, TensorType)
         table = {axis: AxisRule.POINTWISE for dim in x.type.dims[:-1] for axis in factors(dim)}
-        table.update({axis: AxisRule.REDUCES for axis in factors(x.type.dims[-1])})
+        table.update(dict.fromkeys(factors(x.type.dims[-1]), AxisRule.REDUCES))
         for axis in factors(made.dims[-1]):
             table[axis] = AxisRule.MIXES if axis in table else AxisRule.MAKES
         return table

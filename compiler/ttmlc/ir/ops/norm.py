@@ -30,7 +30,10 @@ class Reduce(TensorOp):
 
     name = "reduce"
     operands = ("x",)
-    attributes = {"kind": AttributeSpec(required=True, takes="string"), "over": AttributeSpec(required=True, takes="string")}
+    attributes = {
+        "kind": AttributeSpec(required=True, takes="string"),
+        "over": AttributeSpec(required=True, takes="string"),
+    }
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
         x = floating(types[0], "x")
@@ -75,7 +78,9 @@ class Contract(TensorOp):
         a, made = operation.operands[0], operation.result.type
         assert a is not None and isinstance(a.type, TensorType) and isinstance(made, TensorType)
         over = a.type.dims[_place(a.type, operation.text("over"))]
-        return traffic(operation, scalar.apply("*", Const(2), scalar.apply("*", elements(made.dims), over.size)))
+        return traffic(
+            operation, scalar.apply("*", Const(2), scalar.apply("*", elements(made.dims), over.size))
+        )
 
     def reference(self, arrays: Sequence[Any], call: Call) -> tuple[Any, ...]:
         import numpy as np
@@ -136,7 +141,9 @@ class LayerNorm(OverLast):
         x = floating(types[0], "x")
         for operand, type_ in (("weight", types[1]), ("bias", types[2])):
             if type_ is not None and floating(type_, operand).dims != x.dims[-1:]:
-                raise Refusal(f"{operand!r} must have the last dimension of 'x'", at=operand, label=f"is {type_}")
+                raise Refusal(
+                    f"{operand!r} must have the last dimension of 'x'", at=operand, label=f"is {type_}"
+                )
         return (x,)
 
     def expand(self, operation: Operation, build: Builder) -> None:

@@ -40,7 +40,10 @@ class Rearrange(TensorOp):
         parts += [f"{', '.join(map(repr, new))} is not there"] if new else []
         parts += [f"{', '.join(map(repr, twice))} occurs twice"] if twice else []
         raise Refusal(
-            f"'as' only permutes, splits or merges: {'; '.join(parts)}", at="x", label=f"is {x}", hint=f"Write every axis of {x} once."
+            f"'as' only permutes, splits or merges: {'; '.join(parts)}",
+            at="x",
+            label=f"is {x}",
+            hint=f"Write every axis of {x} once.",
         )
 
     def axes(self, operation: Operation) -> dict[Axis, AxisRule]:
@@ -63,20 +66,25 @@ class Relabel(TensorOp):
 
     name = "relabel"
     operands = ("x",)
-    attributes = {"source": AttributeSpec(required=True, takes="string"), "to": AttributeSpec(required=True, takes="string")}
+    attributes = {
+        "source": AttributeSpec(required=True, takes="string"),
+        "to": AttributeSpec(required=True, takes="string"),
+    }
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
         x = tensor(types[0], "x")
         if not any(axis.name == attributes["source"] for axis in x.axes()):
             raise Refusal(f"'x' has no axis {attributes['source']!r}", at="x", label=f"is {x}")
         dims = tuple(
-            Axis(str(attributes["to"]), dim.size, dim.role) if isinstance(dim, Axis) and dim.name == attributes["source"] else dim
+            Axis(str(attributes["to"]), dim.size, dim.role)
+            if isinstance(dim, Axis) and dim.name == attributes["source"]
+            else dim
             for dim in x.dims
         )
         return (TensorType(x.dtype, dims),)
 
     def axes(self, operation: Operation) -> dict[Axis, AxisRule]:
-        return {axis: AxisRule.POINTWISE for axis in rules(operation)}
+        return dict.fromkeys(rules(operation), AxisRule.POINTWISE)
 
     def cost(self, operation: Operation) -> Cost:
         return Cost(Const(0), Const(0), Const(0))
@@ -109,7 +117,9 @@ class First(TensorOp):
     def reference(self, arrays: Sequence[Any], call: Call) -> tuple[Any, ...]:
         x = call.types[0]
         assert isinstance(x, TensorType)
-        place = next(i for i, dim in enumerate(x.dims) if isinstance(dim, Axis) and dim.name == call.text("over"))
+        place = next(
+            i for i, dim in enumerate(x.dims) if isinstance(dim, Axis) and dim.name == call.text("over")
+        )
         return (arrays[0].take(0, axis=place),)
 
 

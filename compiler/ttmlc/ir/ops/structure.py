@@ -45,7 +45,10 @@ class Call(Structure):
 
     name = "call"
     operands = ("*",)
-    attributes = {"block": AttributeSpec(required=True, takes="string"), "at": AttributeSpec(False, "", "string")}
+    attributes = {
+        "block": AttributeSpec(required=True, takes="string"),
+        "at": AttributeSpec(False, "", "string"),
+    }
 
 
 @register

@@ -82,7 +82,9 @@ class Fuse(Pass):
 
         return Outcome(module.map_functions(change), tuple(declined))
 
-    def _body(self, operations: tuple[Operation, ...], wanted: list[Value], declined: list[Declined]) -> tuple[Operation, ...]:
+    def _body(
+        self, operations: tuple[Operation, ...], wanted: list[Value], declined: list[Declined]
+    ) -> tuple[Operation, ...]:
         refused: set[int] = set()
         operations = tuple(self._inside(operation, declined) for operation in operations)
         while True:

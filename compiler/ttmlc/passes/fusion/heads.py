@@ -40,4 +40,6 @@ class FuseHeads:
     def rewrite(self, match: Match, build: Builder) -> None:
         attention = match.parts[0]
         attributes = {**dict(attention.attributes), "concat_heads": Const(True)}
-        build.add(attention.op, attention.operands, attributes, name=match.root.result.name, span=attention.span)
+        build.add(
+            attention.op, attention.operands, attributes, name=match.root.result.name, span=attention.span
+        )

@@ -15,13 +15,14 @@ from typing import ClassVar
 
 from ttmlc.ir import scalar
 from ttmlc.ir.builder import Builder
-from ttmlc.ir.module import Form, Operation, Value
+from ttmlc.ir.module import Attribute, Form, Operation, Value
 from ttmlc.ir.scalar import Const
 from ttmlc.ir.types import DeviceType
 from ttmlc.passes.fusion.engine import Match, Scope
 from ttmlc.passes.fusion.heads import SWAP
 
-PARTS = 5  # of each projection, in this order: weight storage, bias storage (or its linear again), linear, reshape, permute
+PARTS = 5
+"""Of each projection, in order: weight storage, bias storage (or its linear again), linear, reshape, permute."""
 
 
 class FuseProjections:
@@ -37,7 +38,13 @@ class FuseProjections:
             swap = scope.maker(value, "ttnn.permute")
             split = None if swap is None else scope.maker(swap.operands[0], "ttnn.reshape")
             linear = None if split is None else scope.maker(split.operands[0], "ttnn.linear")
-            if swap is None or split is None or linear is None or swap.get("dims") != SWAP or linear.attributes:
+            if (
+                swap is None
+                or split is None
+                or linear is None
+                or swap.get("dims") != SWAP
+                or linear.attributes
+            ):
                 return None
             weight = scope.maker(linear.operands[1], "storage")
             bias = scope.maker(linear.operands[2], "storage") if len(linear.operands) > 2 else linear
@@ -86,10 +93,12 @@ def _joined(build: Builder, storages: tuple[Operation, ...], holder: str) -> Val
         last = scalar.apply("+", last, shape[-1])
     if len(set(shapes)) == 1:
         last = scalar.apply("*", Const(len(shapes)), shapes[0][-1])
-    attributes = {
+    attributes: dict[str, Attribute] = {
         "holder": holder,
         "slot": storages[0].text("slot"),
         "chain": Form("concat", tuple(chain for chain in chains if chain is not None)),
         "shape": (*shapes[0][:-1], last),
     }
-    return build.add("storage", (), attributes, name=f"{holder}_{storages[0].text('slot')}", span=storages[0].span)
+    return build.add(
+        "storage", (), attributes, name=f"{holder}_{storages[0].text('slot')}", span=storages[0].span
+    )

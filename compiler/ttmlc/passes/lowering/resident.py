@@ -61,7 +61,8 @@ def attention_padding(function: Function, build: Build, facts: list[Fact]) -> Pa
         if not isinstance(axis.size, Const):
             condition = scalar.apply("==", scalar.apply("%", axis.size, Const(TILE)), Const(0))
             name = axis.name
-            message = f"{name} {{{name}}} is no multiple of {TILE}: compile with --preset or --config for the padded form"
+            remedy = "compile with --preset or --config for the padded form"
+            message = f"{name} {{{name}}} is no multiple of {TILE}: {remedy}"
             facts.append(Fact(condition, message, "fused attention takes whole tiles"))
         elif isinstance(axis.size.value, int) and axis.size.value % TILE:
             padding.padded[axis.name] = scalar.apply("round_up", axis.size, Const(TILE))

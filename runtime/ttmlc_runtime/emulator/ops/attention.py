@@ -59,20 +59,38 @@ def scaled_dot_product_attention(
 
     The result is [B, H, Sq, D], or [B, 1, Sq, H * D] with ``output_concat_heads``.
     """
-    tensors = [tile(t, n, NAME) for t, n in zip((input_tensor_q, input_tensor_k, input_tensor_v), "qkv", strict=True)]
+    tensors = [
+        tile(t, n, NAME) for t, n in zip((input_tensor_q, input_tensor_k, input_tensor_v), "qkv", strict=True)
+    ]
     for tensor, name in zip(tensors, "qkv", strict=True):
         check(len(tensor.array.shape) == 4, f"{NAME}: {name} must have 4 dims")
         allowed = (DataType.BFLOAT16, DataType.BFLOAT8_B, DataType.BFLOAT4_B)
         check(tensor.dtype in allowed, f"{NAME}: {name} cannot be {tensor.dtype.name}")
         width = tensor.array.shape[3]
-        check(width % TILE_SIZE == 0, f"{NAME}: Padding is not supported on the head_dim ({width})", "Pad heads in the weights")
+        check(
+            width % TILE_SIZE == 0,
+            f"{NAME}: Padding is not supported on the head_dim ({width})",
+            "Pad heads in the weights",
+        )
     q, k, v = (tensor.array for tensor in tensors)
     check(k.shape == v.shape, f"{NAME}: k {list(k.shape)} and v {list(v.shape)} must have one shape")
-    check(q.shape[0] == k.shape[0] and q.shape[3] == k.shape[3], f"{NAME}: q {list(q.shape)} does not fit k {list(k.shape)}")
+    check(
+        q.shape[0] == k.shape[0] and q.shape[3] == k.shape[3],
+        f"{NAME}: q {list(q.shape)} does not fit k {list(k.shape)}",
+    )
     check(q.shape[1] % k.shape[1] == 0, f"{NAME}: {q.shape[1]} query heads do not divide among {k.shape[1]}")
-    check(not (is_causal and attn_mask is not None), f"{NAME}: is_causal and attn_mask cannot go together", "Fold causality into the mask")
-    check(not is_causal or q.shape[2] == k.shape[2], f"{NAME}: causal attention needs as many queries as keys")
-    check(sliding_window_size is None and attention_sink is None, f"{NAME}: windows and sinks are not modelled by the emulator")
+    check(
+        not (is_causal and attn_mask is not None),
+        f"{NAME}: is_causal and attn_mask cannot go together",
+        "Fold causality into the mask",
+    )
+    check(
+        not is_causal or q.shape[2] == k.shape[2], f"{NAME}: causal attention needs as many queries as keys"
+    )
+    check(
+        sliding_window_size is None and attention_sink is None,
+        f"{NAME}: windows and sinks are not modelled by the emulator",
+    )
     modelled(compute_kernel_config, tensors[0], NAME)
     added: Array | None = None
     if attn_mask is not None:
@@ -113,7 +131,11 @@ def nlp_create_qkv_heads(
     width = shape[3] // total
     # The real op gives wrong shapes in silence for both; nobody can want that.
     check(shape[3] == total * width, f"{name}: width {shape[3]} is no multiple of {total} heads")
-    check(width % TILE_SIZE == 0, f"{name}: head_dim {width} is no multiple of {TILE_SIZE}", "Pad heads in the weights")
+    check(
+        width % TILE_SIZE == 0,
+        f"{name}: head_dim {width} is no multiple of {TILE_SIZE}",
+        "Pad heads in the weights",
+    )
     split = x.array.reshape(shape[0], shape[2], total, width).transpose(0, 2, 1, 3)
     q, k, v = split[:, :num_heads], split[:, num_heads : num_heads + kv], split[:, num_heads + kv :]
     k = k.swapaxes(-1, -2) if transpose_k_heads else k

@@ -15,7 +15,12 @@ from ttmlc_runtime.emulator.tensor import Tensor, held, on_device, result
 
 
 def _filled(
-    shape: Sequence[int], value: float, dtype: DataType | None, layout: Layout | None, device: Device | None, memory: MemoryConfig | None
+    shape: Sequence[int],
+    value: float,
+    dtype: DataType | None,
+    layout: Layout | None,
+    device: Device | None,
+    memory: MemoryConfig | None,
 ) -> Tensor:
     label = dtype or DataType.BFLOAT16
     array = held(np.full([int(size) for size in shape], value, np.float32), label, device)
@@ -96,7 +101,10 @@ def _reduction(name: str, function: Callable[..., Any], public: str) -> Callable
         check(name != "mean" or x.dtype.is_float, f"ttnn.{name}: input cannot be {x.dtype.name}")
         over = None if dim is None else tuple(dim) if isinstance(dim, (list, tuple)) else (dim,)
         for place in over or ():
-            check(-x.array.ndim <= place < x.array.ndim, f"ttnn.{name}: dim {place} is out of range for {x.array.ndim} dims")
+            check(
+                -x.array.ndim <= place < x.array.ndim,
+                f"ttnn.{name}: dim {place} is out of range for {x.array.ndim} dims",
+            )
         y = np.asarray(function(x.array, axis=over, keepdims=keepdim)) * x.array.dtype.type(scalar)
         return result(y, x, memory=memory_config)
 

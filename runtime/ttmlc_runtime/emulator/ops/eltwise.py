@@ -15,7 +15,9 @@ from ttmlc_runtime.emulator.tensor import Array, Tensor, on_device, result
 
 FUNCTIONS: dict[str, Callable[[Array], Array]] = {
     "relu": lambda x: np.maximum(x, 0),
-    "gelu": lambda x: kernels.bias_activation(x.reshape(-1, x.shape[-1]).copy(), None, "gelu").reshape(x.shape),
+    "gelu": lambda x: kernels.bias_activation(x.reshape(-1, x.shape[-1]).copy(), None, "gelu").reshape(
+        x.shape
+    ),
     "gelu_tanh": lambda x: kernels.apply("gelu_tanh", x),
     "silu": lambda x: kernels.apply("silu", x),
     "tanh": np.tanh,
@@ -52,7 +54,13 @@ def _unary(name: str) -> Callable[..., Tensor]:
 
 
 relu, silu, tanh, sigmoid = _unary("relu"), _unary("silu"), _unary("tanh"), _unary("sigmoid")
-exp, log, sqrt, rsqrt, reciprocal = _unary("exp"), _unary("log"), _unary("sqrt"), _unary("rsqrt"), _unary("reciprocal")
+exp, log, sqrt, rsqrt, reciprocal = (
+    _unary("exp"),
+    _unary("log"),
+    _unary("sqrt"),
+    _unary("rsqrt"),
+    _unary("reciprocal"),
+)
 square, neg, abs_, erf = _unary("square"), _unary("neg"), _unary("abs"), _unary("erf")
 
 
@@ -68,8 +76,15 @@ def gelu(
     """GELU: the erf form, or the tanh form with ``variant=GeluVariant.Tanh``."""
     x = on_device(input_tensor, "input_tensor", "ttnn.gelu")
     check(x.dtype.is_float, f"ttnn.gelu: input cannot be {x.dtype.name}")
-    check(variant is not GeluVariant.FastLut and not fast_and_approximate_mode, "ttnn.gelu: the lookup table is not modelled")
-    return result(FUNCTIONS["gelu" if variant is GeluVariant.Accurate else "gelu_tanh"](x.array), x, memory=memory_config)
+    check(
+        variant is not GeluVariant.FastLut and not fast_and_approximate_mode,
+        "ttnn.gelu: the lookup table is not modelled",
+    )
+    return result(
+        FUNCTIONS["gelu" if variant is GeluVariant.Accurate else "gelu_tanh"](x.array),
+        x,
+        memory=memory_config,
+    )
 
 
 def _fused(array: Array, activations: Sequence[UnaryOpType], op_name: str) -> Array:
@@ -100,7 +115,10 @@ def _binary(name: str, function: Callable[[Any, Any], Any], public: str) -> Call
         right: Any
         if isinstance(input_tensor_b, Tensor):
             b = on_device(input_tensor_b, "input_tensor_b", f"ttnn.{name}")
-            check(a.dtype.is_float == b.dtype.is_float, f"ttnn.{name}: {a.dtype.name} and {b.dtype.name} do not go together")
+            check(
+                a.dtype.is_float == b.dtype.is_float,
+                f"ttnn.{name}: {a.dtype.name} and {b.dtype.name} do not go together",
+            )
             right = _fused(b.array, input_tensor_b_activations, f"ttnn.{name}")
             _broadcasts(left.shape, right.shape, name)
             layout = Layout.TILE if Layout.TILE in (a.layout, b.layout) else layout
@@ -117,7 +135,10 @@ def _binary(name: str, function: Callable[[Any, Any], Any], public: str) -> Call
 
 def _broadcasts(a: tuple[int, ...], b: tuple[int, ...], name: str) -> None:
     for left, right in zip(reversed(a), reversed(b), strict=False):
-        check(left == right or 1 in (left, right), f"ttnn.{name}: Invalid subtile broadcast type: {list(a)} and {list(b)}")
+        check(
+            left == right or 1 in (left, right),
+            f"ttnn.{name}: Invalid subtile broadcast type: {list(a)} and {list(b)}",
+        )
 
 
 add = _binary("add", np.add, "add")
@@ -138,10 +159,21 @@ eq, ne, lt, le, gt, ge = (
 
 
 @op("where")
-def where(predicate: Tensor, true_value: Tensor | float, false_value: Tensor | float, *, memory_config: MemoryConfig | None = None) -> Tensor:
+def where(
+    predicate: Tensor,
+    true_value: Tensor | float,
+    false_value: Tensor | float,
+    *,
+    memory_config: MemoryConfig | None = None,
+) -> Tensor:
     """true_value where predicate is not zero, else false_value."""
     condition = on_device(predicate, "predicate", "ttnn.where")
-    values = [v.array if isinstance(v, Tensor) else condition.array.dtype.type(v) for v in (true_value, false_value)]
+    values = [
+        v.array if isinstance(v, Tensor) else condition.array.dtype.type(v) for v in (true_value, false_value)
+    ]
     like = next((v for v in (true_value, false_value) if isinstance(v, Tensor)), condition)
-    check(like.dtype is condition.dtype or not like.dtype.is_float or like is condition, "ttnn.where: predicate and values must have one dtype")
+    check(
+        like.dtype is condition.dtype or not like.dtype.is_float or like is condition,
+        "ttnn.where: predicate and values must have one dtype",
+    )
     return result(np.where(condition.array != 0, *values), like, memory=memory_config)

@@ -13,13 +13,22 @@ from ttmlc_runtime.emulator.ops.table import op
 from ttmlc_runtime.emulator.refusal import check, fatal
 from ttmlc_runtime.emulator.tensor import Array, Tensor, on_device, result, tile
 
-ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "gelu_tanh": "gelu_tanh", "silu": "silu", "tanh": "tanh", "sigmoid": "sigmoid"}
+ACTIVATIONS = {
+    "relu": "relu",
+    "gelu": "gelu",
+    "gelu_tanh": "gelu_tanh",
+    "silu": "silu",
+    "tanh": "tanh",
+    "sigmoid": "sigmoid",
+}
 
 
 def _operand(tensor: object, name: str, which: str, op_name: str) -> Tensor:
     checked = on_device(tensor, name, op_name)
     check(checked.layout.name == "TILE", f"{op_name}: Inputs to matmul must be tilized: {name} is in rows")
-    check(checked.dtype.is_float, f"{op_name}: Unsupported data format for input {which}: {checked.dtype.value}")
+    check(
+        checked.dtype.is_float, f"{op_name}: Unsupported data format for input {which}: {checked.dtype.value}"
+    )
     return checked
 
 
@@ -37,7 +46,8 @@ def _shapes(a: Array, b: Array, op_name: str) -> None:
     width, height = a.shape[-1], b.shape[-2] if b.ndim > 1 else b.shape[0]
     check(
         width == height,
-        f"{op_name}: The width of the first tensor must be equal to the height of the second tensor ({width} != {height})",
+        f"{op_name}: The width of the first tensor must be equal to the height of the second tensor "
+        f"({width} != {height})",
     )
     if b.ndim > 2:
         left = (1,) * (b.ndim - a.ndim) + a.shape[:-2]
@@ -45,7 +55,8 @@ def _shapes(a: Array, b: Array, op_name: str) -> None:
         whole_batch = all(size == 1 for size in left) or all(size == 1 for size in right)
         check(
             whole_batch or left == right,
-            f"{op_name}: bmm (non-bcast matmul) expects input tensors of shapes BCMK*BCKN=BCMN: {left} and {right} mismatch",
+            f"{op_name}: bmm (non-bcast matmul) expects input tensors of shapes BCMK*BCKN=BCMN: "
+            f"{left} and {right} mismatch",
         )
 
 
@@ -67,16 +78,24 @@ def _matmul(
     y = right.array.swapaxes(-1, -2) if transpose_b else right.array
     _shapes(x, y, op_name)
     if activation is not None:
-        if not isinstance(activation, str) or activation not in ACTIVATIONS:
-            raise fatal(f"{op_name}: Unknown unary op {activation!r}", f"The emulator models {', '.join(ACTIVATIONS)}")
+        if activation not in ACTIVATIONS:
+            raise fatal(
+                f"{op_name}: Unknown unary op {activation!r}", f"The emulator models {', '.join(ACTIVATIONS)}"
+            )
         batched = y.ndim > 2 and any(size > 1 for size in y.shape[:-2])
         check(not batched, f"{op_name}: Cannot use activation with batched input b")
     added = None
     if bias is not None:
         vector = tile(bias, "bias", op_name)
         shape = vector.array.shape
-        check(shape[-1] == y.shape[-1], f"{op_name}: bias of width {shape[-1]} does not fit an output of width {y.shape[-1]}")
-        check(all(size == 1 for size in shape[:-1]), f"{op_name}: the emulator models a bias of one row, not {list(shape)}")
+        check(
+            shape[-1] == y.shape[-1],
+            f"{op_name}: bias of width {shape[-1]} does not fit an output of width {y.shape[-1]}",
+        )
+        check(
+            all(size == 1 for size in shape[:-1]),
+            f"{op_name}: the emulator models a bias of one row, not {list(shape)}",
+        )
         added = vector.array.reshape(-1)
     product = _product(x, y)
     flat = kernels.bias_activation(product.reshape(-1, product.shape[-1]), added, activation)

@@ -27,18 +27,29 @@ def embedding(
     output_tensor: Tensor | None = None,
 ) -> Tensor:
     """weight[ids]: ids uint32 of any rank, weight bfloat16 [rows, features]."""
-    ids, table = on_device(input_tensor, "input_tensor", "ttnn.embedding"), on_device(weight, "weight", "ttnn.embedding")
+    ids, table = (
+        on_device(input_tensor, "input_tensor", "ttnn.embedding"),
+        on_device(weight, "weight", "ttnn.embedding"),
+    )
     allowed = (DataType.UINT32, DataType.BFLOAT16)
     check(ids.dtype in allowed, f"ttnn.embedding: Input must be UINT32 or BFLOAT16, not {ids.dtype.name}")
-    check(table.dtype is DataType.BFLOAT16, f"ttnn.embedding: Weight tensor must have BFLOAT16 dtype, not {table.dtype.name}")
+    check(
+        table.dtype is DataType.BFLOAT16,
+        f"ttnn.embedding: Weight tensor must have BFLOAT16 dtype, not {table.dtype.name}",
+    )
     check(padding_idx is None, "ttnn.embedding: padding_idx needs embeddings_type=PADDED")
-    check(table.array.ndim == 2 or all(n == 1 for n in table.array.shape[:-2]), "ttnn.embedding: weight must be [rows, features]")
+    check(
+        table.array.ndim == 2 or all(n == 1 for n in table.array.shape[:-2]),
+        "ttnn.embedding: weight must be [rows, features]",
+    )
     rows = table.array.reshape(table.array.shape[-2:])
     numbers = ids.array.astype(np.int64)
     if numbers.size and int(numbers.max()) >= rows.shape[0]:
         # A board reads whatever lies behind the table.
         check(False, f"ttnn.embedding: id {int(numbers.max())} is beyond the table's {rows.shape[0]} rows")
-    squeezed = [size for size in numbers.shape[:-1] if size != 1] if numbers.ndim > 2 else list(numbers.shape[:-1])
+    squeezed = (
+        [size for size in numbers.shape[:-1] if size != 1] if numbers.ndim > 2 else list(numbers.shape[:-1])
+    )
     shape = (*squeezed, numbers.shape[-1], rows.shape[-1])
     looked_up = rows[numbers.reshape(-1)].reshape(shape)
     return result(looked_up, table, dtype, layout=layout or table.layout, padding=0.0, memory=memory_config)
@@ -56,14 +67,25 @@ def _vector(tensor: object, name: str, width: int, op_name: str) -> Array | None
             "Keep it in tiles, or shape it [width / 32, 32]",
         )
     else:
-        check(array.shape[-1] == width and array.size == width, f"{op_name}: {name} {list(array.shape)} does not fit a width of {width}")
-    check(checked.dtype in (DataType.BFLOAT16, DataType.FLOAT32), f"{op_name}: {name} cannot be {checked.dtype.name}")
+        check(
+            array.shape[-1] == width and array.size == width,
+            f"{op_name}: {name} {list(array.shape)} does not fit a width of {width}",
+        )
+    check(
+        checked.dtype in (DataType.BFLOAT16, DataType.FLOAT32),
+        f"{op_name}: {name} cannot be {checked.dtype.name}",
+    )
     return array.reshape(-1)
 
 
-def _normed(op_name: str, x: object, weight: object, bias: object, residual: object) -> tuple[Tensor, Array | None, Array | None, Array | None]:
+def _normed(
+    op_name: str, x: object, weight: object, bias: object, residual: object
+) -> tuple[Tensor, Array | None, Array | None, Array | None]:
     checked = on_device(x, "input_tensor", op_name)
-    check(checked.dtype.is_float and not checked.dtype is DataType.BFLOAT4_B, f"{op_name}: input cannot be {checked.dtype.name}")
+    check(
+        checked.dtype.is_float and checked.dtype is not DataType.BFLOAT4_B,
+        f"{op_name}: input cannot be {checked.dtype.name}",
+    )
     width = checked.array.shape[-1]
     added = None
     if residual is not None:

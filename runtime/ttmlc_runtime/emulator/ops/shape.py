@@ -16,12 +16,20 @@ from ttmlc_runtime.emulator.tensor import Tensor, held, on_device, result, tile
 
 
 @op("to_device")
-def to_device(tensor: Tensor, device: Device, *, memory_config: MemoryConfig | None = None, cq_id: int | None = None) -> Tensor:
+def to_device(
+    tensor: Tensor, device: Device, *, memory_config: MemoryConfig | None = None, cq_id: int | None = None
+) -> Tensor:
     """A host tensor on ``device``; one that is there already is itself."""
     if tensor.device() is device:
         return tensor.alias(tensor.array, padding=tensor.padding)
-    array = held(tensor.array, tensor.dtype, device) if not device.exact else np.array(tensor.array, device.compute if tensor.dtype.is_float else None)
-    return Tensor.make(array, tensor.dtype, tensor.layout, device, padding=tensor.padding, memory=memory_config)
+    array = (
+        held(tensor.array, tensor.dtype, device)
+        if not device.exact
+        else np.array(tensor.array, device.compute if tensor.dtype.is_float else None)
+    )
+    return Tensor.make(
+        array, tensor.dtype, tensor.layout, device, padding=tensor.padding, memory=memory_config
+    )
 
 
 @op("from_device")
@@ -33,7 +41,11 @@ def from_device(tensor: Tensor, blocking: bool = True, cq_id: int | None = None)
 @op("to_dtype")
 def to_dtype(tensor: Tensor, dtype: DataType) -> Tensor:
     """A host tensor under another label; to float32 nothing is lost."""
-    check(tensor.device() is None, "ttnn.to_dtype: the tensor is on a device", "Bring it to the host first: tensor.cpu()")
+    check(
+        tensor.device() is None,
+        "ttnn.to_dtype: the tensor is on a device",
+        "Bring it to the host first: tensor.cpu()",
+    )
     array = tensor.array
     if dtype is not DataType.FLOAT32 or not tensor.dtype.is_float:
         array = rounded(array, dtype)
@@ -63,7 +75,9 @@ def to_layout(
     """The tensor in tiles or rows; itself where it is so already."""
     if tensor.layout is layout and dtype in (None, tensor.dtype):
         return tensor.alias(tensor.array, padding=tensor.padding)
-    label = dtype or (DataType.BFLOAT16 if tensor.dtype.is_block and layout is Layout.ROW_MAJOR else tensor.dtype)
+    label = dtype or (
+        DataType.BFLOAT16 if tensor.dtype.is_block and layout is Layout.ROW_MAJOR else tensor.dtype
+    )
     return result(tensor.array.copy(), tensor, label, layout=layout, padding=pad_value, memory=memory_config)
 
 
@@ -75,7 +89,11 @@ def deallocate(tensor: Tensor, force: bool = True) -> None:
 
 @op("reshape")
 def reshape(
-    input_tensor: Tensor, shape: Sequence[int], *, memory_config: MemoryConfig | None = None, pad_value: float | None = None
+    input_tensor: Tensor,
+    shape: Sequence[int],
+    *,
+    memory_config: MemoryConfig | None = None,
+    pad_value: float | None = None,
 ) -> Tensor:
     """The same elements in another shape: a view of the same storage where rows of tiles are kept, else a copy."""
     x = on_device(input_tensor, "input_tensor", "ttnn.reshape")
@@ -85,7 +103,9 @@ def reshape(
         rest = math.prod(size for size in sizes if size != -1)
         check(rest > 0 and x.volume() % rest == 0, f"ttnn.reshape: {x.volume()} elements do not fit {sizes}")
         sizes[sizes.index(-1)] = x.volume() // rest
-    check(math.prod(sizes) == x.volume(), f"ttnn.reshape: {list(x.shape)} does not have the volume of {sizes}")
+    check(
+        math.prod(sizes) == x.volume(), f"ttnn.reshape: {list(x.shape)} does not have the volume of {sizes}"
+    )
     array = np.ascontiguousarray(x.array).reshape(sizes)
     old, new = [1, 1, *x.array.shape], [1, 1, *sizes]
     rows = old[-2] == new[-2] or (old[-2] % TILE_SIZE == 0 and new[-2] % TILE_SIZE == 0)
@@ -96,21 +116,40 @@ def reshape(
 
 
 @op("permute")
-def permute(input_tensor: Tensor, dims: Sequence[int], *, memory_config: MemoryConfig | None = None, pad_value: float = 0.0) -> Tensor:
+def permute(
+    input_tensor: Tensor,
+    dims: Sequence[int],
+    *,
+    memory_config: MemoryConfig | None = None,
+    pad_value: float = 0.0,
+) -> Tensor:
     """The dims in another order; the identity is a view."""
     x = on_device(input_tensor, "input_tensor", "ttnn.permute")
     order = [int(dim) % max(1, x.array.ndim) for dim in dims]
-    check(sorted(order) == list(range(x.array.ndim)), f"ttnn.permute: {list(dims)} is no order of {x.array.ndim} dims")
+    check(
+        sorted(order) == list(range(x.array.ndim)),
+        f"ttnn.permute: {list(dims)} is no order of {x.array.ndim} dims",
+    )
     if order == list(range(x.array.ndim)):
         return x.alias(x.array, padding=x.padding)
-    return Tensor.make(np.ascontiguousarray(x.array.transpose(order)), x.dtype, x.layout, x.device(), memory=memory_config)
+    return Tensor.make(
+        np.ascontiguousarray(x.array.transpose(order)), x.dtype, x.layout, x.device(), memory=memory_config
+    )
 
 
 @op("transpose")
-def transpose(input_tensor: Tensor, dim1: int, dim2: int, *, memory_config: MemoryConfig | None = None) -> Tensor:
+def transpose(
+    input_tensor: Tensor, dim1: int, dim2: int, *, memory_config: MemoryConfig | None = None
+) -> Tensor:
     """Two dims exchanged."""
     x = on_device(input_tensor, "input_tensor", "ttnn.transpose")
-    return Tensor.make(np.ascontiguousarray(x.array.swapaxes(dim1, dim2)), x.dtype, x.layout, x.device(), memory=memory_config)
+    return Tensor.make(
+        np.ascontiguousarray(x.array.swapaxes(dim1, dim2)),
+        x.dtype,
+        x.layout,
+        x.device(),
+        memory=memory_config,
+    )
 
 
 @op("slice")
@@ -127,7 +166,10 @@ def slice_(
     x = on_device(input_tensor, "input_tensor", "ttnn.slice")
     rank = x.array.ndim
     step = [1] * rank if slice_step is None else list(slice_step)
-    check(len(slice_start) == len(slice_end) == len(step) == rank, f"ttnn.slice: start, end and step must have {rank} entries")
+    check(
+        len(slice_start) == len(slice_end) == len(step) == rank,
+        f"ttnn.slice: start, end and step must have {rank} entries",
+    )
     for start, end, size in zip(slice_start, slice_end, x.array.shape, strict=True):
         check(0 <= start <= end <= size, f"ttnn.slice: {start}:{end} is out of range for a dim of {size}")
     key = tuple(slice(int(a), int(b), int(c)) for a, b, c in zip(slice_start, slice_end, step, strict=True))
@@ -145,20 +187,30 @@ def concat(tensors: Sequence[Tensor], dim: int = 0, *, memory_config: MemoryConf
     if len(parts) == 1:
         return parts[0].alias(parts[0].array, padding=parts[0].padding)
     check(len({part.dtype for part in parts}) == 1, "ttnn.concat: All Tensors should have same dtypes")
-    rest = {part.array.shape[:dim] + part.array.shape[dim:][1:] for part in parts} if dim >= 0 else {part.array.ndim for part in parts}
+    rest = (
+        {part.array.shape[:dim] + part.array.shape[dim:][1:] for part in parts}
+        if dim >= 0
+        else {part.array.ndim for part in parts}
+    )
     check(len(rest) == 1, "ttnn.concat: all dims but the joined one must agree")
     return result(np.concatenate([part.array for part in parts], dim), parts[0], memory=memory_config)
 
 
 @op("fill_implicit_tile_padding")
-def fill_implicit_tile_padding(input_tensor: Tensor, fill_value: float, *, memory_config: MemoryConfig | None = None) -> Tensor:
+def fill_implicit_tile_padding(
+    input_tensor: Tensor, fill_value: float, *, memory_config: MemoryConfig | None = None
+) -> Tensor:
     """The same elements, with ``fill_value`` in the padding of tiles."""
     x = tile(input_tensor, "input_tensor", "ttnn.fill_implicit_tile_padding")
-    return Tensor.make(x.array.copy(), x.dtype, x.layout, x.device(), padding=float(fill_value), memory=memory_config)
+    return Tensor.make(
+        x.array.copy(), x.dtype, x.layout, x.device(), padding=float(fill_value), memory=memory_config
+    )
 
 
 @op("clone")
-def clone(input_tensor: Tensor, *, dtype: DataType | None = None, memory_config: MemoryConfig | None = None) -> Tensor:
+def clone(
+    input_tensor: Tensor, *, dtype: DataType | None = None, memory_config: MemoryConfig | None = None
+) -> Tensor:
     """A copy."""
     x = on_device(input_tensor, "input_tensor", "ttnn.clone")
     return result(x.array.copy(), x, dtype, padding=x.padding, memory=memory_config)
