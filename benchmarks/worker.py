@@ -44,7 +44,6 @@ def transformers(folder: Path, inputs: Inputs, attention: str) -> Forward:
     import torch
     from transformers import BertModel
 
-    torch.set_num_threads(int(torch.get_num_threads()))  # fixed before the first parallel region
     model = BertModel.from_pretrained(folder, attn_implementation=attention, dtype=torch.float32).eval()
     tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
 
