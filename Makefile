@@ -23,6 +23,7 @@ test-deep: env ## The whole matrix
 	@start=$$SECONDS; $(PY) -m pytest -q -n 2 -m deep && echo "deep tests: $$((SECONDS - start)) s"
 
 lint: env-numbers ## Style, types, architecture, canonical specs
+	$(PY) tools/check_tree.py
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -101,10 +101,11 @@ def wall(*command: str, rounds: int = 5) -> float:
 
 def peak(side: str) -> float:
     """The peak resident memory of one side in a process of its own, in MiB."""
+    # The high-water mark of the process itself: what getrusage says may be its parent's, from before exec.
     code = (
-        "import resource, runpy; m = runpy.run_path('benchmarks/run.py');"
-        f"side = m[{side!r}]; _, run = side() if {side!r} == 'theirs' else side(None); run();"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+        "import runpy, re; m = runpy.run_path('benchmarks/run.py');"
+        f"_, run = m['theirs']() if {side!r} == 'theirs' else m['ours'](None); run(); run();"
+        "print(int(re.search(r'VmHWM:[^0-9]*([0-9]+)', open('/proc/self/status').read()).group(1)) / 1024)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, capture_output=True, text=True)
     return float(done.stdout.split()[-1])

@@ -1,7 +1,8 @@
 """Compiled row kernels: what numpy would do in several passes over memory, done in one.
 
 numba is imported when a kernel is first asked for. Without it, or in float64, plain numpy does the same in more
-passes. Kernels run in parallel over rows; one lock keeps two Python threads from entering numba's pool together.
+passes. Kernels run on the caller's thread: they are bound by memory, and the threads of a BLAS, which spin for a
+while after each product, would take turns with any of ours (measured: six times the time for a bias and GELU).
 
 exp and erf are written out so that the compiler can vectorise them: exp by splitting off a power of two and a
 polynomial of degree 6 (Cephes expf, 1 ulp), erf by the rational approximation of Eigen and XLA (clamped at 4,
@@ -10,16 +11,16 @@ polynomial of degree 6 (Cephes expf, 1 ulp), erf by the rational approximation o
 
 from __future__ import annotations
 
-import threading
 from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from ttmlc_runtime.emulator import pool
+
 Array = np.ndarray[Any, Any]
 
-LOCK = threading.Lock()
 NONE, RELU, GELU, GELU_TANH, SILU, TANH, SIGMOID = range(7)
 CODES = {"relu": RELU, "gelu": GELU, "gelu_tanh": GELU_TANH, "silu": SILU, "tanh": TANH, "sigmoid": SIGMOID}
 
@@ -51,8 +52,8 @@ def bias_activation(y: Array, bias: Array | None, activation: str | None) -> Arr
     if fast is not None and y.flags.c_contiguous:
         code = CODES[activation] if activation else NONE
         vector = np.zeros(y.shape[-1], np.float32) if bias is None else np.ascontiguousarray(bias, np.float32)
-        with LOCK:
-            fast.bias_activation(y.reshape(-1, y.shape[-1]), vector, code)
+        flat = y.reshape(-1, y.shape[-1])
+        fast.bias_activation(flat, vector, code)
         return y
     if bias is not None:
         y = y + bias
@@ -98,15 +99,21 @@ def layer_norm(
     width = x.shape[-1]
     fast = compiled(x.dtype)
     if fast is not None:
-        out = np.empty(x.shape, np.float32)
+        out = pool.empty(x.shape, np.dtype(np.float32))
         scale = np.ones(width, np.float32) if weight is None else np.ascontiguousarray(weight, np.float32)
         shift = np.zeros(width, np.float32) if bias is None else np.ascontiguousarray(bias, np.float32)
         flat = np.ascontiguousarray(x).reshape(-1, width)
         other = flat if residual is None else np.ascontiguousarray(residual).reshape(-1, width)
-        with LOCK:
-            fast.layer_norm(
-                flat, other, residual is not None, scale, shift, np.float32(eps), out.reshape(-1, width)
-            )
+        into = out.reshape(-1, width)
+        fast.layer_norm(
+            flat,
+            other,
+            residual is not None,
+            scale,
+            shift,
+            np.float32(eps),
+            into,
+        )
         return out
     total = x if residual is None else x + residual
     centred = total - total.mean(-1, keepdims=True)
@@ -127,8 +134,7 @@ def softmax(x: Array, scale: float = 1.0, mask: Array | None = None) -> Array:
             if mask is None
             else mask.astype(np.float32, copy=False)
         )
-        with LOCK:
-            fast.softmax(x, np.float32(scale), added)
+        fast.softmax(x, np.float32(scale), added)
         return x
     y = x * x.dtype.type(scale)
     y = y if mask is None else y + mask

@@ -1,14 +1,13 @@
 # mypy: disable-error-code="untyped-decorator,no-untyped-call"
-"""The kernels themselves, compiled by numba when this module is imported and first called; see ``kernels``."""
+"""The kernels themselves, compiled by numba when they are first called; see ``kernels``."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
-from numba import float32, int32, njit, prange
+from numba import float32, int32, njit
 from numba.extending import intrinsic
 
 Array = Any
@@ -74,11 +73,11 @@ def _tanh(x: Any) -> Any:
     return near if abs(x) < F(0.25) else far
 
 
-@njit(parallel=True, cache=True, nogil=True)
+@njit(cache=True, nogil=True)
 def bias_activation(y: Array, bias: Array, code: int) -> None:
     """y[i, j] = f(y[i, j] + bias[j]) in place; ``code`` names f."""
     rows, columns = y.shape
-    for i in prange(rows):
+    for i in range(rows):
         row = y[i]
         if code == 0:
             for j in range(columns):
@@ -106,13 +105,19 @@ def bias_activation(y: Array, bias: Array, code: int) -> None:
                 row[j] = _sigmoid(row[j] + bias[j])
 
 
-@njit(parallel=True, cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 def layer_norm(
-    x: Array, residual: Array, added: bool, weight: Array, bias: Array, eps: Any, out: Array
+    x: Array,
+    residual: Array,
+    added: bool,
+    weight: Array,
+    bias: Array,
+    eps: Any,
+    out: Array,
 ) -> None:
     """out = layer_norm(x + residual): two passes over a row that stays in cache."""
     rows, columns = x.shape
-    for i in prange(rows):
+    for i in range(rows):
         target = out[i]
         total = F(0.0)
         if added:
@@ -135,11 +140,11 @@ def layer_norm(
             target[j] = (target[j] - mean) * scale * weight[j] + bias[j]
 
 
-@njit(parallel=True, cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 def softmax(x: Array, scale: Any, mask: Array) -> None:
     """x = softmax(x * scale + mask) over the last axis, in place; mask dims of 1 are shared."""
     batch, heads, queries, keys = x.shape
-    for at in prange(batch * heads * queries):
+    for at in range(batch * heads * queries):
         b, h, i = at // (heads * queries), at // queries % heads, at % queries
         row = x[b, h, i]
         added = mask[
@@ -159,8 +164,3 @@ def softmax(x: Array, scale: Any, mask: Array) -> None:
         inverse = F(1.0) / total
         for j in range(keys):
             row[j] = row[j] * inverse
-
-
-def threads() -> int:
-    """How many threads the kernels use."""
-    return int(numba.get_num_threads())

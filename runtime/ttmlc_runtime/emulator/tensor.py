@@ -223,7 +223,8 @@ class Tensor:
 
     def __repr__(self) -> str:
         where = "host" if self._device is None else f"device {self._device.device_id}"
-        return f"ttnn.Tensor({self._array!r}, shape={self.shape}, dtype={self._dtype!r}, layout={self._layout}, {where})"
+        label = f"shape={self.shape}, dtype={self._dtype!r}, layout={self._layout}, {where}"
+        return f"ttnn.Tensor({self._array!r}, {label})"
 
 
 def _natural(array: Array) -> DataType:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ttmlc_runtime.emulator import kernels
+from ttmlc_runtime.emulator import kernels, pool
 from ttmlc_runtime.emulator.dtypes import TILE_SIZE, DataType, DeviceComputeKernelConfig, MemoryConfig
 from ttmlc_runtime.emulator.ops.config import modelled
 from ttmlc_runtime.emulator.ops.table import op
@@ -100,10 +100,11 @@ def scaled_dot_product_attention(
     group = q.shape[1] // k.shape[1]
     if group > 1:
         k, v = np.repeat(k, group, axis=1), np.repeat(v, group, axis=1)
-    scores = np.matmul(q, k.swapaxes(-1, -2))
+    scores = pool.empty((*q.shape[:3], k.shape[2]), q.dtype)
+    np.matmul(q, k.swapaxes(-1, -2), out=scores)
     weights = kernels.softmax(scores, 1 / math.sqrt(q.shape[3]) if scale is None else scale, added)
     batch, heads, tokens, width = q.shape
-    joined = np.empty((batch, tokens, heads, width), q.dtype)
+    joined = pool.empty((batch, tokens, heads, width), q.dtype)
     np.matmul(weights, v, out=joined.transpose(0, 2, 1, 3))
     if output_concat_heads:
         return result(joined.reshape(batch, 1, tokens, heads * width), tensors[0], memory=memory_config)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ttmlc_runtime.emulator import kernels
+from ttmlc_runtime.emulator import kernels, pool
 from ttmlc_runtime.emulator.dtypes import CoreGrid, DataType, DeviceComputeKernelConfig, MemoryConfig
 from ttmlc_runtime.emulator.ops.config import modelled
 from ttmlc_runtime.emulator.ops.table import op
@@ -38,7 +38,8 @@ def _product(a: Array, b: Array) -> Array:
         b = b.reshape(b.shape[-2:])
     if b.ndim == 2 and a.ndim > 2:
         rows = np.ascontiguousarray(a).reshape(-1, a.shape[-1])
-        return (rows @ b).reshape(*a.shape[:-1], b.shape[-1])
+        out = pool.empty((rows.shape[0], b.shape[-1]), rows.dtype)
+        return np.matmul(rows, b, out=out).reshape(*a.shape[:-1], b.shape[-1])
     return np.matmul(a, b)
 
 
