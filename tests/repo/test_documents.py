@@ -1,0 +1,88 @@
+"""What the documents promise is there: targets, commands, links, and an example that runs as printed."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ttmlc.cli.main import app
+from typer.main import get_command
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+TARGETS = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+COMMANDS = set(getattr(get_command(app), "commands", {}))
+
+
+def text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def code(path: Path) -> str:
+    """The code of a document, fenced, indented or inline: prose may well say "make sense"."""
+    source = text(path)
+    return "\n".join(re.findall(r"^```.*?^```|^    [^\n]*$|`[^`\n]+`", source, re.MULTILINE | re.DOTALL))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_make_target_that_is_named_exists(path: Path) -> None:
+    named = set(re.findall(r"(?:^|[`\s])make ([a-z][a-z-]*)", code(path)))
+    assert named <= TARGETS
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_that_is_named_exists(path: Path) -> None:
+    named = set(re.findall(r"(?:^|`)\s*ttmlc ([a-z][a-z-]*)", code(path), re.MULTILINE))
+    assert named <= COMMANDS
+
+
+def test_the_readme_names_the_two_commands_and_every_command_of_ttmlc() -> None:
+    readme = code(ROOT / "README.md")
+    assert {"demo", "test"} <= set(re.findall(r"make ([a-z-]+)", readme))
+    assert set(re.findall(r"`ttmlc ([a-z]+)", readme)) >= COMMANDS
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_relative_link_leads_somewhere(path: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text(path))
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_make_alone_lists_every_target_with_a_description() -> None:
+    listed = subprocess.run(["make"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    described = re.findall(r"^([a-z][a-z-]*):.*## ", text(ROOT / "Makefile"), re.MULTILINE)
+    assert {"demo", "test", "test-deep", "lint", "bench", "env", "generated", "golden", "clean"} <= set(
+        described
+    )
+    assert [target for target in described if not re.search(rf"(?m)(^|\s){target}\s", listed)] == []
+
+
+def test_the_readmes_example_prints_what_it_says(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", text(ROOT / "README.md"), re.DOTALL)
+    (wanted,) = re.findall(r"^print\(.*#\s*(\d\.\d+)", example, re.MULTILINE)
+    (tmp_path / "example.py").write_text(example, encoding="utf-8")
+    here = [str(tmp_path), str(ROOT / "compiler"), str(ROOT / "runtime")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(here), "TTMLC_BACKEND": "emulator"}
+
+    def run(*command: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=tmp_path,
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout
+
+    run(
+        "-c",
+        "from ttmlc.cli import main; main()",
+        "compile",
+        str(ROOT / "specs/models/bert.spec"),
+        "-o",
+        "out",
+    )
+    assert run("example.py").strip() == wanted
