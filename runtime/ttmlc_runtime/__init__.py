@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from ttmlc_runtime import emulator as ttnn
     from ttmlc_runtime import nn
 
-__version__ = "0.1.0"
-__all__ = ["__version__", "nn", "ttnn"]
+__all__ = ["nn", "ttnn"]
 
 
 def __getattr__(name: str) -> object:

@@ -127,9 +127,9 @@ class ConfigBuilder:
         """Take one field."""
         if entry.index is not None or entry.gate is not None:
             raise problem(NOT_YET, "fields by layer and gated keys are not compiled yet", entry.span)
-        kind, choices = self.kind(entry)
-        words = ACTIVATIONS if kind is FieldKind.ACTIVATION else choices
         try:
+            kind, choices = self.kind(entry)
+            words = ACTIVATIONS if kind is FieldKind.ACTIVATION else choices
             default = self.default(entry, entry.default, kind, words)
             null = self.default(entry, entry.null, kind, words)
         except DiagnosticError:

@@ -94,7 +94,7 @@ def _config(file: tree.File, problems: Problems) -> tuple[Config, Scope]:
             )
         config = builder.build(sections[0])
     words = tuple(choice for entry in config.fields for choice in entry.choices)
-    return config, Scope(numbers=builder.numbers, words=words)
+    return config, Scope(numbers=builder.numbers, words=words, poisoned=frozenset(builder.poisoned))
 
 
 def _axes(scope: Scope, file: tree.File) -> None:

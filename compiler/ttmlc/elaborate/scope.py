@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ttmlc.elaborate.problems import MISFIT, NOT_YET, UNKNOWN_NAME, nearest, problem
-from ttmlc.elaborate.values import Definition, Meaning, Number, Written
+from ttmlc.elaborate.values import Definition, Meaning, Number, Poison, Written
 from ttmlc.ir.types import BATCH, TOKENS, Axis, Dim, DType, Product, TensorType
 from ttmlc.language import tree
+from ttmlc.source import DiagnosticError
 
 DYNAMIC = {"B": BATCH, "S": TOKENS}
 DTYPES = {dtype.value: dtype for dtype in DType}
@@ -22,9 +23,12 @@ class Scope:
     blocks: dict[str, tree.Function] = field(default_factory=dict)
     defaults: dict[str, dict[str, tree.Expr]] = field(default_factory=dict)
     words: tuple[str, ...] = ()
+    poisoned: frozenset[str] = frozenset()
 
     def meaning(self, name: str) -> Meaning | None:
         """What ``name`` means, or None."""
+        if name in self.poisoned:
+            return Poison()
         if name in self.numbers:
             return self.numbers[name]
         if name in self.axes:
@@ -50,6 +54,8 @@ class Scope:
             DiagnosticError: there is none.
         """
         meaning = self.meaning(name.text)
+        if isinstance(meaning, Poison):
+            raise DiagnosticError([])
         if isinstance(meaning, Written) and isinstance(meaning.dim, Axis):
             return meaning.dim
         if isinstance(meaning, Number) and isinstance(meaning.dim, Axis):

@@ -85,6 +85,8 @@ def parse(file: SourceFile) -> tree.File:
             _parse(file, text, offset)
         except DiagnosticError as error:
             found += error.diagnostics
+        if len(found) >= MAX_ERRORS:
+            break
     raise DiagnosticError(found[:MAX_ERRORS] or first.diagnostics)
 
 
