@@ -61,7 +61,7 @@ class BertConfig(nn.Config):
         # what this program relies on
         nn.require(
             self.head_dim % 32 == 0,
-            f"head_dim {self.head_dim} is no multiple of 32: compile with --preset or --config for the padded form",
+            f"head_dim {self.head_dim} is no multiple of 32: --preset or --config compiles a padded form",
         )
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from ttmlc.api import check
 from ttmlc.source import CATALOGUE, Diagnostic, DiagnosticError, SourceFile, Span, declare, render
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from ttmlc.api import compile_spec
 from ttmlc.ir import scalar
 from ttmlc.ir.builder import Builder, Names
@@ -238,7 +237,7 @@ def test_the_reference_is_what_transformers_computes(batch: int, tokens: int, ac
             max_position_embeddings=40,
             hidden_act=act,
             attn_implementation="eager",
-        )  # fmt: skip
+        )
     )
     theirs = theirs.double().eval()
     rng = np.random.default_rng(0)

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from ttmlc.language import grammar, parse, tree
 from ttmlc.language.format import format_text
 from ttmlc.source import DiagnosticError, SourceFile

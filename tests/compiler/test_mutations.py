@@ -16,7 +16,6 @@ import tokenize
 from pathlib import Path
 
 import pytest
-
 from ttmlc.api import PresetError, compile_text
 from ttmlc.language import parse
 from ttmlc.source import DiagnosticError, SourceFile

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from ttmlc.ir.module import Level, Module
 from ttmlc.ir.parse import parse_module
 from ttmlc.ir.scalar import Const

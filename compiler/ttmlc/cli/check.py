@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ttmlc.cli.shown import WRONG, show, told
+from ttmlc.cli.shown import WRONG, is_unreadable, show, told
 
 
 def check(
@@ -24,6 +24,8 @@ def check(
                 check_spec(path)
                 typer.echo(f"{path}: all is well", err=True)
             except DiagnosticError as error:
+                if is_unreadable(error):
+                    raise
                 show(error)
                 failed = True
     if failed:

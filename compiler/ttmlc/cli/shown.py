@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import typer
 
 from ttmlc.api import DiagnosticError, PresetError
+from ttmlc.language.parser import UNREADABLE as UNREADABLE_SPEC
 from ttmlc.source import render
 
 WRONG, UNREADABLE = 1, 3
@@ -21,7 +22,7 @@ def told() -> Iterator[None]:
         yield
     except DiagnosticError as error:
         show(error)
-        raise typer.Exit(UNREADABLE if all(d.code == "E0109" for d in error.diagnostics) else WRONG) from None
+        raise typer.Exit(UNREADABLE if is_unreadable(error) else WRONG) from None
     except PresetError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(WRONG) from None
@@ -31,6 +32,11 @@ def told() -> Iterator[None]:
             f"error: cannot write{where}: {error.strerror or error}; nothing there was changed", err=True
         )
         raise typer.Exit(UNREADABLE) from None
+
+
+def is_unreadable(error: DiagnosticError) -> bool:
+    """Whether the spec is not wrong, but not to be had."""
+    return all(diagnostic.code == UNREADABLE_SPEC for diagnostic in error.diagnostics)
 
 
 def show(error: DiagnosticError) -> None:

@@ -210,8 +210,8 @@ def text(scalar: Scalar, around: int = 0) -> str:
     if operator.binds == 0:
         return f"{operator.symbol}({', '.join(text(arg) for arg in scalar.args)})"
     if scalar.op == "neg" and isinstance(scalar.args[0], Const):
-        return f"-({text(scalar.args[0])})"  # what is negated, not a negative literal
-    if operator.arity == 1:
+        written = f"-({text(scalar.args[0])})"  # what is negated, not a negative literal
+    elif operator.arity == 1:
         written = f"{operator.symbol}{text(scalar.args[0], operator.binds)}"
     else:
         left, right = scalar.args

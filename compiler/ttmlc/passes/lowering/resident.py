@@ -61,7 +61,7 @@ def attention_padding(function: Function, build: Build, facts: list[Fact]) -> Pa
         if not isinstance(axis.size, Const):
             condition = scalar.apply("==", scalar.apply("%", axis.size, Const(TILE)), Const(0))
             name = axis.name
-            remedy = "compile with --preset or --config for the padded form"
+            remedy = "--preset or --config compiles a padded form"
             message = f"{name} {{{name}}} is no multiple of {TILE}: {remedy}"
             facts.append(Fact(condition, message, "fused attention takes whole tiles"))
         elif isinstance(axis.size.value, int) and axis.size.value % TILE:

@@ -1,0 +1,216 @@
+"""What is emitted: fresh, the same everywhere, plain to read, and sound."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from ttmlc.api import compile_spec, compile_text
+from ttmlc.emit.python import WIDTH, Arg, Call, Raw, expression, layout
+from ttmlc.ir.scalar import Apply, Const, Field
+from ttmlc.source import SourceFile
+from ttmlc_runtime.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+BERT = ROOT / "specs/models/bert.spec"
+GENERATED = ROOT / "generated/bert.py"
+
+
+def load(text: str, path: Path) -> ModuleType:
+    path.write_text(text)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_checked_in_module_is_fresh() -> None:
+    assert GENERATED.read_text() == compile_spec(BERT).text, "run `make generated` and review the difference"
+
+
+PYTHONS = sorted(Path.home().glob(".pyenv/versions/3.1[0-9]*/bin/python3"))
+
+
+@pytest.mark.parametrize("seed", ["0", "1", "4242"])
+def test_equal_input_gives_equal_bytes_under_any_hash_seed(seed: str) -> None:
+    code = (
+        "import sys, pathlib, ttmlc.api as a; print(a.compile_spec(pathlib.Path(sys.argv[1])).text, end='')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(BERT)],
+        env={**os.environ, "PYTHONHASHSEED": seed},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == GENERATED.read_text()
+
+
+def test_a_module_does_not_grow_with_its_layers() -> None:
+    small, large = (compile_spec(BERT, preset=f"bert-{size}").text.splitlines() for size in ("tiny", "large"))
+    assert len(small) == len(large) <= 300
+
+
+def test_every_line_is_readable() -> None:
+    for line in GENERATED.read_text().splitlines():
+        assert len(line) <= WIDTH, line
+        assert line.isascii()
+
+
+def test_the_spec_line_stands_above_what_it_became() -> None:
+    text = GENERATED.read_text()
+    spec = BERT.read_text().splitlines()
+    quoted = re.findall(r"# bert\.spec:(\d+)  (.*)", text)
+    assert len(quoted) >= 12
+    for number, said in quoted:
+        assert spec[int(number) - 1].strip().startswith(said.removesuffix(" ..."))
+
+
+def test_every_checkpoint_name_can_be_searched_for() -> None:
+    text = GENERATED.read_text()
+    for name in (
+        "self.query.weight",
+        "output.LayerNorm.bias",
+        "pooler.dense.weight",
+        "embeddings.word_embeddings.weight",
+    ):
+        assert f'"{name}"' in text
+
+
+def test_decisions_are_visible() -> None:
+    text = GENERATED.read_text()
+    for rule in ("fuse-projections", "fuse-heads", "fuse-activation", "fuse-residual"):
+        assert f"decided: {rule}" in text
+
+
+# Builds
+
+
+def test_a_generic_build_checks_what_it_relies_on(tmp_path: Path) -> None:
+    module = load(compile_spec(BERT).text, tmp_path / "generic_bert.py")
+    with pytest.raises(ConfigError, match="head_dim 48 is no multiple of 32: --preset or --config"):
+        module.BertConfig(hidden=96, heads=2)
+    with pytest.raises(ConfigError, match="heads must divide hidden"):
+        module.BertConfig(hidden=96, heads=5)
+
+
+def test_a_specialised_build_serves_its_own_config_alone(tmp_path: Path) -> None:
+    module = load(compile_spec(BERT, preset="bert-tiny").text, tmp_path / "tiny_bert.py")
+    assert module.BertConfig().hidden == 128
+    with pytest.raises(ConfigError, match=r"was compiled for hidden 128 \(not 256\)"):
+        module.BertConfig(hidden=256)
+    assert module.BertConfig.fingerprint in compile_spec(BERT, preset="bert-tiny").text
+    assert module.BertConfig.fingerprint not in compile_spec(BERT, preset="bert-small").text
+
+
+def test_both_builds_compute_the_same(tmp_path: Path) -> None:
+    generic = load(compile_spec(BERT).text, tmp_path / "bert_g.py")
+    special = load(compile_spec(BERT, preset="bert-tiny").text, tmp_path / "bert_s.py")
+    config = generic.BertConfig(layers=2, hidden=128, heads=2, inner=512)
+    ids = np.random.default_rng(0).integers(0, 30522, (2, 33))
+    a = generic.BertModel(config, seed=3, dtype="float32")(ids)
+    b = special.BertModel(seed=3, dtype="float32")(ids)
+    assert np.array_equal(a.last_hidden_state.numpy(), b.last_hidden_state.numpy())
+
+
+ODD = "model: bert\nconfig: {layers: 1, hidden: 144, heads: 3, inner: 96, vocab: 99, positions: 40}\n"
+
+
+def test_padded_heads_compute_what_transformers_computes(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="parity is measured where torch is")
+    from transformers import BertConfig, BertModel
+
+    preset = tmp_path / "odd.yaml"
+    preset.write_text(ODD)
+    module = load(compile_spec(BERT, preset=str(preset)).text, tmp_path / "bert_odd.py")
+    torch.manual_seed(0)
+    theirs = BertModel(
+        BertConfig(
+            vocab_size=99,
+            hidden_size=144,
+            num_hidden_layers=1,
+            num_attention_heads=3,
+            intermediate_size=96,
+            max_position_embeddings=40,
+        )
+    ).eval()
+    model = module.BertModel(dtype="float64")
+    state = {name: tensor.numpy() for name, tensor in theirs.state_dict().items()}
+    model.load_state_dict(state)
+    ids = np.random.default_rng(1).integers(0, 99, (2, 31))
+    with torch.no_grad():
+        wanted = theirs.double()(torch.from_numpy(ids)).last_hidden_state.numpy()
+    assert np.abs(model(ids).last_hidden_state.numpy() - wanted).max() < 1e-10
+    assert all(np.array_equal(model.state_dict()[name], array) for name, array in state.items())
+
+
+def test_a_config_json_specialises_as_from_pretrained_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(
+        '{"model_type": "bert", "hidden_size": 64, "num_attention_heads": 2, "num_hidden_layers": 1}'
+    )
+    module = load(compile_spec(BERT, config=path).text, tmp_path / "bert_c.py")
+    assert (module.BertConfig().hidden, module.BertConfig().layers) == (64, 1)
+
+
+# Nothing of a spec becomes code
+
+
+def test_prose_cannot_end_its_docstring() -> None:
+    hostile = BERT.read_text().replace(
+        "BERT: a post-norm", "BERT\\\\: \\N{DIGIT ONE} {x} %s a post-norm\\", 1
+    )
+    module = ast.parse(compile_text(SourceFile("bert.spec", hostile), BERT).text)
+    assert isinstance(module.body[0], ast.Expr)
+    assert len([node for node in module.body if isinstance(node, ast.Expr)]) == 1
+
+
+def test_messages_of_a_spec_stay_text() -> None:
+    hostile = BERT.read_text().replace(
+        '"heads must divide hidden"', '"{self.__class__} \\" + exit() + \\" \\\\"'
+    )
+    text = compile_text(SourceFile("bert.spec", hostile), BERT).text
+    (call,) = [
+        node
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "nn.require"
+        and "% self.heads" in ast.unparse(node.args[0])
+    ]
+    assert isinstance(call.args[1], ast.Constant)
+    assert call.args[1].value == '{self.__class__} " + exit() + " \\'
+
+
+# Python as data
+
+
+def test_a_call_breaks_as_a_formatter_would() -> None:
+    short = Call("f", (Arg(Raw("a")), Arg(Raw("b"), "key")))
+    assert layout("y = ", short, 4) == ["    y = f(a, key=b)"]
+    wide = Call("f", (Arg(Raw("a" * 60)), Arg(Raw("b" * 40))))
+    assert layout("y = ", wide, 4) == ["    y = f(", f"        {'a' * 60}, {'b' * 40}", "    )"]
+    wider = Call("f", (Arg(Raw("a" * 60)), Arg(Raw("b" * 60), "**")))
+    assert layout("", wider, 0) == ["f(", f"    {'a' * 60},", f"    **{'b' * 60},", ")"]
+
+
+def test_a_comment_that_does_not_fit_is_left_out() -> None:
+    assert layout("y = ", Raw("x" * 100), 0, comment="a comment")[0].endswith("x")
+
+
+def test_scalars_are_written_with_the_brackets_they_need() -> None:
+    a, b = Field("a"), Field("b")
+    assert expression(Apply("*", (Apply("+", (a, b)), Const(2))), "c") == "(c.a + c.b) * 2"
+    assert expression(Apply("-", (a, Apply("-", (b, Const(1))))), "c") == "c.a - (c.b - 1)"
+    assert expression(Apply("**", (a, Const(-0.5))), "c") == "c.a**(-0.5)"
+    assert expression(Apply("select", (a, Const(1), Const(None))), "self") == "(1 if self.a else None)"
