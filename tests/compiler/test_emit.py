@@ -214,3 +214,37 @@ def test_scalars_are_written_with_the_brackets_they_need() -> None:
     assert expression(Apply("-", (a, Apply("-", (b, Const(1))))), "c") == "c.a - (c.b - 1)"
     assert expression(Apply("**", (a, Const(-0.5))), "c") == "c.a**(-0.5)"
     assert expression(Apply("select", (a, Const(1), Const(None))), "self") == "(1 if self.a else None)"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "config.weight",
+        "kernels.weight",
+        "__class__.weight",
+        "a-b.weight",
+        "0.weight",
+        "attention.layout",
+        "x.class",
+        "plain",
+    ],
+)
+def test_any_checkpoint_path_gives_a_sound_module(path: str, tmp_path: Path) -> None:
+    spec = BERT.read_text().replace("embeddings.word_embeddings.weight", path)
+    module = load(compile_text(SourceFile("bert.spec", spec), BERT).text, tmp_path / "bert_p.py")
+    model = module.BertModel(
+        module.BertConfig(vocab=9, hidden=32, heads=1, layers=1, inner=32), dtype="float32"
+    )
+    assert path in model.state_dict()
+    assert model(np.zeros((1, 3), int)).last_hidden_state.numpy().shape == (1, 3, 32)
+
+
+def test_paths_that_look_alike_are_kept_apart(tmp_path: Path) -> None:
+    spec = (
+        BERT.read_text()
+        .replace("embeddings.LayerNorm", "embeddings.Word")
+        .replace("word_embeddings.weight", "word.weight")
+    )
+    text = compile_text(SourceFile("bert.spec", spec), BERT).text
+    assert "self.word = at.store(" in text
+    assert "self.word_ = at.store(" in text

@@ -25,7 +25,7 @@ from ttmlc.ir.device import shape_of
 from ttmlc.ir.module import Function, Kind, Module, Operation, Value
 from ttmlc.ir.scalar import Const, Field
 from ttmlc.ir.types import DeviceType
-from ttmlc.passes.lowering.storages import snake
+from ttmlc.passes.lowering.storages import OWN, snake
 from ttmlc.source import Span
 
 NESTS = {"ttnn.add": 40, "ttnn.subtract": 40, "ttnn.multiply": 40, "ttnn.divide": 40, "input.ids": 200}
@@ -131,6 +131,8 @@ class Body:
     def _attribute(self, operation: Operation) -> str:
         """The attribute that holds the block of a call: its name, numbered where it is called again."""
         base = identifier(snake(operation.text("block")))
+        if base in OWN or base in self.holders:
+            base += "_block"
         count = self.instances.get(base, 0) + 1
         self.instances[base] = count
         name = base if count == 1 else f"{base}_{count}"
@@ -193,10 +195,13 @@ class Body:
 
     loop_names: set[str] = field(default_factory=set)
     given: set[str] = field(default_factory=set)
+    holders: set[str] = field(default_factory=set)
     places: dict[int, int] = field(default_factory=dict)
     last_read: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        storages = [operation for operation in self.function.walk() if operation.op == "storage"]
+        self.holders = {identifier(operation.text("holder")) for operation in storages}
         self.places = {id(operation): place for place, operation in enumerate(self.function.walk())}
 
     def _nests(self, operation: Operation, after: Operation | None, code: Call) -> bool:

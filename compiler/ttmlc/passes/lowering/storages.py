@@ -17,6 +17,13 @@ from ttmlc.passes.lowering.refusal import cannot
 from ttmlc.passes.lowering.resident import Padding
 
 
+# What a block or a model has of its own.
+OWN = frozenset(
+    {"build", "config", "device", "dtype", "from_pretrained", "kernels", "load_checkpoint", "load_state_dict"}
+    | {"named_parameters", "num_parameters", "prefix", "report", "save_pretrained", "stale", "state_dict"}
+)
+
+
 class Storages:
     """The storages of one function, made on demand and named after the checkpoint."""
 
@@ -104,23 +111,29 @@ def _split(dim: Axis | Product) -> Iterator[tuple[Scalar, Axis, Scalar]]:
 
 
 def snake(word: str) -> str:
-    """``LayerNorm`` -> ``layer_norm``."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", word).lower()
+    """``LayerNorm`` -> ``layer_norm``: a word of a checkpoint as a plain Python name."""
+    split = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", word).lower()
+    return re.sub(r"[^a-z0-9]+", "_", split).strip("_")
 
 
 def holder_names(paths: list[str]) -> dict[str, str]:
     """A short name for each path's owner: its last words, as many as make it unique in the block.
 
     {"intermediate.dense.weight", "output.dense.weight", "output.LayerNorm.weight"} are kept as
-    ``intermediate_dense``, ``output_dense`` and ``layer_norm``.
+    ``intermediate_dense``, ``output_dense`` and ``layer_norm``. Names that a block has anyway are not taken.
     """
-    owners = {path: [word for word in path.split(".")[:-1] if "{" not in word] or [path] for path in paths}
-    distinct = sorted({tuple(words) for words in owners.values()})
-
-    def short(words: tuple[str, ...]) -> str:
-        for count in range(1, len(words) + 1):
-            if sum(other[-count:] == words[-count:] for other in distinct) == 1:
-                return "_".join(map(snake, words[-count:]))
-        return "_".join(map(snake, words))
-
-    return {path: short(tuple(words)) for path, words in owners.items()}
+    owners = {
+        path: tuple(word for word in path.split(".")[:-1] if "{" not in word) or (path,) for path in paths
+    }
+    distinct = sorted(set(owners.values()))
+    names: dict[tuple[str, ...], str] = {}
+    for words in distinct:
+        count = 1
+        while count < len(words) and sum(other[-count:] == words[-count:] for other in distinct) > 1:
+            count += 1
+        name = "_".join(filter(None, map(snake, words[-count:])))
+        name = name if re.match("[a-z]", name) and name not in OWN else f"p_{name}"
+        while name in names.values():
+            name += "_"
+        names[words] = name
+    return {path: names[words] for path, words in owners.items()}
