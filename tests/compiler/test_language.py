@@ -50,7 +50,8 @@ def test_comments_are_kept_where_they_are() -> None:
 
 
 def test_spacing_is_made_canonical() -> None:
-    text = 'block A( x:[B,S],y : int[B] ):\n  q=linear( x,( heads   head_dim ),at = "q" )as[B,S]\n  return a = q ,b=-q\n'
+    text = 'block A( x:[B,S],y : int[B] ):\n  q=linear( x,( heads   head_dim ),at = "q" )as[B,S]\n'
+    text += "  return a = q ,b=-q\n"
     assert format_text(text) == (
         'block A(x: [B, S], y: int[B]):\n    q = linear(x, (heads head_dim), at="q") as [B, S]\n    return a=q, b=-q\n'
     )

@@ -156,7 +156,7 @@ RESERVED = frozenset(
         "concat",
         "normal",
     }
-    | {"ones", "zeros", "dataclass", "ClassVar", "Integers", "layers", "turns"}
+    | {"ones", "zeros", "dataclass", "ClassVar", "Integers", "layout", "layers", "turns"}
     | {
         "abs",
         "all",

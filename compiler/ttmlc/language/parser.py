@@ -129,7 +129,7 @@ def _refuse_depth(file: SourceFile, parsed: Tree[Token], offset: int) -> None:
 def _explain(file: SourceFile, error: UnexpectedInput, offset: int) -> Diagnostic:
     """A syntax error by its cause."""
     if isinstance(error, UnexpectedCharacters):
-        start = offset + (error.pos_in_stream or 0)
+        start = offset + int(getattr(error, "pos_in_stream", 0))
         span = Span(file, start, min(start + 1, len(file.text)))
         char = file.text[start : start + 1]
         return Diagnostic(STRAY, f"{char!r} means nothing here", span, hint=_stray_hint(char))

@@ -16,7 +16,6 @@ from ttmlc.ir.types import Axis, Product, TensorType
 from ttmlc.passes.lowering.refusal import cannot
 from ttmlc.passes.lowering.resident import Padding
 
-
 # What a block or a model has of its own.
 OWN = frozenset(
     {"build", "config", "device", "dtype", "from_pretrained", "kernels", "load_checkpoint", "load_state_dict"}
