@@ -20,4 +20,12 @@ class InputError(RuntimeFault, ValueError):
 
 
 class WeightsError(RuntimeFault):
-    """A checkpoint cannot be read, or does not fit the model."""
+    """A checkpoint cannot be read or written, or does not fit the model.
+
+    Where tensors were compared with parameters, ``report`` is the whole comparison: a
+    ``ttmlc_runtime.weights.LoadReport``.
+    """
+
+    def __init__(self, message: str, report: object = None) -> None:
+        super().__init__(message)
+        self.report = report

@@ -1,7 +1,7 @@
 """What every generated module has in common: configs, scopes, inputs, outputs, the numerics policy, models."""
 
 from ttmlc_runtime.nn.config import Config, require
-from ttmlc_runtime.nn.devices import current, device, open_device
+from ttmlc_runtime.nn.devices import close_devices, device, open_device
 from ttmlc_runtime.nn.fields import (
     REQUIRED,
     activation,
@@ -22,6 +22,6 @@ from ttmlc_runtime.nn.scope import Holder, Registry, Scope
 
 __all__ = [
     "REQUIRED", "Activation", "Block", "Config", "Holder", "Inputs", "Integers", "Kernels", "Mask", "Model", "Output",
-    "Registry", "Scope", "activation", "choice", "current", "device", "flag", "fused", "integer", "open_device", "rate",
-    "real", "require", "size", "token",
+    "Registry", "Scope", "activation", "choice", "close_devices", "device", "flag", "fused", "integer", "open_device",
+    "rate", "real", "require", "size", "token",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import fnmatch
 from collections.abc import Mapping
@@ -60,8 +61,13 @@ class Config:
     extra: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False, compare=False)
     """Keys of the config.json it was read from that change nothing; written back on saving."""
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
+    def __new__(cls: type[C], *args: Any, **values: Any) -> C:
+        """Refuse unknown names before the dataclass does, with the nearest known one."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in known:
+                raise ConfigError(f"{cls.__name__} has no field {name!r}{nearest(name, known)}")
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         for name, spec in self.specs().items():
@@ -83,9 +89,10 @@ class Config:
             shown = ", ".join(
                 f"{name} {self.built_for[name]!r} (not {getattr(self, name)!r})" for name in different
             )
+            built = ", ".join(f"{name}={value!r}" for name, value in self.built_for.items())
             raise ConfigError(
-                f"this module (build {self.fingerprint}) was compiled for {shown}: compile the spec for this config, "
-                "or use the generic build"
+                f"this module was compiled for {shown}: compile the spec for this config, or use the generic build "
+                f"(build {self.fingerprint}: {built})"
             )
 
     def check(self) -> None:
@@ -99,15 +106,6 @@ class Config:
             for field in dataclasses.fields(cls)
             if "spec" in field.metadata
         }
-
-    @classmethod
-    def make(cls: type[C], **values: Any) -> C:
-        """A config from field values; an unknown name is refused with the nearest known one."""
-        known = cls.specs()
-        for name in values:
-            if name not in known:
-                raise ConfigError(f"{cls.__name__} has no field {name!r}{nearest(name, known)}")
-        return cls(**values)
 
     @classmethod
     def from_hugging_face(cls: type[C], values: Mapping[str, Any]) -> C:
@@ -139,42 +137,58 @@ class Config:
                     continue
                 given[name] = value
         extra = cls._leftover(values, read)
-        made = cls(**given, extra=extra)
-        if late:
-            made = cls(**given, **{name: null(made) for name, null in late.items()}, extra=extra)
+        try:
+            made = cls(**given, extra=extra)
+            if late:
+                made = cls(**given, **{name: null(made) for name, null in late.items()}, extra=extra)
+        except ConfigError as error:
+            raise ConfigError(f"config.json: {error}") from None
         return made
 
     @classmethod
     def _leftover(cls, values: Mapping[str, Any], read: set[str]) -> dict[str, Any]:
+        """The keys that no field reads: each is known to change nothing, or refused."""
         extra: dict[str, Any] = {}
+        harmless = (*PRELUDE, *cls.harmless)
         for key, value in values.items():
+            if not isinstance(key, str):
+                raise ConfigError(f"config.json has the key {key!r}, which is no word")
             if key in read:
+                # Objects are kept whole, because a field reads only a part of one.
+                if isinstance(value, (Mapping, list)):
+                    extra[key] = value
                 continue
             if key in cls.fixed:
-                if value != cls.fixed[key] and value is not None:
+                if value is not None and not _same(value, cls.fixed[key]):
                     raise ConfigError(
-                        f"config.json has {key} = {value!r}, and this model is written for {cls.fixed[key]!r}"
+                        f"config.json has {key} = {value!r}, and {cls.__name__} is written for {cls.fixed[key]!r}"
                     )
-            elif key in INERT and value == INERT[key]:
+            elif key in INERT and _same(value, INERT[key]):
                 pass
-            elif not any(fnmatch.fnmatchcase(key, pattern) for pattern in (*PRELUDE, *cls.harmless)):
+            elif not any(fnmatch.fnmatchcase(key, pattern) for pattern in harmless):
                 known = [_root(k) for spec in cls.specs().values() for k in spec.keys]
                 raise ConfigError(
                     f"config.json has the key {key!r} = {value!r}, which may change what is computed and which "
-                    f"{cls.__name__} does not know{nearest(key, [*known, *cls.harmless])}"
+                    f"{cls.__name__} does not know{nearest(key, [*known, *cls.fixed, *cls.harmless])}"
                 )
             extra[key] = value
         return extra
 
     def to_hugging_face(self) -> dict[str, Any]:
-        """The contents of a config.json that Transformers reads."""
-        values = dict(self.extra)
+        """The contents of a config.json that Transformers reads: every field under its first key."""
+        values: dict[str, Any] = copy.deepcopy(self.extra)
         values.update({key: value for key, value in self.fixed.items() if key not in values})
         values["model_type"] = self.model_type
         for name, spec in self.specs().items():
-            for key in spec.keys[:1]:
-                if "." not in key and "(" not in key:
-                    values[key] = getattr(self, name)
+            held = getattr(self, name)
+            paths = [key for key in spec.keys if not key.startswith("len(")]
+            if paths:
+                _put(values, paths[0], held)
+            for key in spec.keys:
+                if key == "len(id2label)" and not _counts(values.get("id2label"), held):
+                    # Transformers does not store a number of classes, only their names.
+                    values["id2label"] = {str(place): f"LABEL_{place}" for place in range(held)}
+                    values["label2id"] = {f"LABEL_{place}": place for place in range(held)}
         return values
 
     def replace(self: C, **changes: Any) -> C:
@@ -184,6 +198,27 @@ class Config:
 
 def _root(key: str) -> str:
     return key.removeprefix("len(").removesuffix(")").strip(".").split(".")[0]
+
+
+def _same(value: object, other: object) -> bool:
+    """Equality that tells 1 from true."""
+    return value == other and isinstance(value, bool) == isinstance(other, bool)
+
+
+def _counts(names: object, count: object) -> bool:
+    return isinstance(names, (Mapping, list)) and len(names) == count
+
+
+def _put(values: dict[str, Any], key: str, value: object) -> None:
+    """Write ``value`` at a path with dots, making the objects on the way."""
+    *path, last = key.strip(".").split(".")
+    here = values
+    for word in path:
+        inner = here.get(word)
+        if not isinstance(inner, dict):
+            inner = here[word] = {}
+        here = inner
+    here[last] = value
 
 
 __all__ = ["UNSET", "Config", "require"]

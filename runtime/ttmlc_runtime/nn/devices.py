@@ -1,7 +1,8 @@
-"""Devices: opened for a dtype, or given by a ``with`` block around a model."""
+"""Devices: given to a model, or by a ``with`` block around it, or opened once for each dtype."""
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,6 +13,7 @@ from ttmlc_runtime.errors import BackendError
 
 DTYPES = ("bfloat16", "float32", "float64")
 _current: ContextVar[types.Device | None] = ContextVar("device", default=None)
+_opened: dict[str, types.Device] = {}
 
 
 def open_device(dtype: str = "bfloat16", device_id: int = 0) -> types.Device:
@@ -32,7 +34,13 @@ def open_device(dtype: str = "bfloat16", device_id: int = 0) -> types.Device:
             f"dtype={dtype!r} is exact arithmetic, which a board does not have: set TTMLC_BACKEND=emulator, "
             "or use bfloat16"
         )
-    return ttnn.open_device(device_id)
+    return ttnn.open_device(device_id=device_id)
+
+
+def dtype_of(device: types.Device) -> str:
+    """What ``device`` computes in."""
+    numerics = getattr(device, "numerics", "device")  # a board has no such choice
+    return "bfloat16" if numerics == "device" else str(numerics)
 
 
 @contextmanager
@@ -45,6 +53,39 @@ def device(opened: types.Device) -> Iterator[types.Device]:
         _current.reset(token)
 
 
-def current(dtype: str) -> types.Device:
-    """The device of the enclosing ``with device(...)``, else a new one for ``dtype``."""
-    return _current.get() or open_device(dtype)
+def resolve(dtype: str | None, given: types.Device | None) -> tuple[str, types.Device]:
+    """The dtype and the device of a model.
+
+    The device is the one given, else that of the enclosing ``with device(...)``, else one that is opened for the
+    dtype and kept for the next model, because a board opens once. Without a dtype it is the device's, else bfloat16.
+
+    Raises:
+        BackendError: the dtype is unknown, or the device computes in another.
+    """
+    if dtype is not None and dtype not in DTYPES:
+        raise BackendError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
+    chosen = given if given is not None else _current.get()
+    if chosen is not None:
+        found = dtype_of(chosen)
+        if dtype not in (None, found):
+            raise BackendError(
+                f"dtype={dtype!r} was asked for on a device that computes in {found}: leave dtype out, or give "
+                f"nn.open_device({dtype!r})"
+                + (", which only the emulator has" if dtype != "bfloat16" else "")
+            )
+        return found, chosen
+    dtype = dtype or "bfloat16"
+    kept = _opened.get(dtype)
+    if kept is None or not getattr(kept, "open", True):
+        kept = _opened[dtype] = open_device(dtype)
+    return dtype, kept
+
+
+def close_devices() -> None:
+    """Close the devices that were opened for models which were given none."""
+    while _opened:
+        _, kept = _opened.popitem()
+        ttnn.close_device(kept)
+
+
+atexit.register(close_devices)

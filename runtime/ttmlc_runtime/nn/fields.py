@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,8 @@ ACTIVATIONS: dict[str, str] = {
     "gelu_python": "gelu",
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "gelu_accurate": "gelu_tanh",
     "relu": "relu",
     "silu": "silu",
     "swish": "silu",
@@ -77,7 +80,8 @@ class FieldSpec:
         try:
             return self.check(value)
         except (TypeError, ValueError) as error:
-            raise ConfigError(f"{name} must be {error}, not {value!r}") from None
+            keys = f" (key {self.keys[0]!r})" if self.keys else ""
+            raise ConfigError(f"{name}{keys} is {value!r} and must be {error}") from None
 
 
 def _maker(kind: str, check: Callable[[Any], Any]) -> Callable[..., Any]:
@@ -95,23 +99,37 @@ def _maker(kind: str, check: Callable[[Any], Any]) -> Callable[..., Any]:
 
 def _whole(low: int, words: str) -> Callable[[Any], int]:
     def check(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value < 1 << 31:
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
             raise TypeError(words)
-        return value
+        whole = operator.index(value)  # numpy's integers too
+        if not low <= whole < 1 << 31:
+            raise TypeError(words)
+        return whole
 
     return check
 
 
+def _number(value: Any, words: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(words)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        raise TypeError(words) from None
+    if not math.isfinite(number):
+        raise TypeError(words)
+    return number
+
+
 def _real(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise TypeError("a finite number")
-    return float(value)
+    return _number(value, "a finite number")
 
 
 def _rate(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1:
+    number = _number(value, "a rate in [0, 1)")
+    if not 0 <= number < 1:
         raise TypeError("a rate in [0, 1)")
-    return float(value)
+    return number
 
 
 def _flag(value: Any) -> bool:
@@ -122,7 +140,8 @@ def _flag(value: Any) -> bool:
 
 def _activation(value: Any) -> str:
     if not isinstance(value, str) or value not in ACTIVATIONS:
-        raise TypeError(f"one of {', '.join(sorted(ACTIVATIONS))}")
+        known = f"one of {', '.join(sorted(ACTIVATIONS))}"
+        raise TypeError(known + (nearest(value, ACTIVATIONS) if isinstance(value, str) else ""))
     return value
 
 
@@ -139,8 +158,9 @@ def choice(default: Default, *keys: str, one_of: tuple[str, ...], nullable: bool
     """A field that holds one of some words."""
 
     def check(value: Any) -> str:
-        if value not in one_of:
-            raise TypeError(f"one of {', '.join(one_of)}")
+        if not isinstance(value, str) or value not in one_of:
+            near = nearest(value, one_of) if isinstance(value, str) else ""
+            raise TypeError(f"one of {', '.join(one_of)}{near}")
         return str(value)
 
     return _maker("choice", check)(default, *keys, nullable=nullable)

@@ -16,6 +16,8 @@ Integers = Any
 
 HIDDEN = -1e9
 """Added to the score of a key that may not be seen: finite, so that a row which sees nothing stays a number."""
+FILLING = -1e30
+"""Added for keys that only fill up tiles: so much less that even a row which sees nothing averages real keys alone."""
 TILE = 32
 
 
@@ -30,7 +32,7 @@ class Mask:
 def _array(name: str, value: Integers) -> np.ndarray[Any, Any]:
     try:
         array = np.asarray(value)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:  # torch raises the last for tensors it cannot give
         raise InputError(f"{name} is no array of one shape: {error}") from None
     if array.ndim != 2:
         hint = ": a single row is input[None, :]" if array.ndim == 1 else ""
@@ -71,11 +73,12 @@ class Inputs:
             value = np.broadcast_to(np.asarray(default), self.shape)
         array = self._given(name, value)
         if array.dtype.kind not in "iu":
-            raise InputError(f"{name} must be integers, not {array.dtype}")
+            cast = ": convert them with .astype(int)" if array.dtype.kind in "fb" else ""
+            raise InputError(f"{name} must be integers, not {array.dtype}{cast}")
         wrong = (array < 0) | (array >= below)
         if wrong.any():
             row, column = np.argwhere(wrong)[0]
-            raise InputError(f"{name}[{row}, {column}] is {array[row, column]}, which is not in [0, {below})")
+            raise InputError(f"{name}[{row}, {column}] is {array[row, column]} and must be in [0, {below})")
         return ttnn.Tensor(
             np.ascontiguousarray(array, np.int32), ttnn.uint32, self.device, ttnn.ROW_MAJOR_LAYOUT
         )
@@ -93,7 +96,7 @@ class Inputs:
             return Mask(None, causal)
         array = self._given(name, value)
         if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
-            raise InputError(f"{name} must hold 1 (seen) and 0 (hidden) only")
+            raise InputError(_odd_mask(name, array))
         batch, tokens = self.shape
         row = np.where(array.astype(bool), np.float32(0), np.float32(HIDDEN)).reshape(batch, 1, 1, tokens)
         after = np.zeros((1, 1, tokens, tokens), np.float32)
@@ -102,5 +105,12 @@ class Inputs:
         keys = ttnn.Tensor(row, ttnn.bfloat16, self.device, ttnn.TILE_LAYOUT)
         additive = ttnn.add(ttnn.Tensor(after, ttnn.bfloat16, self.device, ttnn.TILE_LAYOUT), keys)
         if tokens % TILE:
-            additive = ttnn.fill_implicit_tile_padding(additive, HIDDEN)
+            additive = ttnn.fill_implicit_tile_padding(additive, FILLING)
         return Mask(additive, False)
+
+
+def _odd_mask(name: str, array: np.ndarray[Any, Any]) -> str:
+    if array.dtype.kind not in "biuf":
+        return f"{name} must hold 1 (seen) and 0 (hidden), not {array.dtype}"
+    row, column = np.argwhere(~np.isin(array, (0, 1)))[0]
+    return f"{name}[{row}, {column}] is {array[row, column]}; a mask holds 1 (seen) and 0 (hidden) only"

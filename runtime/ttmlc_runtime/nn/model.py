@@ -6,20 +6,24 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from math import prod
 from pathlib import Path
+from types import FrameType
 from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
 from ttmlc_runtime import emulator as types
-from ttmlc_runtime.errors import BackendError, ConfigError, WeightsError
+from ttmlc_runtime.errors import ConfigError, WeightsError
 from ttmlc_runtime.nn.config import Config
-from ttmlc_runtime.nn.devices import DTYPES, current
+from ttmlc_runtime.nn.devices import resolve
 from ttmlc_runtime.nn.kernels import Kernels
 from ttmlc_runtime.nn.scope import Registry, Scope
-from ttmlc_runtime.weights.chain import Array
-from ttmlc_runtime.weights.folder import open_checkpoint, read_json, save_folder
-from ttmlc_runtime.weights.load import LoadReport, match, refuse
+from ttmlc_runtime.weights.checkpoint import CONFIG, open_checkpoint, read_json
+from ttmlc_runtime.weights.load import SHOWN, LoadReport, Matching, Rules, match, printable, refuse
+from ttmlc_runtime.weights.parameter import Array
+from ttmlc_runtime.weights.saving import save_folder
+from ttmlc_runtime.weights.storage import in_order, reader, readers
 
 C = TypeVar("C", bound=Config)
 M = TypeVar("M", bound="Model[Any]")
@@ -44,46 +48,53 @@ class Model(Generic[C]):
     Args:
         config: its sizes and choices; the defaults of its class where it is left out.
         seed: decides the random weights, parameter by parameter.
-        dtype: "bfloat16" computes as a board does; "float32" and "float64" compute the same program exactly.
-        device: where it lives; by default the one of an enclosing ``nn.device``, else a new one.
+        dtype: "bfloat16" computes as a board does; "float32" and "float64" compute the same program exactly. Left
+            out it is that of the device, and bfloat16 where there is none yet.
+        device: where it lives; by default the one of an enclosing ``nn.device``, else one kept for the dtype.
 
     Raises:
         ConfigError: the config does not fit.
-        BackendError: the dtype is unknown, or exact on a real board.
+        BackendError: the dtype is unknown, exact on a real board, or not the device's.
     """
 
     Config: ClassVar[type[Any]]
-    prefix: ClassVar[str] = ""
+    prefix: ClassVar[str | tuple[str, ...]] = ""
+    """What stands before the base's names in files of a model with a head; of several, the first is written."""
     stale: ClassVar[tuple[str, ...]] = ()
+    """Patterns of tensors that old files hold and nothing needs."""
+    renames: ClassVar[Mapping[str, str]] = {}
+    """Parts of names in old files, and what they are called now."""
 
     def __init__(
         self,
         config: C | None = None,
         *,
         seed: int = 0,
-        dtype: str = "bfloat16",
+        dtype: str | None = None,
         device: types.Device | None = None,
     ) -> None:
         self._prepare(config, dtype, device)
-        for name, parameter in self._registry.parameters.items():
-            self._take(name, parameter.initial(seed))
+        for name in in_order(self._registry.storages):
+            self._take(name, self._registry.parameters[name].initial(seed))
 
-    def _prepare(self, config: C | None, dtype: str, device: types.Device | None) -> None:
-        if dtype not in DTYPES:
-            raise BackendError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
+    def _prepare(self, config: C | None, dtype: str | None, device: types.Device | None) -> None:
         made = config if config is not None else self.Config()
         if not isinstance(made, self.Config):
             raise ConfigError(
                 f"{type(self).__name__} takes a {self.Config.__name__}, not {type(made).__name__}"
             )
         self.config: C = made
-        self.dtype = dtype
-        self.device = device if device is not None else current(dtype)
+        self.dtype, self.device = resolve(dtype, device)
         self.kernels = Kernels.precise(self.device)
         self.report: LoadReport | None = None
         self._registry = Registry()
         self.build(Scope(self._registry, self.kernels), self.config)
-        self._readers = self._registry.readers()
+        self._readers = readers(self._registry.storages)
+        unheld = [name for name in self._registry.parameters if name not in self._readers]
+        if unheld:
+            raise WeightsError(
+                f"{type(self).__name__} makes parameters that no storage holds: {', '.join(unheld)}"
+            )
 
     def build(self, at: Scope, c: C) -> None:
         """Make the parameters; the emitted class says which."""
@@ -96,13 +107,15 @@ class Model(Generic[C]):
         cls: type[M],
         folder: StrPath,
         *,
-        dtype: str = "bfloat16",
+        dtype: str | None = None,
         device: types.Device | None = None,
         strict: bool = False,
+        seed: int = 0,
     ) -> M:
         """The model of a Hugging Face folder: config.json and safetensors, one file or shards with an index.
 
-        Tensors are read one at a time. Those left over are reported in ``model.report``, and refused with ``strict``.
+        Tensors are read one at a time. Those left over are warned about and listed in ``model.report``, and refused
+        with ``strict``. A head that the checkpoint does not have begins at random, from ``seed``, with a warning.
 
         Raises:
             ConfigError: config.json is not for this model, or has a key that it does not know.
@@ -110,70 +123,92 @@ class Model(Generic[C]):
         """
         path = Path(folder)
         if not path.is_dir():
-            raise WeightsError(f"there is no folder {path}")
-        config = cls.Config.from_hugging_face(read_json(path / "config.json"))
+            raise WeightsError(
+                f"there is no folder {path}: only folders on this machine are read, so download the model first"
+            )
+        config = cls.Config.from_hugging_face(read_json(path / CONFIG))
         model = cls.__new__(cls)
         model._prepare(config, dtype, device)
-        model.load_checkpoint(path, strict=strict)
+        model.load_checkpoint(path, strict=strict, seed=seed)
         return model
 
-    def load_checkpoint(self, path: StrPath, *, strict: bool = False) -> LoadReport:
+    def load_checkpoint(self, path: StrPath, *, strict: bool = False, seed: int = 0) -> LoadReport:
         """Load a safetensors file or folder into this model, streamed.
+
+        What does not fit is refused before anything is loaded. Should reading fail later, some parameters are of
+        the checkpoint and others as before.
 
         Raises:
             WeightsError: it is missing, malformed, or does not fit.
         """
         with open_checkpoint(Path(path)) as checkpoint:
-            tensors = {
-                name: (checkpoint.entry(name).dtype, checkpoint.entry(name).shape)
-                for name in checkpoint.names
-            }
-            matching = match(self._registry.parameters, tensors, self.prefix, self.stale)
-            self._accept(matching.report, str(path), strict)
-            size = sum(entry.end - entry.start for entry in map(checkpoint.entry, matching.sources))
-            for name in _progress([n for n in checkpoint.names if n in matching.sources], size):
-                self._take(matching.sources[name], checkpoint.read(name))
-                matching.report.loaded.append(matching.sources[name])
-        return matching.report
+            tensors = checkpoint.tensors()
+            matching = match(self._registry.parameters, tensors, self._rules())
+            wanted = [checkpoint.entry(names[0]) for names in matching.sources.values()]
+            size = sum(entry.end - entry.start for entry in wanted)
+            return self._load(matching, checkpoint.read, str(path), strict, seed, size)
 
-    def load_state_dict(self, arrays: Mapping[str, Array], *, strict: bool = True) -> LoadReport:
+    def load_state_dict(self, arrays: Mapping[str, Any], *, strict: bool = True, seed: int = 0) -> LoadReport:
         """Load arrays under Hugging Face's names, with or without the base prefix.
 
         Raises:
             WeightsError: some are missing or do not fit, or are left over and ``strict``.
         """
-        tensors = {
-            name: (_stored(np.asarray(array)), tuple(np.shape(array))) for name, array in arrays.items()
-        }
-        matching = match(self._registry.parameters, tensors, self.prefix, self.stale)
-        self._accept(matching.report, "the state dict", strict)
-        for name, parameter in matching.sources.items():
-            self._take(parameter, np.asarray(arrays[name]))
-            matching.report.loaded.append(parameter)
-        return matching.report
+        found = {name: _as_array(name, value) for name, value in arrays.items()}
+        tensors = {name: (_stored(array), array.shape) for name, array in found.items()}
+        matching = match(self._registry.parameters, tensors, self._rules())
+        return self._load(matching, found.__getitem__, "the state dict", strict, seed, 0)
 
-    def _accept(self, report: LoadReport, where: str, strict: bool) -> None:
+    def _rules(self) -> Rules:
+        prefixes = (self.prefix,) if isinstance(self.prefix, str) else self.prefix
+        return Rules(tuple(p for p in prefixes if p), self.stale, self.renames)
+
+    def _load(
+        self,
+        matching: Matching,
+        read: Callable[[str], Array],
+        where: str,
+        strict: bool,
+        seed: int,
+        size: int,
+    ) -> LoadReport:
+        report = matching.report
         refuse(report, where, strict)
-        if report.unexpected:
-            shown = ", ".join(report.unexpected[:4]) + (", ..." if len(report.unexpected) > 4 else "")
-            warnings.warn(f"{len(report.unexpected)} tensors of {where} are not used: {shown}", stacklevel=4)
+        for name, tensors in matching.sources.items():
+            _same(name, tensors, read)
         self.report = report
+        initialised = set(report.initialised)
+        try:
+            for name in _progress(list(in_order(self._registry.storages)), size):
+                if name in initialised:
+                    self._take(name, self._registry.parameters[name].initial(seed))
+                elif name in matching.sources:
+                    self._take(name, read(matching.sources[name][0]))
+                    report.loaded.append(name)
+        finally:
+            for storage in self._registry.storages:
+                storage.forget()
+        _notice(where, report)
+        return report
 
     def _take(self, name: str, array: Array) -> None:
         for storage in self._readers[name]:
             storage.offer(name, array, self.device)
 
     def state_dict(self) -> dict[str, Array]:
-        """Every parameter under its Hugging Face name, in its own layout: float32 (float64 in that dtype)."""
-        return {name: self._read(name) for name in self._registry.parameters}
+        """Every parameter under its Hugging Face name, in its own layout: float32 (float64 in that dtype).
 
-    def _read(self, name: str) -> Array:
-        return self._readers[name][0].read()[name]
+        Raises:
+            WeightsError: the device holds no values yet.
+        """
+        read = reader(self._registry.storages)
+        return {name: read(name) for name in self._registry.parameters}
 
     def save_pretrained(self, folder: StrPath, *, max_shard_size: int = SHARD_BYTES) -> list[str]:
         """Write what Transformers reads back: config.json and safetensors in this model's dtype.
 
-        Whatever lies in ``folder`` stays whole until all of the new files are on the disk.
+        Whatever lies in ``folder`` stays whole until all of the new files are on the disk. ``max_shard_size`` is in
+        bytes; a larger model is written as shards with an index.
 
         Returns:
             The names of the files written.
@@ -186,9 +221,8 @@ class Model(Generic[C]):
         for key in ("torch_dtype", "dtype"):
             if key in values:
                 values[key] = self.dtype
-        return save_folder(
-            Path(folder), shapes, STORED[self.dtype], _cached(self._readers), values, max_shard_size
-        )
+        read = reader(self._registry.storages)
+        return save_folder(Path(folder), shapes, STORED[self.dtype], read, values, max_shard_size)
 
     # Looking at it
 
@@ -198,32 +232,58 @@ class Model(Generic[C]):
             yield name, parameter.shape
 
     def num_parameters(self) -> int:
-        """How many numbers the parameters hold."""
-        return sum(int(np.prod(shape)) for _, shape in self.named_parameters())
+        """How many numbers the parameters hold; what several forms share counts once."""
+        return sum(prod(shape) for _, shape in self.named_parameters())
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.num_parameters():,} parameters, dtype={self.dtype!r}, {self.config})"
 
 
+def _as_array(name: str, value: Any) -> Array:
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise WeightsError(
+            f"{name}: numpy cannot read a {type(value).__name__} ({error}): give float32 values on the host"
+        ) from None
+    # numpy has no bfloat16 of its own; packages that add one say its name.
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+
+
 def _stored(array: Array) -> str:
-    return {"f8": "F64", "f4": "F32", "f2": "F16"}.get(array.dtype.str[1:], array.dtype.str[1:].upper())
+    """A dtype as safetensors names it."""
+    return {"f8": "F64", "f4": "F32", "f2": "F16", "b1": "BOOL"}.get(
+        array.dtype.str[1:], array.dtype.str[1:].upper()
+    )
 
 
-def _cached(readers: Mapping[str, list[Any]]) -> Callable[[str], Array]:
-    """Read parameters one by one, bringing a storage that holds several to the host only once."""
-    held: dict[int, dict[str, Array]] = {}
+def _same(name: str, tensors: list[str], read: Callable[[str], Array]) -> None:
+    """Refuse a parameter that is there under several names with different values."""
+    for other in tensors[1:]:
+        if not np.array_equal(read(tensors[0]), read(other), equal_nan=True):
+            raise WeightsError(
+                f"{name} is there as {tensors[0]} and as {other}, with different values: remove one of them"
+            )
 
-    def read(name: str) -> Array:
-        storage = readers[name][0]
-        if id(storage) not in held:
-            held[id(storage)] = storage.read()
-        values = held[id(storage)]
-        array = values.pop(name)
-        if not values:
-            del held[id(storage)]
-        return array
 
-    return read
+def _notice(where: str, report: LoadReport) -> None:
+    """Say once what was left over and what begins at random."""
+    for names, what in (
+        (report.unexpected, "tensors of {} are not used"),
+        (report.initialised, "parameters are not in {} and begin at random"),
+    ):
+        if names:
+            shown = ", ".join(map(printable, names[:SHOWN])) + (", ..." if len(names) > SHOWN else "")
+            warnings.warn(f"{len(names)} {what.format(where)}: {shown}", stacklevel=_outside())
+
+
+def _outside() -> int:
+    """The stack level, for a warning from the caller, of the first frame that is not of this file."""
+    level = 1
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename == __file__:
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _progress(names: list[str], size: int) -> Iterator[str]:

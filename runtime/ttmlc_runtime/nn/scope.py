@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from ttmlc_runtime import emulator as types
 from ttmlc_runtime.errors import WeightsError
 from ttmlc_runtime.nn.kernels import Kernels
-from ttmlc_runtime.weights.chain import Chain, Initialiser, Leaf, Parameter
+from ttmlc_runtime.weights.chain import Chain, Leaf
+from ttmlc_runtime.weights.parameter import Initialiser, Parameter
 from ttmlc_runtime.weights.storage import Storage
 
 
@@ -17,14 +18,23 @@ class Registry:
 
     parameters: dict[str, Parameter] = field(default_factory=dict)
     storages: list[Storage] = field(default_factory=list)
+    _made: dict[str, str] = field(default_factory=dict)
 
-    def readers(self) -> dict[str, list[Storage]]:
-        """The storages that hold each parameter; the first is the one that saving reads."""
-        found: dict[str, list[Storage]] = {name: [] for name in self.parameters}
-        for storage in self.storages:
-            for parameter in storage.chain.parameters():
-                found[parameter.name].append(storage)
-        return found
+    def add(self, parameter: Parameter, made: str) -> None:
+        """Take a new parameter; ``made`` says who makes it.
+
+        Raises:
+            WeightsError: a name of it belongs to another one already; both makers are named.
+        """
+        for name in (parameter.name, *parameter.also):
+            if name in self._made:
+                raise WeightsError(
+                    f"two parameters would be read from {name!r}: {self._made[name]}, and {made}; "
+                    "share one parameter where one is meant"
+                )
+        for name in (parameter.name, *parameter.also):
+            self._made[name] = made
+        self.parameters[parameter.name] = parameter
 
 
 class Holder:
@@ -41,8 +51,10 @@ class Holder:
         return tensor
 
     def __repr__(self) -> str:
-        inside = ", ".join(f"{name}: {list(storage.chain.shape)}" for name, storage in self.storages.items())
-        return f"Holder({inside})"
+        inside = [
+            f"{role}={storage.chain}: {list(storage.chain.shape)}" for role, storage in self.storages.items()
+        ]
+        return f"Holder({', '.join(inside)})"
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,10 @@ class Scope:
     path: str = ""
 
     def __truediv__(self, below: str) -> Scope:
-        return Scope(self.registry, self.kernels, f"{self.path}.{below}" if self.path else below)
+        return Scope(self.registry, self.kernels, self._full(below))
+
+    def _full(self, name: str) -> str:
+        return f"{self.path}.{name}" if self.path else name
 
     def parameter(
         self,
@@ -70,19 +85,15 @@ class Scope:
         Raises:
             WeightsError: there is one at this path already.
         """
-        full = (self / name).path
-        if full in self.registry.parameters:
-            raise WeightsError(f"two parameters are made at {full!r}")
-        parameter = Parameter(
-            full, tuple(shape), init, tuple((self / other).path for other in also), zero_row
-        )
-        self.registry.parameters[full] = parameter
+        others = tuple(self._full(other) for other in also)
+        parameter = Parameter(self._full(name), tuple(shape), init, others, zero_row)
+        self.registry.add(parameter, f"{name!r} {list(shape)} made under {self.path or 'the model'!r}")
         return Leaf(parameter)
 
-    def store(self, *, layout: types.Layout | None = None, **chains: Chain) -> Holder:
-        """Keep chains on the device, by role."""
-        storages = {
-            role: Storage(f"{self.path or 'model'}.{role}", chain, layout) for role, chain in chains.items()
-        }
+    def store(
+        self, *, layout: types.Layout | None = None, dtype: types.DataType | None = None, **chains: Chain
+    ) -> Holder:
+        """Keep chains on the device, by role: in tiles of bfloat16 where nothing else is said."""
+        storages = {role: Storage(str(chain), chain, layout, dtype) for role, chain in chains.items()}
         self.registry.storages.extend(storages.values())
         return Holder(storages)

@@ -1,69 +1,28 @@
-"""Parameters, and the invertible chains that join them to what the device holds.
+"""Chains: the invertible steps that join parameters to what the device holds.
 
 A *parameter* is the logical tensor under its Hugging Face name. A *storage* is what the device holds. Between them
-stands a chain of steps that only move or pad elements, so that loading and saving are the same chain in two
-directions and lose no bit::
+stands a chain of steps that only move, pad or leave out elements, so that loading and saving are the same chain in
+two directions and lose no bit::
 
     concat(parameter("q.weight", (64, 96)).T, parameter("k.weight", (64, 96)).T)     # [96, 128] on the device
 
 A chain is a small tree: its leaves are parameters, ``forward`` makes the device's array from theirs, ``inverse``
-gives theirs back.
+gives theirs back. The steps themselves are in ``steps``.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ttmlc_runtime.errors import WeightsError
+from ttmlc_runtime.weights.parameter import Array, Parameter, Shape
 
-Array = np.ndarray[Any, Any]
-Shape = tuple[int, ...]
-Initialiser = Callable[[np.random.Generator, Shape], Array]
-
-
-def normal(std: float) -> Initialiser:
-    """Draws from a normal distribution around 0; ``std`` is its standard deviation."""
-
-    def draw(generator: np.random.Generator, shape: Shape) -> Array:
-        return generator.standard_normal(shape, np.float32) * np.float32(std)
-
-    return draw
-
-
-def zeros(generator: np.random.Generator, shape: Shape) -> Array:
-    """All zeros."""
-    return np.zeros(shape, np.float32)
-
-
-def ones(generator: np.random.Generator, shape: Shape) -> Array:
-    """All ones."""
-    return np.ones(shape, np.float32)
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A logical tensor: its name in the checkpoint, other names that are read, its shape and how it begins."""
-
-    name: str
-    shape: Shape
-    init: Initialiser
-    also: tuple[str, ...] = ()
-    zero_row: int | None = None
-
-    def initial(self, seed: int) -> Array:
-        """Initial values, float32; they depend on the seed and the name alone, not on the order of parameters."""
-        import hashlib
-
-        digest = hashlib.sha256(f"{seed} {self.name}".encode()).digest()
-        values = self.init(np.random.default_rng(int.from_bytes(digest[:8], "little")), self.shape)
-        if self.zero_row is not None:
-            values[self.zero_row] = 0
-        return values
+if TYPE_CHECKING:
+    from ttmlc_runtime.weights.steps import CastDtype
 
 
 class Chain:
@@ -80,32 +39,79 @@ class Chain:
         raise NotImplementedError
 
     def inverse(self, array: Array) -> dict[str, Array]:
-        """The parameters' arrays, by name, from the device's."""
+        """The parameters' arrays, by name, from the device's; zeros where a window left elements out."""
         raise NotImplementedError
+
+    @property
+    def partial(self) -> bool:
+        """Whether a window leaves elements out, so that this chain alone cannot give its parameters back."""
+        raise NotImplementedError
+
+    def covered(self) -> dict[str, Array]:
+        """For each parameter, which of its elements this chain holds: bool arrays in its shape."""
+        return self.inverse(np.ones(self.shape, bool))
+
+    # The steps, as a spec's compiler writes them.
 
     @property
     def T(self) -> Chain:  # noqa: N802  # numpy's and torch's own name
         """The two dimensions exchanged."""
-        return self.permuted(*reversed(range(len(self.shape))))
+        if len(self.shape) != 2:
+            raise WeightsError(f"only a matrix can be transposed, and this is {list(self.shape)}")
+        return self.permuted(1, 0)
 
     def permuted(self, *order: int) -> Chain:
         """The dimensions in another order."""
+        from ttmlc_runtime.weights.steps import Permute
+
         return Permute(self, order)
 
     def reshaped(self, *shape: int) -> Chain:
         """The same elements in another shape: written products split or merged."""
+        from ttmlc_runtime.weights.steps import Reshape
+
         return Reshape(self, shape)
 
-    def padded(self, dim: int, sizes: tuple[int, int, int], to: int) -> Chain:
-        """An axis inside a written product widened with zeros.
+    def interleaved(self, dim: int, sizes: tuple[int, int, int]) -> Chain:
+        """An axis inside a written product taken in turns.
+
+        ``dim`` is a product of (outer, parts, inner) = ``sizes`` and becomes (outer, inner, parts). With
+        (heads, 2, head_dim / 2) it is the way from half-by-half rotary rows to pairs; with the last two exchanged,
+        the way back.
+        """
+        from ttmlc_runtime.weights.steps import Interleave
+
+        return Interleave(self, dim, sizes)
+
+    def padded(self, dim: int, sizes: tuple[int, int, int], to: int, value: float = 0.0) -> Chain:
+        """An axis inside a written product widened with ``value``.
 
         ``dim`` is a product of (outer, axis, inner) = ``sizes``; the axis becomes ``to`` wide.
         """
-        return Pad(self, dim, sizes, to)
+        from ttmlc_runtime.weights.steps import Pad
+
+        return Pad(self, dim, sizes, to, value)
+
+    def window(self, dim: int, start: int, stop: int) -> Chain:
+        """The elements [start, stop) along ``dim`` alone."""
+        from ttmlc_runtime.weights.steps import Window
+
+        return Window(self, dim, start, stop)
 
     def shards(self, dim: int, count: int) -> tuple[Chain, ...]:
-        """``count`` equal parts along ``dim``, one for each device."""
-        return tuple(Window(self, dim, place, count) for place in range(count))
+        """``count`` equal parts along ``dim``, one for each device; :func:`gather` joins them again."""
+        if count < 1 or self.shape[dim] % count:
+            raise WeightsError(
+                f"dimension {dim} of {list(self.shape)} does not divide among {count} devices: pad it first"
+            )
+        width = self.shape[dim] // count
+        return tuple(self.window(dim, place * width, (place + 1) * width) for place in range(count))
+
+    def cast(self, to: CastDtype) -> Chain:
+        """Every value rounded to a dtype: the one step that may lose bits, and only of values that do not fit."""
+        from ttmlc_runtime.weights.steps import Cast
+
+        return Cast(self, to)
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,10 @@ class Leaf(Chain):
         """The parameter's shape."""
         return self.parameter.shape
 
+    @property
+    def partial(self) -> bool:
+        return False
+
     def parameters(self) -> Iterator[Parameter]:
         yield self.parameter
 
@@ -128,149 +138,8 @@ class Leaf(Chain):
     def inverse(self, array: Array) -> dict[str, Array]:
         return {self.parameter.name: array}
 
-
-@dataclass(frozen=True)
-class Step(Chain):
-    """A step on one chain."""
-
-    of: Chain
-
-    def parameters(self) -> Iterator[Parameter]:
-        yield from self.of.parameters()
-
-    def forward(self, parameters: Mapping[str, Array]) -> Array:
-        return self.apply(self.of.forward(parameters))
-
-    def inverse(self, array: Array) -> dict[str, Array]:
-        return self.of.inverse(self.undo(array))
-
-    def apply(self, array: Array) -> Array:
-        """The step itself."""
-        raise NotImplementedError
-
-    def undo(self, array: Array) -> Array:
-        """The step backwards."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class Permute(Step):
-    """Dimensions in another order."""
-
-    order: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        if sorted(self.order) != list(range(len(self.of.shape))):
-            raise WeightsError(
-                f"{self.order} is no order of the {len(self.of.shape)} dimensions of {self.of.shape}"
-            )
-
-    @property
-    def shape(self) -> Shape:  # type: ignore[override]
-        """The permuted shape."""
-        return tuple(self.of.shape[place] for place in self.order)
-
-    def apply(self, array: Array) -> Array:
-        return array.transpose(self.order)
-
-    def undo(self, array: Array) -> Array:
-        return array.transpose(np.argsort(self.order))
-
-
-@dataclass(frozen=True)
-class Reshape(Step):
-    """The same elements in another shape."""
-
-    to: Shape
-
-    def __post_init__(self) -> None:
-        if math.prod(self.to) != math.prod(self.of.shape):
-            raise WeightsError(f"{self.of.shape} does not have the elements of {self.to}")
-
-    @property
-    def shape(self) -> Shape:  # type: ignore[override]
-        """The new shape."""
-        return self.to
-
-    def apply(self, array: Array) -> Array:
-        return array.reshape(self.to)
-
-    def undo(self, array: Array) -> Array:
-        return array.reshape(self.of.shape)
-
-
-@dataclass(frozen=True)
-class Pad(Step):
-    """An axis of a written product widened with zeros, which the inverse drops."""
-
-    dim: int
-    sizes: tuple[int, int, int]
-    to: int
-
-    def __post_init__(self) -> None:
-        if math.prod(self.sizes) != self.of.shape[self.dim] or self.to < self.sizes[1]:
-            raise WeightsError(
-                f"dimension {self.dim} of {self.of.shape} cannot be padded as {self.sizes} to {self.to}"
-            )
-
-    @property
-    def shape(self) -> Shape:  # type: ignore[override]
-        """The padded shape."""
-        outer, _, inner = self.sizes
-        return (*self.of.shape[: self.dim], outer * self.to * inner, *self.of.shape[self.dim + 1 :])
-
-    def _kept(self, before: int) -> tuple[slice, ...]:
-        return (slice(None),) * (before + 1) + (slice(0, self.sizes[1]),)
-
-    def apply(self, array: Array) -> Array:
-        before, after = array.shape[: self.dim], array.shape[self.dim + 1 :]
-        split = array.reshape(*before, *self.sizes, *after)
-        wide = np.zeros((*before, self.sizes[0], self.to, self.sizes[2], *after), array.dtype)
-        wide[self._kept(len(before))] = split
-        return wide.reshape(self.shape)
-
-    def undo(self, array: Array) -> Array:
-        before, after = array.shape[: self.dim], array.shape[self.dim + 1 :]
-        split = array.reshape(*before, self.sizes[0], self.to, self.sizes[2], *after)
-        kept = split[self._kept(len(before))]
-        return kept.reshape(self.of.shape)
-
-
-@dataclass(frozen=True)
-class Window(Step):
-    """One of ``count`` equal parts along ``dim``: what one device of several holds.
-
-    A window alone cannot give its parameter back; :func:`gather` joins all of them.
-    """
-
-    dim: int
-    place: int
-    count: int
-
-    def __post_init__(self) -> None:
-        if self.of.shape[self.dim] % self.count:
-            raise WeightsError(
-                f"dimension {self.dim} of {self.of.shape} does not divide among {self.count} devices"
-            )
-
-    @property
-    def shape(self) -> Shape:  # type: ignore[override]
-        """One part's shape."""
-        whole = self.of.shape
-        return (*whole[: self.dim], whole[self.dim] // self.count, *whole[self.dim + 1 :])
-
-    def apply(self, array: Array) -> Array:
-        return np.split(array, self.count, self.dim)[self.place]
-
-    def undo(self, array: Array) -> Array:
-        raise WeightsError("one shard does not hold its whole parameter: gather all of them")
-
-
-def gather(windows: tuple[Chain, ...], arrays: list[Array]) -> dict[str, Array]:
-    """The parameters from every shard of one chain."""
-    first = windows[0]
-    assert isinstance(first, Window)
-    return first.of.inverse(np.concatenate(arrays, first.dim))
+    def __str__(self) -> str:
+        return self.parameter.name
 
 
 @dataclass(frozen=True)
@@ -282,20 +151,22 @@ class Concat(Chain):
 
     def __post_init__(self) -> None:
         rest = {part.shape[: self.axis] + part.shape[self.axis + 1 :] for part in self.parts}
-        if len(rest) != 1:
+        ranks = {len(part.shape) for part in self.parts}
+        if len(rest) != 1 or len(ranks) != 1:
             raise WeightsError(
-                f"chains of {[part.shape for part in self.parts]} do not fit side by side along {self.axis}"
+                f"chains of {[list(part.shape) for part in self.parts]} do not fit side by side along {self.axis}"
             )
 
     @property
-    def shape(self) -> Shape:  # type: ignore[override]
+    def shape(self) -> Shape:  # type: ignore[override]  # a property where the base declares a field
         """The joined shape."""
         first = self.parts[0].shape
-        return (
-            *first[: self.axis],
-            sum(part.shape[self.axis] for part in self.parts),
-            *first[self.axis + 1 :],
-        )
+        width = sum(part.shape[self.axis] for part in self.parts)
+        return (*first[: self.axis], width, *first[self.axis + 1 :])
+
+    @property
+    def partial(self) -> bool:
+        return any(part.partial for part in self.parts)
 
     def parameters(self) -> Iterator[Parameter]:
         for part in self.parts:
@@ -308,11 +179,57 @@ class Concat(Chain):
         ends = np.cumsum([part.shape[self.axis] for part in self.parts])[:-1]
         found: dict[str, Array] = {}
         for part, piece in zip(self.parts, np.split(array, ends, self.axis), strict=True):
-            found.update(part.inverse(piece))
+            for name, values in part.inverse(piece).items():
+                found[name] = _overlaid(found[name], values) if name in found else values
         return found
+
+    def __str__(self) -> str:
+        return f"concat({', '.join(map(str, self.parts))})"
+
+
+def _overlaid(one: Array, other: Array) -> Array:
+    """Two windows of one array, each zero outside, as one; by bits, so that -0.0 and NaN stay what they are."""
+    if one.dtype == bool:
+        return one | other
+    bits = np.dtype(f"u{one.dtype.itemsize}")
+    joined = np.ascontiguousarray(one).view(bits) | np.ascontiguousarray(other).view(bits)
+    return joined.view(one.dtype)
 
 
 def concat(*parts: Chain, axis: int = -1) -> Chain:
     """Chains side by side along ``axis``, the last by default."""
-    rank = len(parts[0].shape)
-    return Concat(parts, axis % rank)
+    if not parts or not parts[0].shape:
+        raise WeightsError("concat needs chains that have dimensions")
+    return Concat(parts, axis % len(parts[0].shape))
+
+
+def gather(chains: Sequence[Chain], arrays: Sequence[Array]) -> dict[str, Array]:
+    """The parameters from what several devices, or several storages, hold of them.
+
+    Raises:
+        WeightsError: some elements of a parameter are in none of the arrays.
+    """
+    pieces: dict[str, list[tuple[Array, Array]]] = {}
+    for chain, array in zip(chains, arrays, strict=True):
+        masks = chain.covered()
+        for name, values in chain.inverse(array).items():
+            pieces.setdefault(name, []).append((values, masks[name]))
+    return {name: joined(name, found) for name, found in pieces.items()}
+
+
+def joined(name: str, pieces: Sequence[tuple[Array, Array]]) -> Array:
+    """One parameter from windows of it: values, and which of them count. The first piece that has one wins.
+
+    Raises:
+        WeightsError: no piece has some element.
+    """
+    values, have = pieces[0][0].copy(), pieces[0][1].copy()
+    for more, mask in pieces[1:]:
+        fresh = mask & ~have
+        values[fresh] = more[fresh]
+        have |= fresh
+    if not have.all():
+        raise WeightsError(
+            f"{name}: {have.size - int(have.sum())} of its {have.size} elements are in none of the parts"
+        )
+    return values

@@ -1,17 +1,20 @@
-"""Matching a checkpoint's tensors with a model's parameters: the report, and streaming one into the other."""
+"""Matching a checkpoint's tensors with a model's parameters, and the report of what became of each."""
 
 from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ttmlc_runtime.errors import WeightsError
-from ttmlc_runtime.weights.chain import Array, Parameter
 from ttmlc_runtime.weights.format import FLOATS
+from ttmlc_runtime.weights.parameter import Parameter
 
 SHOWN = 8
+"""How many names a report spells out where nothing is wrong with them."""
+LISTED = 60
+"""How many it spells out where they are why a checkpoint is refused."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +25,18 @@ class Misshapen:
     expected: tuple[int, ...]
     found: tuple[int, ...]
 
+    def __str__(self) -> str:
+        return f"{self.name}: {list(self.found)} instead of {list(self.expected)}"
+
 
 @dataclass
 class LoadReport:
-    """What became of every tensor and every parameter."""
+    """What became of every tensor and every parameter.
+
+    ``missing``, ``mis_shaped`` and ``wrong_dtype`` make a checkpoint unfit. ``initialised`` are parameters of a head
+    that it does not have, which begin at random. ``unexpected`` tensors belong to nothing in the model; ``stale`` ones
+    are known to be of no use. ``prefix`` is what the base's names carried in the checkpoint.
+    """
 
     loaded: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
@@ -33,110 +44,162 @@ class LoadReport:
     mis_shaped: list[Misshapen] = field(default_factory=list)
     wrong_dtype: list[tuple[str, str]] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
+    initialised: list[str] = field(default_factory=list)
+    suggestions: dict[str, str] = field(default_factory=dict)
     prefix: str = ""
 
     @property
     def complete(self) -> bool:
-        """Whether every parameter has a fitting tensor."""
+        """Whether every parameter of the base has a fitting tensor."""
         return not (self.missing or self.mis_shaped or self.wrong_dtype)
 
     def __str__(self) -> str:
-        lines = [
-            f"{len(self.loaded)} tensors loaded"
-            + (f" under the prefix {self.prefix!r}" if self.prefix else "")
-        ]
-        lines += _listed("missing", self.missing)
-        lines += _listed(
-            "of another shape",
-            [f"{m.name}: {list(m.found)} instead of {list(m.expected)}" for m in self.mis_shaped],
-        )
-        lines += _listed("of a wrong dtype", [f"{name}: {dtype}" for name, dtype in self.wrong_dtype])
-        lines += _listed("not expected", self.unexpected)
-        lines += _listed("stale, skipped", self.stale)
+        under = f" under the prefix {self.prefix!r}" if self.prefix else ""
+        near = self.suggestions
+        missing = [f"{name}   (there is {near[name]})" if name in near else name for name in self.missing]
+        lines = [f"{len(self.loaded)} parameters loaded{under}"]
+        lines += _listed("missing", missing, LISTED)
+        lines += _listed("of another shape", [str(wrong) for wrong in self.mis_shaped], LISTED)
+        lines += _listed("of a wrong dtype", [f"{name}: {dtype}" for name, dtype in self.wrong_dtype], LISTED)
+        lines += _listed("not in the checkpoint, begun at random", self.initialised, SHOWN)
+        lines += _listed("not expected", self.unexpected, SHOWN)
+        lines += _listed("stale, skipped", self.stale, SHOWN)
         return "\n".join(lines)
 
 
-def _listed(what: str, names: Sequence[str]) -> list[str]:
+def _listed(what: str, names: Sequence[str], limit: int) -> list[str]:
     if not names:
         return []
-    shown = [f"  {name}" for name in names[:SHOWN]]
-    more = [f"  ... and {len(names) - SHOWN} more"] if len(names) > SHOWN else []
+    shown = [f"  {printable(name)}" for name in names[:limit]]
+    more = [f"  ... and {len(names) - limit} more"] if len(names) > limit else []
     return [f"{len(names)} {what}:", *shown, *more]
+
+
+def printable(name: str) -> str:
+    """A name from a file as a terminal may show it."""
+    return name if name.isprintable() else ascii(name)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How a model's class reads names.
+
+    Args:
+        prefixes: what may stand before the base's names in a file; the first is the one that is written.
+        stale: patterns of tensors that are skipped silently.
+        renames: parts of names in old files, and what they are called now.
+    """
+
+    prefixes: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
+    renames: Mapping[str, str] = field(default_factory=dict)
+
+    def renamed(self, name: str) -> str:
+        """``name`` as it is called now; only whole words between dots are replaced."""
+        dotted = f".{name}."
+        for old, new in self.renames.items():
+            dotted = dotted.replace(f".{old}.", f".{new}.")
+        return dotted[1:-1]
 
 
 @dataclass(frozen=True)
 class Matching:
-    """Which tensor feeds which parameter, and what is wrong with the rest."""
+    """Which tensors feed which parameter (more than one only where it has several names), and the report."""
 
-    sources: dict[str, str]
+    sources: dict[str, list[str]]
     report: LoadReport
 
 
 def match(
-    parameters: Mapping[str, Parameter],
-    tensors: Mapping[str, tuple[str, tuple[int, ...]]],
-    prefix: str,
-    stale: Iterable[str] = (),
+    parameters: Mapping[str, Parameter], tensors: Mapping[str, tuple[str, tuple[int, ...]]], rules: Rules
 ) -> Matching:
     """Match by name; ``tensors`` gives each one's dtype and shape.
 
-    A known prefix may be there or not: the form that finds more parameters is taken.
+    The base's names may or may not carry a known prefix: the form that finds the most parameters is taken for the
+    whole file. A model whose own names carry the prefix is a base with a head: head parameters that are not in the
+    file are to be initialised.
     """
-    prefixes = ["", f"{prefix}."] if prefix else [""]
-    counts = {p: sum(1 for name in _names(parameters.values()) if p + name in tensors) for p in prefixes}
-    used = max(prefixes, key=lambda p: counts[p])
+    headed = [p for p in rules.prefixes if any(name.startswith(f"{p}.") for name in parameters)]
+    own = headed[0] if headed else ""
+    known = _known(parameters)
+    forms = {prefix: _form(tensors, prefix, own, known, rules) for prefix in _prefixes(rules, own)}
+    used = max(forms, key=lambda prefix: sum(name in known for name in forms[prefix].values()))
     report = LoadReport(prefix=used)
-    sources: dict[str, str] = {}
-    for name, parameter in parameters.items():
-        found = [used + option for option in (name, *parameter.also) if used + option in tensors]
-        if len(found) > 1:
-            raise WeightsError(f"{name} is there twice, as {' and '.join(found)}: remove one")
-        if not found:
-            report.missing.append(name)
+    sources: dict[str, list[str]] = {}
+    for tensor, (dtype, shape) in tensors.items():
+        name = forms[used].get(tensor, "")
+        if name not in known:
+            written = {tensor, name, name.removeprefix(f"{own}.") if own else name}
+            skipped = any(fnmatch.fnmatchcase(n, pattern) for n in written for pattern in rules.stale)
+            (report.stale if skipped else report.unexpected).append(tensor)
             continue
-        dtype, shape = tensors[found[0]]
-        sources[found[0]] = name
+        parameter = parameters[known[name]]
+        sources.setdefault(parameter.name, []).append(tensor)
         if dtype not in FLOATS:
-            report.wrong_dtype.append((found[0], dtype))
+            report.wrong_dtype.append((tensor, dtype))
         elif shape != parameter.shape:
-            report.mis_shaped.append(Misshapen(found[0], parameter.shape, shape))
-    patterns = [p + pattern for pattern in stale for p in prefixes]
-    for name in tensors:
-        if name in sources:
-            continue
-        skipped = any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-        (report.stale if skipped else report.unexpected).append(name)
+            report.mis_shaped.append(Misshapen(tensor, parameter.shape, shape))
+    for name in parameters:
+        if name not in sources:
+            of_head = bool(own) and not name.startswith(f"{own}.")
+            (report.initialised if of_head else report.missing).append(name)
+    _suggest(report)
     return Matching(sources, report)
 
 
-def _names(parameters: Iterable[Parameter]) -> Iterable[str]:
-    for parameter in parameters:
-        yield from (parameter.name, *parameter.also)
+def _known(parameters: Mapping[str, Parameter]) -> dict[str, str]:
+    """Every name that is read, and the parameter it is read for."""
+    known = {name: name for name in parameters}
+    for parameter in parameters.values():
+        for other in parameter.also:
+            if known.setdefault(other, parameter.name) != parameter.name:
+                raise WeightsError(f"{other!r} would be read for {known[other]} and for {parameter.name}")
+    return known
+
+
+def _prefixes(rules: Rules, own: str) -> list[str]:
+    """The prefixes to try, the model's own form first, so that a tie goes to it."""
+    return list(dict.fromkeys([own, *rules.prefixes, ""]))
+
+
+def _form(
+    tensors: Iterable[str], prefix: str, own: str, known: Mapping[str, str], rules: Rules
+) -> dict[str, str]:
+    """What each tensor is called in the model, if the base's names carry ``prefix`` in the file."""
+    named: dict[str, str] = {}
+    ours = f"{own}." if own else ""
+    for tensor in tensors:
+        name = rules.renamed(tensor)
+        if prefix and name.startswith(f"{prefix}."):
+            named[tensor] = ours + name.removeprefix(f"{prefix}.")
+        elif not prefix and own:  # a bare base: its names lack what ours carry, a head's do not
+            named[tensor] = name if name in known and not name.startswith(ours) else ours + name
+        elif not prefix or own:
+            named[tensor] = name
+    return named
+
+
+def _suggest(report: LoadReport) -> None:
+    """Note near names for what is missing. With hundreds missing the file is another model's, and none is near."""
+    for name in report.missing[:LISTED]:
+        close = difflib.get_close_matches(name, report.unexpected[:1000], 1, 0.75)
+        if close:
+            report.suggestions[name] = close[0]
 
 
 def refuse(report: LoadReport, where: str, strict: bool) -> None:
     """Refuse what cannot be loaded, all of it at once.
 
     Raises:
-        WeightsError: parameters are missing or do not fit; or, where ``strict``, tensors are left over.
+        WeightsError: parameters are missing or do not fit; or, where ``strict``, tensors are left over or a head is
+            not there.
     """
-    if report.complete and not (strict and report.unexpected):
+    left = report.unexpected or report.initialised
+    if report.complete and not (strict and left):
         return
-    hints = []
-    for name in report.missing[:SHOWN]:
-        close = difflib.get_close_matches(name, report.unexpected, 1, 0.8)
-        hints += [f"  {name}: the checkpoint has {close[0]}"] if close else []
-    advice = ["did you mean:", *hints] if hints else []
-    raise WeightsError("\n".join([f"{where} does not fit the model", str(report), *advice]))
-
-
-def stream(
-    sources: Mapping[str, str],
-    order: Iterable[str],
-    read: Callable[[str], Array],
-    take: Callable[[str, Array], None],
-) -> None:
-    """Read the tensors that are wanted, one at a time, and hand each to the parameter it feeds."""
-    for name in order:
-        if name in sources:
-            take(sources[name], read(name))
+    why = (
+        "does not fit the model"
+        if not report.complete
+        else "is not exactly the model's, and strict was asked"
+    )
+    raise WeightsError(f"{where} {why}\n{report}", report)
