@@ -108,7 +108,7 @@ def test_a_wrong_config_json_is_told(tmp_path: Path) -> None:
         ("{", "is no JSON"),
         ("[]", "holds no JSON object"),
         ('{"model_type": "gpt2"}', "is of a 'gpt2' model"),
-        ('{"hidden_size": "x"}', "hidden must be"),
+        ('{"hidden_size": "x"}', "must be a whole number"),
         ('{"use_rotary": true}', "may change what is computed"),
     ):
         path.write_text(text)
