@@ -150,8 +150,9 @@ def _stray_hint(char: str) -> str:
 
 def _unexpected(file: SourceFile, error: UnexpectedToken, offset: int) -> Diagnostic:
     token, expected = error.token, set(error.accepts or error.expected)
-    start = len(file.text) if token.start_pos is None else offset + token.start_pos
-    end = start + len(token) if token.start_pos is not None else start
+    at = token.start_pos
+    start = len(file.text) if at is None else offset + at
+    end = start if at is None else start + len(token)
     if token.type in ("_NEWLINE", "$END", "_DEDENT"):
         # Point just behind the last thing written, where what is missing belongs.
         start = len(file.text[:start].rstrip())
