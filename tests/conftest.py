@@ -1,29 +1,24 @@
-"""What all tests share: golden files, refreshed by ``--update-golden``."""
+"""What all tests share: golden files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+import os
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+pytest.register_assert_rewrite("tests.golden")
+
+from tests.golden import Golden  # noqa: E402  # after it is registered, so that its assertions show a difference
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--update-golden", action="store_true", help="rewrite golden files; review the difference"
-    )
+    parser.addoption("--update-golden", action="store_true", help="write golden files instead of comparing")
 
 
 @pytest.fixture
-def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
-    """Compare a text with a file, or write the file where the run asks for it."""
-
-    def check(path: Path, text: str) -> None:
-        if request.config.getoption("--update-golden"):
-            path.write_text(text, encoding="utf-8")
-        assert path.is_file(), f"{path.name} is missing: run with --update-golden"
-        assert text == path.read_text(encoding="utf-8")
-
-    return check
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """Compares with golden files; see ``tests/golden.py``."""
+    update = bool(request.config.getoption("--update-golden"))
+    if update and os.environ.get("CI"):
+        pytest.fail("golden files are not rewritten in CI")
+    return Golden(update)

@@ -6,16 +6,21 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class SourceFile:
     """A text and the short name that messages call it by, such as ``tiny.spec``."""
 
     name: str
     text: str
-    starts: tuple[int, ...] = field(init=False, repr=False)
+    starts: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    """Where each line begins; lines end at ``\\n`` only."""
 
     def __post_init__(self) -> None:
-        starts = [0] + [place + 1 for place, char in enumerate(self.text) if char == "\n"]
+        starts = [0]
+        place = self.text.find("\n")
+        while place >= 0:
+            starts.append(place + 1)
+            place = self.text.find("\n", place + 1)
         object.__setattr__(self, "starts", tuple(starts))
 
     def place(self, offset: int) -> tuple[int, int]:
@@ -33,6 +38,9 @@ class SourceFile:
         """The empty span at the end of the text."""
         return Span(self, len(self.text), len(self.text))
 
+    def __repr__(self) -> str:
+        return f"SourceFile({self.name!r}, {len(self.text)} characters)"
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
@@ -49,7 +57,7 @@ class Span:
 
     @property
     def column(self) -> int:
-        """The column it begins at, from 1."""
+        """The column it begins at, from 1: the number of characters, however wide."""
         return self.file.place(self.start)[1]
 
     @property
@@ -63,8 +71,11 @@ class Span:
         return self.file.text[self.start : self.end]
 
     def to(self, other: Span) -> Span:
-        """From the start of this one to the end of ``other``."""
+        """From the start of this one to the end of ``other``, in whichever order they stand."""
         return Span(self.file, min(self.start, other.start), max(self.end, other.end))
+
+    def __lt__(self, other: Span) -> bool:
+        return (self.file.name, self.start, self.end) < (other.file.name, other.start, other.end)
 
     def __str__(self) -> str:
         return f"{self.file.name}:{self.line}:{self.column}"

@@ -146,7 +146,7 @@ def _inside(folder: Path, name: str) -> Path:
         raise WeightsError(f"the index of {folder} names {name!r}, which is no file name") from None
     # A hub cache links the files of models--x/snapshots/y to models--x/blobs.
     roots = [root, root.parent.parent / "blobs"] if root.parent.name == "snapshots" else [root]
-    plain = Path(name).name == name and "\\" not in name
+    plain = bool(name) and Path(name).name == name and "\\" not in name
     if not plain or not any(real.is_relative_to(base) for base in roots):
         raise WeightsError(f"the index of {folder} points outside its folder, at {name!r}: refused")
     return file
