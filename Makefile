@@ -13,7 +13,10 @@ env: ## Make .venv (numbers) and .venv-ttnn (the real ttnn), or find them made
 env-numbers:
 	@tools/env.sh numbers
 
-demo: env-numbers ## Compile an encoder, load real weights, search sentences by meaning
+env-demo:
+	@tools/env.sh demo
+
+demo: env-demo ## Compile an encoder, load real weights, search sentences by meaning
 	@$(PY) examples/semantic_search.py
 
 test: env ## The fast tests, with their time
@@ -44,4 +47,4 @@ golden: env-numbers ## Rewrite golden files; review the difference
 clean: ## Remove what tests and tools leave behind
 	rm -rf out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build
 
-.PHONY: help env env-numbers demo test test-deep lint bench generated golden clean
+.PHONY: help env env-numbers env-demo demo test test-deep lint bench generated golden clean

