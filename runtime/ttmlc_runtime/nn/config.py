@@ -154,7 +154,7 @@ class Config:
             if not isinstance(key, str):
                 raise ConfigError(f"config.json has the key {key!r}, which is no word")
             cls._know(key, value, set(paths), inner)
-            if key not in paths or isinstance(value, (Mapping, list)):
+            if key not in paths or value is None or isinstance(value, (Mapping, list)):
                 extra[key] = value
         return extra
 
@@ -189,7 +189,7 @@ class Config:
         for name, spec in self.specs().items():
             held = getattr(self, name)
             paths = [key for key in spec.keys if not key.startswith("len(")]
-            if paths:
+            if paths and not (values.get(paths[0], held) is None and held == self._null(spec)):
                 _put(values, paths[0], held)
             for key in spec.keys:
                 if key == "len(id2label)" and not _counts(values.get("id2label"), held):
@@ -197,6 +197,14 @@ class Config:
                     values["id2label"] = {str(place): f"LABEL_{place}" for place in range(held)}
                     values["label2id"] = {f"LABEL_{place}": place for place in range(held)}
         return values
+
+    def _null(self, spec: FieldSpec) -> Any:
+        """What null in a config.json stands for, in this config."""
+        if spec.nullable or isinstance(spec.default, _Required):
+            return None
+        if spec.null is not None:
+            return spec.null(self)
+        return spec.default(self) if callable(spec.default) else spec.default
 
     def replace(self: C, **changes: Any) -> C:
         """This config with some fields changed, checked again."""

@@ -215,6 +215,14 @@ def test_writing_a_changed_config_writes_the_change() -> None:
     assert Sample.from_hugging_face(found) == config
 
 
+def test_null_is_written_back_while_it_stands_for_the_value() -> None:
+    config = read(dropout=0.3, classifier_dropout=None, head_dim=None, pad_token_id=None)
+    found = config.to_hugging_face()
+    assert (found["classifier_dropout"], found["head_dim"], found["pad_token_id"]) == (None, None, None)
+    changed = config.replace(p_head=0.5, head_dim=8, pad=1).to_hugging_face()
+    assert (changed["classifier_dropout"], changed["head_dim"], changed["pad_token_id"]) == (0.5, 8, 1)
+
+
 def test_configs_do_not_change() -> None:
     with pytest.raises(AttributeError):
         Sample().hidden = 3  # type: ignore[misc]  # that is the point
