@@ -148,13 +148,12 @@ def test_any_text_is_a_tree_or_diagnostics(text: str) -> None:
     ids=range(10),
 )
 def test_text_made_to_be_slow_is_refused_quickly(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         read(text)
     except DiagnosticError as error:
         assert error.diagnostics
-    # The bar is two seconds; four leaves room for a machine that is busy with other tests.
-    assert time.perf_counter() - start < 4
+    assert time.process_time() - start < 2  # of this process alone: others may be busy
 
 
 def test_the_cached_parser_is_the_built_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,15 +16,15 @@ C = TypeVar("C", bound="Config")
 
 # Keys that every Hugging Face config may have and that change nothing that a model computes.
 PRELUDE = (
-    "_name_or_path", "_commit_hash", "_attn_implementation*", "architectures", "attn_implementation", "auto_map",
-    "bad_words_ids", "begin_suppress_tokens", "chunk_size_feed_forward", "decoder_start_token_id", "diversity_penalty",
-    "do_sample", "dtype", "early_stopping", "encoder_no_repeat_ngram_size", "exponential_decay_length_penalty",
-    "finetuning_task", "forced_bos_token_id", "forced_eos_token_id", "id2label", "label2id", "length_penalty",
-    "max_length", "min_length", "model_type", "no_repeat_ngram_size", "num_beam_groups", "num_beams", "num_labels",
-    "num_return_sequences", "output_attentions", "output_hidden_states", "output_scores", "prefix", "problem_type",
-    "remove_invalid_values", "repetition_penalty", "return_dict", "return_dict_in_generate", "sep_token_id",
-    "suppress_tokens", "task_specific_params", "temperature", "tf_legacy_loss", "tokenizer_class", "top_k", "top_p",
-    "torch_dtype", "torchscript", "transformers_version", "typical_p", "use_bfloat16",
+    "_attn_implementation*", "_commit_hash", "_name_or_path", "architectures", "attn_implementation", "auto_map",
+    "bad_words_ids", "begin_suppress_tokens", "bos_token_id", "chunk_size_feed_forward", "decoder_start_token_id",
+    "diversity_penalty", "do_sample", "dtype", "early_stopping", "encoder_no_repeat_ngram_size", "eos_token_id",
+    "exponential_decay_length_penalty", "finetuning_task", "forced_bos_token_id", "forced_eos_token_id", "id2label",
+    "label2id", "length_penalty", "max_length", "min_length", "model_type", "no_repeat_ngram_size", "num_beam_groups",
+    "num_beams", "num_labels", "num_return_sequences", "output_attentions", "output_hidden_states", "output_scores",
+    "prefix", "problem_type", "remove_invalid_values", "repetition_penalty", "return_dict", "return_dict_in_generate",
+    "sep_token_id", "suppress_tokens", "task_specific_params", "temperature", "tf_legacy_loss", "tokenizer_class",
+    "top_k", "top_p", "torch_dtype", "torchscript", "transformers_version", "typical_p", "use_bfloat16",
 )  # fmt: skip
 # Keys that only ever matter where they have another value than this.
 INERT: dict[str, object] = {
@@ -80,7 +80,8 @@ class Config:
 
     def _default(self, name: str, spec: FieldSpec) -> Any:
         if isinstance(spec.default, _Required):
-            raise ConfigError(f"{type(self).__name__} needs {name}")
+            keys = f", in config.json {' or '.join(map(repr, spec.keys))}" if spec.keys else ""
+            raise ConfigError(f"{type(self).__name__} needs {name}{keys}: it has no default")
         return spec.default(self) if callable(spec.default) else spec.default
 
     def _check_built_for(self) -> None:
@@ -123,11 +124,9 @@ class Config:
                 f"config.json is of a {found!r} model, and {cls.__name__} reads {cls.model_type!r}"
             )
         given: dict[str, Any] = {}
-        read: set[str] = set()
         late: dict[str, Any] = {}
         for name, spec in cls.specs().items():
             for key in spec.keys:
-                read.add(_root(key))
                 value = lookup(values, key)
                 if value is MISSING or name in given or name in late:
                     continue
@@ -136,7 +135,7 @@ class Config:
                         late[name] = spec.null
                     continue
                 given[name] = value
-        extra = cls._leftover(values, read)
+        extra = cls._leftover(values)
         try:
             made = cls(**given, extra=extra)
             if late:
@@ -146,33 +145,41 @@ class Config:
         return made
 
     @classmethod
-    def _leftover(cls, values: Mapping[str, Any], read: set[str]) -> dict[str, Any]:
-        """The keys that no field reads: each is known to change nothing, or refused."""
+    def _leftover(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What no field reads, or reads only in part, to be written back; a key that nothing knows is refused."""
+        paths = [_path(key) for spec in cls.specs().values() for key in spec.keys]
+        inner = {path.rsplit(".", depth)[0] for path in paths for depth in range(1, path.count(".") + 1)}
         extra: dict[str, Any] = {}
-        harmless = (*PRELUDE, *cls.harmless)
         for key, value in values.items():
             if not isinstance(key, str):
                 raise ConfigError(f"config.json has the key {key!r}, which is no word")
-            if key in read:
-                # Objects are kept whole, because a field reads only a part of one.
-                if isinstance(value, (Mapping, list)):
-                    extra[key] = value
-                continue
-            if key in cls.fixed:
-                if value is not None and not _same(value, cls.fixed[key]):
-                    raise ConfigError(
-                        f"config.json has {key} = {value!r}, and {cls.__name__} is written for {cls.fixed[key]!r}"
-                    )
-            elif key in INERT and _same(value, INERT[key]):
-                pass
-            elif not any(fnmatch.fnmatchcase(key, pattern) for pattern in harmless):
-                known = [_root(k) for spec in cls.specs().values() for k in spec.keys]
-                raise ConfigError(
-                    f"config.json has the key {key!r} = {value!r}, which may change what is computed and which "
-                    f"{cls.__name__} does not know{nearest(key, [*known, *cls.fixed, *cls.harmless])}"
-                )
-            extra[key] = value
+            cls._know(key, value, set(paths), inner)
+            if key not in paths or value is None or isinstance(value, (Mapping, list)):
+                extra[key] = value
         return extra
+
+    @classmethod
+    def _know(cls, key: str, value: object, read: set[str], inner: set[str]) -> None:
+        """Refuse a key that is neither read, nor fixed at its value, nor known to change nothing."""
+        if key in read:
+            return
+        if key in inner and (value is None or isinstance(value, Mapping)):
+            for word, below in (value or {}).items():
+                cls._know(f"{key}.{word}", below, read, inner)
+            return
+        if key in cls.fixed:
+            if value is not None and not _same(value, cls.fixed[key]):
+                raise ConfigError(
+                    f"config.json has {key} = {value!r}, and {cls.__name__} is written for {cls.fixed[key]!r}"
+                )
+            return
+        if key in INERT and _same(value, INERT[key]):
+            return
+        if not any(fnmatch.fnmatchcase(key, pattern) for pattern in (*PRELUDE, *cls.harmless)):
+            raise ConfigError(
+                f"config.json has the key {key!r} = {value!r}, which may change what is computed and which "
+                f"{cls.__name__} does not know{nearest(key, [*read, *cls.fixed, *cls.harmless])}"
+            )
 
     def to_hugging_face(self) -> dict[str, Any]:
         """The contents of a config.json that Transformers reads: every field under its first key."""
@@ -182,7 +189,7 @@ class Config:
         for name, spec in self.specs().items():
             held = getattr(self, name)
             paths = [key for key in spec.keys if not key.startswith("len(")]
-            if paths:
+            if paths and not (values.get(paths[0], held) is None and held == self._null(spec)):
                 _put(values, paths[0], held)
             for key in spec.keys:
                 if key == "len(id2label)" and not _counts(values.get("id2label"), held):
@@ -191,13 +198,21 @@ class Config:
                     values["label2id"] = {f"LABEL_{place}": place for place in range(held)}
         return values
 
+    def _null(self, spec: FieldSpec) -> Any:
+        """What null in a config.json stands for, in this config."""
+        if spec.nullable or isinstance(spec.default, _Required):
+            return None
+        if spec.null is not None:
+            return spec.null(self)
+        return spec.default(self) if callable(spec.default) else spec.default
+
     def replace(self: C, **changes: Any) -> C:
         """This config with some fields changed, checked again."""
         return dataclasses.replace(self, **changes)
 
 
-def _root(key: str) -> str:
-    return key.removeprefix("len(").removesuffix(")").strip(".").split(".")[0]
+def _path(key: str) -> str:
+    return key.removeprefix("len(").removesuffix(")").strip(".")
 
 
 def _same(value: object, other: object) -> bool:

@@ -251,10 +251,9 @@ def _as_array(name: str, value: Any) -> Array:
 
 
 def _stored(array: Array) -> str:
-    """A dtype as safetensors names it."""
-    return {"f8": "F64", "f4": "F32", "f2": "F16", "b1": "BOOL"}.get(
-        array.dtype.str[1:], array.dtype.str[1:].upper()
-    )
+    """A dtype as safetensors names it: by bits, where numpy counts bytes."""
+    kind = array.dtype.kind
+    return "BOOL" if kind == "b" else f"{kind.upper()}{8 * array.dtype.itemsize}"
 
 
 def _same(name: str, tensors: list[str], read: Callable[[str], Array]) -> None:

@@ -173,7 +173,10 @@ class Concat(Chain):
             yield from part.parameters()
 
     def forward(self, parameters: Mapping[str, Array]) -> Array:
-        return np.concatenate([part.forward(parameters) for part in self.parts], self.axis)
+        pieces = [part.forward(parameters) for part in self.parts]
+        # In rows: by itself numpy would keep the columns of transposed parts, and a copy would follow.
+        whole = np.empty(self.shape, np.result_type(*pieces))
+        return np.concatenate(pieces, self.axis, out=whole)
 
     def inverse(self, array: Array) -> dict[str, Array]:
         ends = np.cumsum([part.shape[self.axis] for part in self.parts])[:-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -162,10 +163,10 @@ def read_json(path: Path) -> dict[str, Any]:
         raise WeightsError(f"there is no {path.name} in {path.parent}: is it a Hugging Face folder?")
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_JSON + 1)
-        if len(data) > MAX_JSON:
-            raise WeightsError(f"{path} has more than {MAX_JSON >> 20} MiB: it is no such file")
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=unique)
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_JSON:
+                raise WeightsError(f"{path} has more than {MAX_JSON >> 20} MiB: it is no such file")
+            value = json.loads(file.read(size).decode("utf-8"), object_pairs_hook=unique)
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -97,7 +97,7 @@ def test_windows_that_cover_a_chain_give_its_parameters_back(
     dim = data.draw(st.integers(0, len(chain.shape) - 1))
     width = chain.shape[dim]
     cuts = sorted(data.draw(st.sets(st.integers(0, width), max_size=4)) | {0, width})
-    windows = [chain.window(dim, a, b) for a, b in pairwise(cuts)]
+    windows = [chain.window(dim, a, b) for a, b in itertools.pairwise(cuts)]
     parameters = any_bits(chain, seed)
     arrays = [window.forward(parameters) for window in windows]
     assert [array.shape for array in arrays] == [window.shape for window in windows]

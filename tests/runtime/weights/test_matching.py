@@ -66,7 +66,7 @@ def test_a_missing_head_is_refused_where_strict() -> None:
 def test_left_over_tensors_are_refused_where_strict() -> None:
     report = match(parameters("w"), tensors("w", "extra"), BASE).report
     refuse(report, "the file", strict=False)
-    with pytest.raises(WeightsError, match="strict was asked(.|\n)*1 not expected:\n  extra"):
+    with pytest.raises(WeightsError, match=r"strict was asked(.|\n)*1 not expected:\n  extra"):
         refuse(report, "the file", strict=True)
 
 

@@ -223,9 +223,9 @@ def test_a_save_of_a_living_process_is_not_swept(tmp_path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(WeightsError, match="cannot save to .*file"):
+    with pytest.raises(WeightsError, match=r"cannot save to .*file"):
         save(tmp_path / "file", 1)
-    with pytest.raises(WeightsError, match="cannot save to .*sub"):
+    with pytest.raises(WeightsError, match=r"cannot save to .*sub"):
         save(tmp_path / "file" / "sub", 1)
     (tmp_path / "config.json").mkdir()
     save_before = contents_of_files(tmp_path)

@@ -1,0 +1,132 @@
+"""Inputs: what is accepted, what is refused with name and place, and the masks that come of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from ttmlc_runtime import nn, ttnn
+from ttmlc_runtime.errors import InputError
+from ttmlc_runtime.nn.inputs import FILLING, HIDDEN
+
+IDS = [[5, 6, 7], [1, 2, 0]]
+
+
+@pytest.fixture(scope="module")
+def device() -> Any:
+    return nn.open_device("float32")
+
+
+def host(tensor: Any) -> np.ndarray:
+    return ttnn.to_dtype(tensor.cpu(), ttnn.float32).to_numpy()
+
+
+@pytest.mark.parametrize(
+    "make", [list, np.array, lambda ids: np.array(ids, np.uint8), lambda ids: np.array(ids, np.int64)[:, ::1]]
+)
+def test_integers_of_any_kind_become_uint32_rows(device: Any, make: Any) -> None:
+    given = nn.Inputs(device, make(IDS))
+    assert given.shape == (2, 3)
+    tensor = given.ids("input_ids", make(IDS), below=8)
+    assert (tensor.dtype, tensor.layout) == (ttnn.uint32, ttnn.ROW_MAJOR_LAYOUT)
+    assert tensor.cpu().to_numpy().tolist() == IDS
+
+
+def test_torch_tensors_are_integers_too(device: Any) -> None:
+    torch = pytest.importorskip("torch", reason="its tensors are what is tested")
+    ids = torch.tensor(IDS)
+    assert nn.Inputs(device, ids).ids("input_ids", ids, below=8).cpu().to_numpy().tolist() == IDS
+    with pytest.raises(InputError, match="input_ids is no array"):
+        nn.Inputs(device, IDS).ids("input_ids", ids.float().requires_grad_(), below=8)
+
+
+def test_defaults_fill_the_shape(device: Any) -> None:
+    given = nn.Inputs(device, IDS)
+    assert given.ids("types", None, below=2, default=0).cpu().to_numpy().tolist() == [[0] * 3] * 2
+    positions = given.ids("position_ids", None, below=3, default=given.positions)
+    assert positions.cpu().to_numpy().tolist() == [[0, 1, 2]] * 2
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ([[1, 2, 8], [0, 0, 9]], r"^input_ids\[0, 2\] is 8 and must be in \[0, 8\)$"),
+        ([[1, 2, 3], [0, -1, 9]], r"^input_ids\[1, 1\] is -1 and must be in \[0, 8\)$"),
+        ([[1, 2, 3], [0, 1 << 40, 9]], r"input_ids\[1, 1\] is 1099511627776"),
+        (np.array([[1, 2, 3], [1, 2, 1 << 63]], np.uint64), r"input_ids\[1, 2\] is 9223372036854775808"),
+        ([[1.0, 2.0, 3.0]] * 2, "must be integers, not float64: convert them"),
+        ([[True, False, True]] * 2, "must be integers, not bool"),
+        ([["a", "b", "c"]] * 2, "must be integers, not <U1"),
+        ([[None, 1, 2]] * 2, "must be integers, not object"),
+        ([1, 2, 3], r"must be \[batch, tokens\], not \[3\]: a single row is input\[None, :\]"),
+        ([[[1, 2, 3]]], r"must be \[batch, tokens\], not \[1, 1, 3\]"),
+        (7, r"must be \[batch, tokens\], not \[\]"),
+        ([[], []], r"is empty: \[2, 0\]"),
+        (np.zeros((0, 3), int), r"is empty: \[0, 3\]"),
+        ([[1, 2], [3]], "is no array of one shape"),
+        ([[1, 2, 3]], r"is \[1, 3\], and the first input \[2, 3\]"),
+        (None, "input_ids is missing"),
+    ],
+)
+def test_what_is_no_input_is_refused_with_its_name(device: Any, value: object, words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        nn.Inputs(device, IDS).ids("input_ids", value, below=8)
+    assert "input_ids" in str(caught.value)
+
+
+def test_without_a_mask_nothing_is_added(device: Any) -> None:
+    given = nn.Inputs(device, IDS)
+    assert given.mask("attention_mask", None) == nn.Mask(None, False)
+    assert given.mask("attention_mask", None, causal=True) == nn.Mask(None, True)
+
+
+@pytest.mark.parametrize("kind", [bool, np.int64, np.uint8, np.float32])
+def test_a_mask_is_added_to_every_querys_scores(device: Any, kind: type) -> None:
+    given = nn.Inputs(device, IDS)
+    mask = given.mask("attention_mask", np.array([[1, 1, 0], [0, 1, 1]], kind))
+    assert not mask.causal
+    assert mask.additive is not None
+    assert (mask.additive.dtype, mask.additive.layout) == (ttnn.bfloat16, ttnn.TILE_LAYOUT)
+    found = host(mask.additive)
+    assert found.shape == (2, 1, 3, 3)
+    assert ((found == 0) | (found <= HIDDEN * 0.99)).all()  # -1e9 is no bfloat16; the nearest is 0.1 % off
+    assert (found[:, 0] == 0).tolist() == [[[True, True, False]] * 3, [[False, True, True]] * 3]
+
+
+def test_causality_is_folded_into_a_mask(device: Any) -> None:
+    given = nn.Inputs(device, IDS)
+    mask = given.mask("attention_mask", [[1, 1, 1], [0, 1, 1]], causal=True)
+    assert not mask.causal
+    assert mask.additive is not None
+    seen = host(mask.additive)[:, 0] == 0
+    assert seen[0].tolist() == [[True, False, False], [True, True, False], [True, True, True]]
+    assert seen[1].tolist() == [[False, False, False], [False, True, False], [False, True, True]]
+    assert np.isfinite(host(mask.additive)).all()
+
+
+@pytest.mark.parametrize(("tokens", "padded"), [(3, True), (31, True), (32, False), (33, True), (64, False)])
+def test_keys_that_fill_up_tiles_are_hidden_below_everything(device: Any, tokens: int, padded: bool) -> None:
+    given = nn.Inputs(device, np.ones((1, tokens), int))
+    mask = given.mask("attention_mask", np.zeros((1, tokens), int), causal=True)
+    assert mask.additive is not None
+    assert 100 * host(mask.additive).min() > FILLING
+    if padded:
+        assert mask.additive.padding == FILLING
+    else:
+        assert mask.additive.padded_shape == mask.additive.shape
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ([[1, 1, 2], [0, 0, 0]], r"attention_mask\[0, 2\] is 2; a mask holds 1"),
+        ([[1, 1, 0], [0, -1e9, 0]], r"attention_mask\[1, 1\] is -1000000000.0; a mask holds 1"),
+        ([[1, 1, 0], [0, float("nan"), 0]], r"attention_mask\[1, 1\] is nan; a mask holds 1"),
+        ([["1", "1", "0"]] * 2, "must hold 1 .seen. and 0 .hidden., not <U1"),
+        ([[1, 1]] * 2, r"is \[2, 2\], and the first input \[2, 3\]"),
+    ],
+)
+def test_what_is_no_mask_is_refused(device: Any, value: object, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        nn.Inputs(device, IDS).mask("attention_mask", value)
