@@ -101,7 +101,7 @@ class Attention(nn.Block):
         # decided: fuse-projections
         query_key_value = ttnn.linear(
             x, self.query_key_value.weight, bias=self.query_key_value.bias, **kernels.matmul
-        )  # [B, 1, S, 3 * (heads * head_dim)]
+        )  # [B, 1, S, 3 * heads * head_dim]
         q, k, v = ttnn.experimental.nlp_create_qkv_heads(
             query_key_value, num_heads=c.heads, transpose_k_heads=False
         )

@@ -14,12 +14,12 @@ from ttmlc.ir.types import Dim, DType, TensorType
 from ttmlc.language import tree
 
 if TYPE_CHECKING:
-    from ttmlc.elaborate.functions import Elaborator
+    from ttmlc.elaborate.expressions import Expressions
 
-Build = Callable[["Elaborator", Bound], Meaning]
+Build = Callable[["Expressions", Bound], Meaning]
 
 
-def tensor(elaborator: Elaborator, bound: Bound, name: str) -> Tensor:
+def tensor(elaborator: Expressions, bound: Bound, name: str) -> Tensor:
     """A tensor argument."""
     meaning = elaborator.expression(bound.given[name])
     if not isinstance(meaning, Tensor):
@@ -27,7 +27,7 @@ def tensor(elaborator: Elaborator, bound: Bound, name: str) -> Tensor:
     return Tensor(meaning.value, bound.span(name))
 
 
-def dim(elaborator: Elaborator, bound: Bound, name: str) -> Dim:
+def dim(elaborator: Expressions, bound: Bound, name: str) -> Dim:
     """A dimension argument: a size that is an axis, a declared axis, or a written product."""
     meaning = elaborator.expression(bound.given[name])
     if isinstance(meaning, Written):
@@ -41,7 +41,7 @@ def dim(elaborator: Elaborator, bound: Bound, name: str) -> Dim:
 
 
 def number(
-    elaborator: Elaborator, bound: Bound, name: str, kinds: tuple[str, ...] = ("int", "float")
+    elaborator: Expressions, bound: Bound, name: str, kinds: tuple[str, ...] = ("int", "float")
 ) -> Scalar:
     """A scalar argument of one of ``kinds``."""
     meaning = elaborator.expression(bound.given[name])
@@ -52,7 +52,7 @@ def number(
     return meaning.scalar
 
 
-def path(elaborator: Elaborator, bound: Bound) -> str:
+def path(elaborator: Expressions, bound: Bound) -> str:
     """The ``at`` argument."""
     meaning = elaborator.expression(bound.given["at"])
     if not isinstance(meaning, Text) or not isinstance(bound.given["at"], tree.Literal):
@@ -62,7 +62,7 @@ def path(elaborator: Elaborator, bound: Bound) -> str:
     return elaborator.path(bound.given["at"])
 
 
-def init(elaborator: Elaborator, bound: Bound, otherwise: Init | None = None) -> Form:
+def init(elaborator: Expressions, bound: Bound, otherwise: Init | None = None) -> Form:
     """The ``init`` argument as a form."""
     node = bound.given.get("init")
     meaning = elaborator.expression(node) if node is not None else otherwise
@@ -73,7 +73,7 @@ def init(elaborator: Elaborator, bound: Bound, otherwise: Init | None = None) ->
     return Form(meaning.name, meaning.args)
 
 
-def _linear(elaborator: Elaborator, bound: Bound) -> Meaning:
+def _linear(elaborator: Expressions, bound: Bound) -> Meaning:
     for name in ("weight", "each"):
         if name in bound.given:
             raise problem(NOT_YET, f"linear with {name!r} is not compiled yet", bound.span(name))
@@ -93,7 +93,7 @@ def _linear(elaborator: Elaborator, bound: Bound) -> Meaning:
     )
 
 
-def _stored(elaborator: Elaborator, bound: Bound) -> bool:
+def _stored(elaborator: Expressions, bound: Bound) -> bool:
     if "stored" not in bound.given:
         return False
     meaning = elaborator.expression(bound.given["stored"])
@@ -104,7 +104,7 @@ def _stored(elaborator: Elaborator, bound: Bound) -> bool:
     return meaning.words == ("in", "out")
 
 
-def _bias(elaborator: Elaborator, bound: Bound, at: str, out: Dim) -> Tensor | None:
+def _bias(elaborator: Expressions, bound: Bound, at: str, out: Dim) -> Tensor | None:
     name = f"{at}.bias"
     if "bias" in bound.given:
         meaning = elaborator.expression(bound.given["bias"])
@@ -119,7 +119,7 @@ def _bias(elaborator: Elaborator, bound: Bound, at: str, out: Dim) -> Tensor | N
     return elaborator.parameter(name, TensorType(DType.FLOAT, (out,)), Form("zeros"), bound.span("at"))
 
 
-def _embedding(elaborator: Elaborator, bound: Bound) -> Meaning:
+def _embedding(elaborator: Expressions, bound: Bound) -> Meaning:
     ids = tensor(elaborator, bound, "ids")
     rows, features = dim(elaborator, bound, "rows"), dim(elaborator, bound, "features")
     at = path(elaborator, bound)
@@ -132,11 +132,11 @@ def _embedding(elaborator: Elaborator, bound: Bound) -> Meaning:
     )
 
 
-def _pad(elaborator: Elaborator, bound: Bound) -> Scalar | None:
+def _pad(elaborator: Expressions, bound: Bound) -> Scalar | None:
     return number(elaborator, bound, "pad", ("int", "none")) if "pad" in bound.given else None
 
 
-def _layer_norm(elaborator: Elaborator, bound: Bound) -> Meaning:
+def _layer_norm(elaborator: Expressions, bound: Bound) -> Meaning:
     x, at = tensor(elaborator, bound, "x"), path(elaborator, bound)
     eps = number(elaborator, bound, "eps")
     if not isinstance(x.value.type, TensorType) or not x.value.type.dims:
@@ -149,7 +149,7 @@ def _layer_norm(elaborator: Elaborator, bound: Bound) -> Meaning:
     )
 
 
-def _attention(elaborator: Elaborator, bound: Bound) -> Meaning:
+def _attention(elaborator: Expressions, bound: Bound) -> Meaning:
     operands: list[Tensor | None] = [tensor(elaborator, bound, name) for name in "qkv"]
     operands.append(tensor(elaborator, bound, "mask") if "mask" in bound.given else None)
     attributes: dict[str, Attribute] = {}
@@ -165,7 +165,7 @@ def _attention(elaborator: Elaborator, bound: Bound) -> Meaning:
     return elaborator.apply("attention", operands, attributes, bound.call, name=bound.wanted or "attention")
 
 
-def _dropout(elaborator: Elaborator, bound: Bound) -> Meaning:
+def _dropout(elaborator: Expressions, bound: Bound) -> Meaning:
     elaborator.wanted = bound.wanted  # dropout does not rename what it drops from
     x = tensor(elaborator, bound, "x")
     return elaborator.apply(
@@ -173,7 +173,7 @@ def _dropout(elaborator: Elaborator, bound: Bound) -> Meaning:
     )
 
 
-def _first(elaborator: Elaborator, bound: Bound) -> Meaning:
+def _first(elaborator: Expressions, bound: Bound) -> Meaning:
     over = dim(elaborator, bound, "over")
     if not hasattr(over, "name"):
         raise problem(MISFIT, "'over' must be one axis", bound.span("over"))
@@ -187,7 +187,7 @@ def _first(elaborator: Elaborator, bound: Bound) -> Meaning:
 
 
 def _activation(kind: str) -> Build:
-    def build(elaborator: Elaborator, bound: Bound) -> Meaning:
+    def build(elaborator: Expressions, bound: Bound) -> Meaning:
         return elaborator.apply(
             "activate",
             [tensor(elaborator, bound, "x")],
@@ -199,7 +199,7 @@ def _activation(kind: str) -> Build:
     return build
 
 
-def _normal(elaborator: Elaborator, bound: Bound) -> Meaning:
+def _normal(elaborator: Expressions, bound: Bound) -> Meaning:
     return Init("normal", (number(elaborator, bound, "std"),))
 
 

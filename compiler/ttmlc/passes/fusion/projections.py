@@ -16,7 +16,7 @@ from typing import ClassVar
 from ttmlc.ir import scalar
 from ttmlc.ir.builder import Builder
 from ttmlc.ir.module import Attribute, Form, Operation, Value
-from ttmlc.ir.scalar import Const
+from ttmlc.ir.scalar import Apply, Const, Scalar
 from ttmlc.ir.types import DeviceType
 from ttmlc.passes.fusion.engine import Match, Scope
 from ttmlc.passes.fusion.heads import SWAP
@@ -92,7 +92,7 @@ def _joined(build: Builder, storages: tuple[Operation, ...], holder: str) -> Val
     for shape in shapes[1:]:
         last = scalar.apply("+", last, shape[-1])
     if len(set(shapes)) == 1:
-        last = scalar.apply("*", Const(len(shapes)), shapes[0][-1])
+        last = scalar.product((Const(len(shapes)), *_factors(shapes[0][-1])))
     attributes: dict[str, Attribute] = {
         "holder": holder,
         "slot": storages[0].text("slot"),
@@ -102,3 +102,7 @@ def _joined(build: Builder, storages: tuple[Operation, ...], holder: str) -> Val
     return build.add(
         "storage", (), attributes, name=f"{holder}_{storages[0].text('slot')}", span=storages[0].span
     )
+
+
+def _factors(size: Scalar) -> tuple[Scalar, ...]:
+    return size.args if isinstance(size, Apply) and size.op == "*" else (size,)

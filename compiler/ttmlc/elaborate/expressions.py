@@ -1,0 +1,334 @@
+"""Expressions of the spec, inside out: every value typed, every op added where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ttmlc.elaborate import scalars
+from ttmlc.elaborate.binding import Signature, bind
+from ttmlc.elaborate.builtins import BUILTINS, LATER
+from ttmlc.elaborate.names import path
+from ttmlc.elaborate.problems import BAD_PATH, MISFIT, NOT_YET, UNKNOWN_NAME, Problems, nearest, problem
+from ttmlc.elaborate.scope import Scope
+from ttmlc.elaborate.values import (
+    Definition,
+    Init,
+    Meaning,
+    Number,
+    Poison,
+    Several,
+    Tensor,
+    Text,
+    Words,
+    Written,
+    describe,
+)
+from ttmlc.ir.builder import Builder
+from ttmlc.ir.module import Attribute, Form, Function
+from ttmlc.ir.op import TABLE, Refusal
+from ttmlc.ir.ops.shape import Rearrange
+from ttmlc.ir.scalar import Scalar
+from ttmlc.ir.types import TensorType
+from ttmlc.language import tree
+from ttmlc.source import DiagnosticError, Span
+
+OPERATORS = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide"}
+
+
+@dataclass
+class Expressions:
+    """What an expression of one function may read, and the operations it adds.
+
+    ``wanted`` is the name that the statement gives the expression at hand; ``paths`` are the checkpoint paths that
+    are taken.
+    """
+
+    scope: Scope
+    problems: Problems
+    done: dict[str, Function]
+    build: Builder = field(default_factory=Builder)
+    values: dict[str, Meaning] = field(default_factory=dict)
+    indices: tuple[str, ...] = ()
+    wanted: str = ""
+    paths: dict[str, Span] = field(default_factory=dict)
+
+    def tensor(self, node: tree.Expr, wanted: str) -> Tensor:
+        """A tensor, which the statement around it calls ``wanted``."""
+        meaning = self.named(node, wanted)
+        if not isinstance(meaning, Tensor):
+            raise problem(MISFIT, "a tensor is needed here", node.span, f"is {describe(meaning)}")
+        return meaning
+
+    def named(self, node: tree.Expr, wanted: str) -> Meaning:
+        """What ``node`` means, where the statement around it calls it ``wanted``."""
+        self.wanted = wanted
+        return self.expression(node)
+
+    def expression(self, node: tree.Expr) -> Meaning:
+        """What ``node`` means.
+
+        Raises:
+            DiagnosticError: it means nothing. An empty one where what it reads was wrong already.
+        """
+        wanted, self.wanted = self.wanted, ""
+        meaning = self._expression(node, wanted)
+        if isinstance(meaning, Poison):
+            raise DiagnosticError([])
+        return meaning
+
+    def _expression(self, node: tree.Expr, wanted: str) -> Meaning:
+        if isinstance(node, tree.Literal):
+            return Text(node.value) if isinstance(node.value, str) else scalars.literal(node)
+        if isinstance(node, tree.Reference):
+            return self._reference(node)
+        if isinstance(node, tree.Call):
+            return self._call(node, wanted)
+        if isinstance(node, tree.As):
+            return self._as(node, wanted)
+        if isinstance(node, tree.Lookup):
+            return self._lookup(node, wanted)
+        if isinstance(node, tree.ProductExpr):
+            return Written(self.scope.dim(node))
+        if isinstance(node, tree.ListExpr):
+            return Words(
+                tuple(item.name.text if isinstance(item, tree.Reference) else "" for item in node.items)
+            )
+        if isinstance(node, tree.Operator) and node.op in OPERATORS:
+            return self._arithmetic(node, wanted)
+        if isinstance(node, tree.Member):
+            return self._member(node)
+        return scalars.elaborate(node, self.number, self.scope.words)
+
+    def number(self, name: tree.Name) -> Number | None:
+        """A name inside a scalar expression."""
+        meaning = self.values.get(name.text) or self.scope.number(name.text)
+        if isinstance(meaning, Poison):
+            raise DiagnosticError([])
+        if meaning is not None and not isinstance(meaning, Number):
+            raise problem(MISFIT, f"{name.text!r} is no scalar", name.span, f"is {describe(meaning)}")
+        return meaning
+
+    def _reference(self, node: tree.Reference) -> Meaning:
+        name = node.name.text
+        found = self.values.get(name) or self.scope.meaning(name)
+        if found is not None:
+            return found
+        if name in ("zeros", "ones"):
+            return Init(name)
+        if name in self.indices:
+            raise problem(NOT_YET, "a repeat's index in an expression is not compiled yet", node.span)
+        known = [*self.values, *self.scope.known(), *BUILTINS]
+        raise problem(UNKNOWN_NAME, f"nothing is called {name!r}", node.span, hint=nearest(name, known))
+
+    def _member(self, node: tree.Member) -> Meaning:
+        owner = self.expression(node.owner)
+        if not isinstance(owner, Several):
+            raise problem(
+                MISFIT,
+                "only a block with named results has members",
+                node.owner.span,
+                f"is {describe(owner)}",
+            )
+        results = dict(owner.results)
+        if node.name.text not in results:
+            hint = nearest(node.name.text, results)
+            raise problem(UNKNOWN_NAME, f"there is no result {node.name.text!r}", node.name.span, hint=hint)
+        return results[node.name.text]
+
+    def _lookup(self, node: tree.Lookup, wanted: str) -> Meaning:
+        table = self.expression(node.owner)
+        if not isinstance(table, Tensor) or len(node.indices) != 1:
+            raise problem(MISFIT, "only a table can be looked up", node.owner.span, f"is {describe(table)}")
+        ids = self.expression(node.indices[0])
+        if not isinstance(ids, Tensor):
+            raise problem(
+                MISFIT, "rows are looked up by integers", node.indices[0].span, f"is {describe(ids)}"
+            )
+        operands: list[Tensor | None] = [
+            Tensor(ids.value, node.indices[0].span),
+            Tensor(table.value, node.owner.span),
+        ]
+        return self.apply("embedding", operands, {}, node.span, name=wanted or table.value.name)
+
+    def _as(self, node: tree.As, wanted: str) -> Meaning:
+        x = self.expression(node.value)
+        if not isinstance(x, Tensor) or not isinstance(x.value.type, TensorType):
+            raise problem(MISFIT, "only a tensor can be rearranged", node.value.span, f"is {describe(x)}")
+        made = TensorType(x.value.type.dtype, tuple(self.scope.dim(dim) for dim in node.dims))
+        if made == x.value.type:
+            return x
+        try:
+            Rearrange.check(x.value.type, made)
+        except Refusal as refusal:
+            span = Span(node.span.file, node.dims[0].span.start - 1, node.span.end)
+            related = ((node.value.span, f"is {x.value.type}"),)
+            raise problem(MISFIT, refusal.message, span, related=related, hint=refusal.hint) from None
+        value = self.build.add(
+            "rearrange", (x.value,), name=wanted or x.value.name, span=node.span, types=(made,)
+        )
+        return Tensor(value, node.span)
+
+    def _arithmetic(self, node: tree.Operator, wanted: str) -> Meaning:
+        left, right = (self.expression(arg) for arg in node.args)
+        if isinstance(left, Number) and isinstance(right, Number):
+            return scalars.elaborate(node, self.number, self.scope.words)
+        if isinstance(left, Number) and isinstance(right, Tensor) and node.op in ("+", "*"):
+            left, right = right, left
+        if not isinstance(left, Tensor):
+            raise problem(
+                MISFIT, f"'{node.op}' joins tensors and numbers", node.args[0].span, f"is {describe(left)}"
+            )
+        op = OPERATORS[node.op]
+        if isinstance(right, Number) and right.kind in ("int", "float"):
+            return self.apply(
+                op,
+                [Tensor(left.value, node.args[0].span)],
+                {"scalar": right.scalar},
+                node.span,
+                name=wanted or op,
+            )
+        if not isinstance(right, Tensor):
+            raise problem(
+                MISFIT, f"'{node.op}' joins tensors and numbers", node.args[1].span, f"is {describe(right)}"
+            )
+        operands: list[Tensor | None] = [
+            Tensor(left.value, node.args[0].span),
+            Tensor(right.value, node.args[1].span),
+        ]
+        return self.apply(op, operands, {}, node.span, name=wanted or "total")
+
+    def _call(self, node: tree.Call, wanted: str) -> Meaning:
+        if not isinstance(node.function, tree.Reference):
+            raise problem(MISFIT, "only a name can be called", node.function.span)
+        name = node.function.name.text
+        meaning = self.values.get(name) or self.scope.meaning(name)
+        if isinstance(meaning, Number) and meaning.kind == "activation":
+            bound = bind(node, name, Signature(("x",), 1), {})
+            x = self.tensor(bound.given["x"], "")
+            return self.apply(
+                "activate",
+                [Tensor(x.value, bound.span("x"))],
+                {"kind": meaning.scalar},
+                node.span,
+                name=wanted or name,
+            )
+        if isinstance(meaning, Definition):
+            return self._block_call(node, meaning.function, wanted)
+        if name in scalars.FUNCTIONS:
+            return scalars.elaborate(node, self.number, self.scope.words)
+        if meaning is not None:
+            raise problem(MISFIT, f"{name!r} cannot be called", node.function.span, f"is {describe(meaning)}")
+        if name in BUILTINS:
+            signature, build = BUILTINS[name]
+            return build(self, bind(node, name, signature, self.scope.defaults.get(name, {}), wanted))
+        if name in LATER:
+            raise problem(NOT_YET, f"'{name}' is not compiled yet", node.function.span)
+        known = [*BUILTINS, *self.scope.blocks, *LATER]
+        raise problem(
+            UNKNOWN_NAME, f"nothing is called {name!r}", node.function.span, hint=nearest(name, known)
+        )
+
+    def _block_call(self, node: tree.Call, block: tree.Function, wanted: str) -> Meaning:
+        function = self.done.get(block.name.text)
+        if function is None:
+            raise DiagnosticError([])  # the block itself is wrong, and says so
+        names = tuple(given.value.name for given in function.inputs)
+        bound = bind(node, block.name.text, Signature((*names, "at"), len(names)), {})
+        operands = []
+        for given in function.inputs:
+            x = self.tensor(bound.given[given.value.name], "")
+            if x.value.type != given.value.type:
+                raise problem(
+                    MISFIT,
+                    f"{block.name.text!r} takes another {given.value.name!r}",
+                    bound.span(given.value.name),
+                    f"is {x.value.type}",
+                    related=((block.name.span, f"takes {given.value.type}"),),
+                )
+            operands.append(x.value)
+        at = self.path(bound.given["at"]) if "at" in bound.given else ""
+        self._claim_block(function, at, bound.span("at"))
+        types = [value.type for _, value in function.outputs]
+        wishes = (
+            [wanted or function.name.lower()] if len(types) == 1 else [name for name, _ in function.outputs]
+        )
+        attributes: dict[str, Attribute] = {"block": function.name, "at": at}
+        made = self.build.add_all("call", operands, attributes, names=wishes, span=node.span, types=types)
+        if len(types) == 1:
+            return Tensor(made.results[0], node.span)
+        named = zip((name for name, _ in function.outputs), made.results, strict=True)
+        return Several(tuple((name, Tensor(value, node.span)) for name, value in named))
+
+    # What builtins ask for
+
+    def path(self, node: tree.Expr) -> str:
+        """A checkpoint path given as an argument."""
+        if not isinstance(node, tree.Literal) or not isinstance(node.value, str):
+            raise problem(MISFIT, "a checkpoint path stands in quotes", node.span)
+        return path(node, self.indices)
+
+    def parameter(
+        self,
+        at: str,
+        type_: TensorType,
+        init: Form,
+        span: Span,
+        zero_row: Scalar | None = None,
+        also: Sequence[str] = (),
+        name: str = "",
+    ) -> Tensor:
+        """Make a parameter at a checkpoint path of this block."""
+        self._claim(at, span)
+        attributes: dict[str, Attribute] = {"at": at, "init": init}
+        if zero_row is not None:
+            attributes["zero_row"] = zero_row
+        if also:
+            attributes["also"] = tuple(also)
+        wished = name or "_".join(at.split(".")[-2:])
+        value = self.build.add("param", (), attributes, name=wished, span=span, types=(type_,))
+        return Tensor(value, span)
+
+    def _claim_block(self, function: Function, at: str, span: Span) -> None:
+        for operation in function.walk():
+            if operation.op == "param":
+                self._claim(f"{at}.{operation.text('at')}" if at else operation.text("at"), span)
+            elif operation.op == "call":
+                inner = self.done[operation.text("block")]
+                below = str(operation.get("at") or "")
+                self._claim_block(inner, ".".join(part for part in (at, below) if part), span)
+
+    def _claim(self, at: str, span: Span) -> None:
+        if at in self.paths:
+            related = ((self.paths[at], "made here already"),)
+            raise problem(BAD_PATH, f"two parameters would lie at {at!r}", span, related=related)
+        self.paths[at] = span
+
+    def apply(
+        self,
+        op: str,
+        operands: Sequence[Tensor | None],
+        attributes: Mapping[str, Attribute],
+        span: Span,
+        *,
+        name: str,
+    ) -> Tensor:
+        """Add an op; what it refuses is told where the operand at fault stands."""
+        values = [None if operand is None else operand.value for operand in operands]
+        try:
+            return Tensor(self.build.add(op, values, attributes, name=name, span=span), span)
+        except Refusal as refusal:
+            raise self._told(op, refusal, operands, span) from None
+
+    def _told(
+        self, op: str, refusal: Refusal, operands: Sequence[Tensor | None], span: Span
+    ) -> DiagnosticError:
+        names = TABLE[op].operand_names()
+        spans = {
+            name: operand.span for name, operand in zip(names, operands, strict=False) if operand is not None
+        }
+        related = tuple((spans[name], label) for name, label in refusal.related if name in spans)
+        at = spans.get(refusal.at, span)
+        return problem(
+            MISFIT, f"'{op}': {refusal.message}", at, refusal.label, related=related, hint=refusal.hint
+        )
