@@ -28,7 +28,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """A safe loader that refuses repeated keys."""
+        """A safe loader that refuses aliases, which can make a small file huge, and repeated keys."""
+
+        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("anchors and aliases are not read")
+            return super().compose_node(parent, index)
 
     def mapping(loader: yaml.SafeLoader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         found: dict[Any, Any] = {}
@@ -43,14 +48,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
     Loader.add_constructor("tag:yaml.org,2002:map", mapping)
     text = _text(path)
-    if "&" in text or (
-        "*" in text.replace(" *", "  *")
-        and any(line.split("#")[0].strip().startswith("*") for line in text.splitlines())
-    ):
-        # Aliases can make a small file huge; a preset has no use for them.
-        for line in text.splitlines():
-            if any(word[:1] in "&*" for word in line.split("#")[0].replace(":", " ").split()):
-                raise PresetError(f"{path}: YAML anchors and aliases are not read")
     try:
         value = yaml.load(text, Loader=Loader)  # noqa: S506  # a SafeLoader: no tag makes an object
     except (yaml.YAMLError, RecursionError, ValueError) as error:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ttmlc.elaborate.configs import ConfigBuilder
 from ttmlc.elaborate.functions import Elaborator
 from ttmlc.elaborate.heads import check_heads
 from ttmlc.elaborate.names import class_name
-from ttmlc.elaborate.problems import DECLARED_TWICE, NOT_YET, WRONG_SHAPE, Problems, nearest, problem
+from ttmlc.elaborate.problems import DECLARED_TWICE, NOT_YET, WRONG_SHAPE, Problems, problem
 from ttmlc.elaborate.scope import Scope
-from ttmlc.ir.config import Config
+from ttmlc.ir.config import Config, Requirement
 from ttmlc.ir.module import Function, Level, Module
-from ttmlc.ir.scalar import Const, Field, apply
+from ttmlc.ir.scalar import Apply, Const, Field, apply
 from ttmlc.ir.types import Axis, Role
 from ttmlc.language import tree
-from ttmlc.source import DiagnosticError, Span
+from ttmlc.source import Span
 
 Import = Callable[[tree.Name], tree.File]
 
@@ -168,11 +169,6 @@ def _each_call(body: tuple[tree.Statement, ...], visit: Callable[[str, Span], No
 
 def _exact(config: Config) -> Config:
     """Every exact division of the derived values as a requirement, where the spec does not state it."""
-    from dataclasses import replace
-
-    from ttmlc.ir.config import Requirement
-    from ttmlc.ir.scalar import Apply
-
     stated = [entry.condition for entry in config.requirements]
     added = []
     for derived in config.derived:
@@ -183,6 +179,3 @@ def _exact(config: Config) -> Config:
                 names = [arg.name if isinstance(arg, Field) else "a value" for arg in value.args]
                 added.append(Requirement(condition, f"{names[1]} must divide {names[0]}", derived.span))
     return replace(config, requirements=(*config.requirements, *added))
-
-
-__all__ = ["DiagnosticError", "elaborate", "nearest"]

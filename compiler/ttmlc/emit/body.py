@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ttmlc.emit.calls import OWNER, call, chain, shape_text
+from ttmlc.emit.calls import OWNER, call, chain, shape_text, size_text
 from ttmlc.emit.python import (
     WIDTH,
     Arg,
@@ -53,16 +53,13 @@ class Body:
         self._operations(self.function.operations, 8)
         self._return()
         return BodyView(
-            build=tuple(self._config_local(self.build) + self.build),
+            build=tuple(self.build),
             signature=tuple(self._signature()),
             doc=self._doc(),
             call=tuple(self._locals() + self.lines),
         )
 
     # Construction
-
-    def _config_local(self, lines: list[str]) -> list[str]:
-        return []
 
     def _storages(self, operations: Sequence[Operation], scope: str, indent: int) -> None:
         """What the constructor makes: storages grouped by holder, blocks, and lists of blocks for repeats."""
@@ -351,8 +348,6 @@ class Body:
 
 
 def _plain_shape(output: Operation) -> str:
-    from ttmlc.emit.calls import size_text
-
     return f"[{', '.join(size_text(size) for size in shape_of(output.get('shape') or ()))}]"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 
 from ttmlc.emit.python import Arg, Call, Raw, expression, layout, literal, string
 from ttmlc.emit.views import ConfigView, DerivedView, FieldView
@@ -81,8 +82,8 @@ def _require(condition: str, message: str) -> list[str]:
     return layout("", Call("nn.require", (Arg(Raw(condition)), Arg(Raw(message)))), 8)
 
 
-def _lines(parts: object) -> list[str]:
-    return [line for part in parts for line in part]  # type: ignore[attr-defined]
+def _lines(parts: Iterable[list[str]]) -> list[str]:
+    return [line for part in parts for line in part]
 
 
 def _message(module: Module, fact: Fact) -> str:

@@ -9,7 +9,7 @@ from ttmlc.ir import scalar
 from ttmlc.ir.module import Operation, Value
 from ttmlc.ir.op import AxisRule, Cost, Refusal
 from ttmlc.ir.scalar import Const, Scalar
-from ttmlc.ir.types import Axis, Dim, DType, TensorType, Type, dim_text
+from ttmlc.ir.types import Axis, Dim, DType, TensorType, Type, dim_text, factors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,8 +109,6 @@ def broadcast(types: Sequence[tuple[str, TensorType]]) -> tuple[Dim, ...]:
 
 
 def _names(dim: Dim) -> list[str]:
-    from ttmlc.ir.types import factors
-
     return [axis.name for axis in factors(dim)]
 
 

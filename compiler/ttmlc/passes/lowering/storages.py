@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from ttmlc.ir import scalar
 from ttmlc.ir.builder import Builder
 from ttmlc.ir.module import Attribute, Form, Function, Operation, Value
 from ttmlc.ir.scalar import Const, Scalar
-from ttmlc.ir.types import Axis, Product, TensorType
+from ttmlc.ir.types import Axis, Product, TensorType, factors
 from ttmlc.passes.lowering.refusal import cannot
 from ttmlc.passes.lowering.resident import Padding
 
@@ -99,9 +100,6 @@ def _strings(value: Attribute | None) -> tuple[str, ...]:
 
 def _split(dim: Axis | Product) -> Iterator[tuple[Scalar, Axis, Scalar]]:
     """Each axis of ``dim`` with the size of what is outside it and inside it."""
-    from ttmlc.ir import scalar
-    from ttmlc.ir.types import factors
-
     axes = factors(dim)
     for place, axis in enumerate(axes):
         outer = scalar.product(tuple(a.size for a in axes[:place]))
