@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
 
 from ttmlc.source import Span
 
@@ -30,10 +29,14 @@ class Doc(Node):
     text: str
 
 
-@lru_cache(maxsize=None)
+_PARTS: dict[type[Node], tuple[str, ...]] = {}
+
+
 def parts(kind: type[Node]) -> tuple[str, ...]:
     """The names of a node class's fields, without the span."""
-    return tuple(entry.name for entry in fields(kind) if entry.name != "span")
+    if kind not in _PARTS:
+        _PARTS[kind] = tuple(entry.name for entry in fields(kind) if entry.name != "span")
+    return _PARTS[kind]
 
 
 def walk(node: object) -> Iterator[Node]:
