@@ -211,8 +211,10 @@ from ttmlc_runtime.emulator.settings import (
     UnaryWithParam,
     WormholeComputeKernelConfig,
 )
-from ttmlc_runtime.emulator.tensor import (
+from ttmlc_runtime.emulator.shapes import (
     Shape,
+)
+from ttmlc_runtime.emulator.tensor import (
     Tensor,
 )
 

@@ -53,7 +53,7 @@ def _hard_sigmoid(x: Array) -> Array:
 
 
 UNARY: dict[str, Function] = {
-    "abs": Function(np.abs, SIGNED),
+    "abs": Function(np.abs, COUNTS),
     "acos": Function(np.arccos, total=False),
     "asin": Function(np.arcsin, total=False),
     "atan": Function(np.arctan),
@@ -94,7 +94,7 @@ UNARY: dict[str, Function] = {
     "nez": Function(_flag(lambda x: x != 0), COUNTS),
     "reciprocal": Function(lambda x: x.dtype.type(1) / x, total=False),
     "relu": Function(lambda x: np.maximum(x, 0), COUNTS),
-    "relu6": Function(lambda x: np.clip(x, 0, 6), SIGNED),
+    "relu6": Function(lambda x: np.clip(x, 0, 6), COUNTS),
     "round": Function(np.rint),
     "rsqrt": Function(lambda x: x.dtype.type(1) / np.sqrt(x), total=False),
     "selu": Function(lambda x: x.dtype.type(1.0507009873554805) * _elu(x, x.dtype.type(1.6732632423543772))),

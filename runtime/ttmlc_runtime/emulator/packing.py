@@ -28,7 +28,7 @@ def rounded(values: Array, dtype: DataType) -> Array:
 
 def round_bfloat16(values: Array) -> Array:
     """float32 values rounded to bfloat16, still as float32; a NaN stays one."""
-    bits = np.ascontiguousarray(values).view(np.uint32)
+    bits = np.require(values, requirements="C").view(np.uint32)
     result = bits >> np.uint32(16)
     result &= np.uint32(1)
     result += np.uint32(0x7FFF)

@@ -14,25 +14,12 @@ from typing import Any, Optional
 
 import numpy as np
 
-from ttmlc_runtime.emulator.dtypes import TILE_SIZE
-
 Padding = Optional[float]  # noqa: UP045  # evaluated when imported
 
 FINITE: Padding = None
 """Some number: what arithmetic on numbers leaves."""
 WILD: Padding = math.nan
 """Anything at all: memory nobody wrote, or a quotient by zero."""
-
-
-def tiled(shape: Sequence[int]) -> tuple[int, ...]:
-    """``shape`` with its last two dims rounded up to whole tiles; a vector gets a second dim.
-
-    ``tiled((2, 40, 64))`` is ``(2, 64, 64)``, and ``tiled((5,))`` is ``(32, 32)``.
-    """
-    full = list(shape) if len(shape) >= 2 else [1] * (2 - len(shape)) + list(shape)
-    for place in (-2, -1):
-        full[place] = -(-full[place] // TILE_SIZE) * TILE_SIZE
-    return tuple(full)
 
 
 def is_finite(padding: Padding) -> bool:

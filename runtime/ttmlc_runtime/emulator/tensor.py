@@ -21,8 +21,9 @@ from ttmlc_runtime.emulator.dtypes import (
     StorageType,
 )
 from ttmlc_runtime.emulator.numerics import DEVICE, FLOAT64, Array, Numerics
-from ttmlc_runtime.emulator.padding import FINITE, Padding, is_finite, tiled
+from ttmlc_runtime.emulator.padding import FINITE, Padding, is_finite
 from ttmlc_runtime.emulator.refusal import check, fatal, unmodelled
+from ttmlc_runtime.emulator.shapes import Shape, tiled
 
 NATURAL = {
     "f4": DataType.FLOAT32,
@@ -35,28 +36,6 @@ NATURAL = {
 """The dtype of an array when none is named."""
 ONLY_FLOAT32 = ("f2", "f8", "i8", "i2", "u8")
 """Arrays that ttnn converts to float32 or integers, and to no other label."""
-
-
-class Shape(tuple[int, ...]):
-    """A shape; ttnn's compares with lists too."""
-
-    __slots__ = ()
-
-    @property
-    def rank(self) -> int:
-        """How many dimensions there are."""
-        return len(self)
-
-    def __eq__(self, other: object) -> bool:
-        return tuple(self) == tuple(other) if isinstance(other, (list, tuple)) else NotImplemented
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    __hash__ = tuple.__hash__
-
-    def __repr__(self) -> str:
-        return f"Shape({list(self)})"
 
 
 class Storage:
@@ -360,6 +339,30 @@ class Tensor:
     def __truediv__(self, other: Tensor | float) -> Tensor:
         return _binary("divide", self, other)
 
+    def __rtruediv__(self, other: float) -> Tensor:
+        return _binary("divide", other, self)
+
+    # Comparisons are elementwise, as ttnn's; a tensor is still hashed by identity.
+    def __eq__(self, other: object) -> Any:
+        return _binary("eq", self, other) if _comparable(other) else NotImplemented
+
+    def __ne__(self, other: object) -> Any:
+        return _binary("ne", self, other) if _comparable(other) else NotImplemented
+
+    def __lt__(self, other: Tensor | float) -> Tensor:
+        return _binary("lt", self, other)
+
+    def __le__(self, other: Tensor | float) -> Tensor:
+        return _binary("le", self, other)
+
+    def __gt__(self, other: Tensor | float) -> Tensor:
+        return _binary("gt", self, other)
+
+    def __ge__(self, other: Tensor | float) -> Tensor:
+        return _binary("ge", self, other)
+
+    __hash__ = object.__hash__
+
     def __matmul__(self, other: Tensor) -> Tensor:
         from ttmlc_runtime.emulator.ops.matmul import matmul
 
@@ -371,7 +374,11 @@ class Tensor:
         return f"ttnn.Tensor({values}, shape={self.shape}, dtype={self._dtype!r}, layout={self._layout!r}{where})"
 
 
-def _binary(name: str, a: Tensor, b: Tensor | float) -> Tensor:
+def _comparable(other: object) -> bool:
+    return isinstance(other, (Tensor, int, float)) and not isinstance(other, bool)
+
+
+def _binary(name: str, a: object, b: object) -> Tensor:
     from ttmlc_runtime.emulator.ops import binary
 
     computed: Tensor = getattr(binary, name)(a, b)

@@ -17,7 +17,7 @@ NAME = "ttnn.embedding"
     "embedding",
     ignored=("embeddings_type",),
     input_tensor=Operand(frozenset({DataType.UINT32, DataType.BFLOAT16})),
-    weight=Operand(frozenset({DataType.BFLOAT16})),
+    weight=Operand(frozenset({DataType.BFLOAT16, DataType.BFLOAT8_B})),
 )
 def embedding(
     input_tensor: Tensor,
@@ -30,6 +30,8 @@ def embedding(
     output_tensor: Tensor | None = None,
 ) -> Tensor:
     """weight[ids]: ids uint32 [B, S], weight bfloat16 [rows, features], the result [B, S, features].
+
+    A bfloat8_b weight is unpacked to bfloat16 first. The layout is the weight's where none is named.
 
     Ids that would be wrong in silence on a board are refused: beyond the table, in a dtype that rounds them, or with
     more than one batch dim, of which ttnn reads only the first.
@@ -55,9 +57,15 @@ def embedding(
             "Make them uint32",
         )
         check(largest < rows.shape[0], f"{NAME}: id {largest} is beyond the table's {rows.shape[0]} rows")
+    where = layout or weight.layout
+    label = dtype or DataType.BFLOAT16
+    if label.is_block and where is Layout.ROW_MAJOR:
+        label = DataType.BFLOAT16  # as ttnn does
     batch = ids.shape[:1] if ids.ndim >= 2 else ()
     looked_up = np.take(rows, ids.reshape(-1).astype(np.int64), axis=0)
     y = looked_up.reshape(*batch, ids.shape[-1], rows.shape[-1])
+    if output_tensor is not None:
+        label = dtype or output_tensor.dtype
     return result(
-        y, weight, dtype, layout=layout, padding=0.0, memory=memory_config, output=output_tensor, op=NAME
+        y, weight, label, layout=where, padding=0.0, memory=memory_config, output=output_tensor, op=NAME
     )

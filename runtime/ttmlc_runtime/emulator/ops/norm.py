@@ -11,9 +11,10 @@ from ttmlc_runtime.emulator.dtypes import FLOATS, DataType, Layout, MemoryConfig
 from ttmlc_runtime.emulator.numerics import Array
 from ttmlc_runtime.emulator.ops.result import modelled, result
 from ttmlc_runtime.emulator.ops.table import Operand, op
-from ttmlc_runtime.emulator.padding import WILD, tiled
+from ttmlc_runtime.emulator.padding import WILD
 from ttmlc_runtime.emulator.refusal import check, fatal
 from ttmlc_runtime.emulator.settings import DeviceComputeKernelConfig
+from ttmlc_runtime.emulator.shapes import tiled
 from ttmlc_runtime.emulator.tensor import Tensor
 
 NORMED = Operand(frozenset({DataType.FLOAT32, DataType.BFLOAT16, DataType.BFLOAT8_B}))
@@ -156,5 +157,5 @@ def softmax(
     y = np.moveaxis(kernels.softmax(rows).reshape(x.shape), -1, dim)
     padding = WILD if input_tensor.wild else None
     return result(
-        np.ascontiguousarray(y), input_tensor, padding=padding, memory=memory_config, op="ttnn.softmax"
+        np.ascontiguousarray(y), input_tensor, layout=Layout.TILE, padding=padding, memory=memory_config
     )

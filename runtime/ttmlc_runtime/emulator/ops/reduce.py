@@ -17,8 +17,6 @@ from ttmlc_runtime.emulator.tensor import Tensor
 
 REAL = frozenset({DataType.BFLOAT16, DataType.FLOAT32, DataType.BFLOAT8_B})
 COUNTS = REAL | {DataType.INT32, DataType.UINT32}
-ROWS_STAY = ("mean",)
-"""ttnn reduces these in rows over any dims; the others over the last dim only, and make tiles of the rest."""
 
 
 def _over(dim: Any, rank: int, op_name: str) -> tuple[int, ...]:
@@ -49,11 +47,11 @@ def _reduced(
     rank = len(x.shape)
     dims = _over(dim, rank, op_name)
     modelled(config, x, op_name)
+    # In rows, ttnn has a mean over any dims and a sum over the last; the others make tiles of their input.
     y = np.asarray(compute(x.array, axis=dims, keepdims=keepdim))
     if scalar != 1.0:
         y = np.asarray(y * y.dtype.type(scalar))
-    last_only = dims == (rank - 1,) and name in ("sum", "mean", "max", "min")
-    stays = x.layout is Layout.ROW_MAJOR and (name in ROWS_STAY or last_only)
+    stays = x.layout is Layout.ROW_MAJOR and (name == "mean" or (name == "sum" and dims == (rank - 1,)))
     return result(y, x, layout=Layout.ROW_MAJOR if stays else Layout.TILE, memory=memory)
 
 

@@ -174,7 +174,8 @@ class Op:
     def call(self, args: Sequence[object], keywords: dict[str, object]) -> Any:
         """Bind, check and compute."""
         for name in self.ignored:
-            if keywords.pop(name, None) not in (None, False):
+            value = keywords.pop(name, None)
+            if value is not None and value is not False:
                 raise unmodelled(f"ttnn.{self.name}: {name}=")
         given = self.bind(args, keywords)
         for name, operand in self.operands.items():
