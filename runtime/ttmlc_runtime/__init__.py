@@ -13,6 +13,7 @@ __all__ = ["nn", "ttnn"]
 
 
 def __getattr__(name: str) -> object:
+    """Import ``nn`` and choose ``ttnn`` when they are first asked for, so that neither is paid for unused."""
     if name == "ttnn":
         from ttmlc_runtime.backend import choose
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 from lark import Token, Tree
 
 from ttmlc.language import tree as t
-from ttmlc.source import Diagnostic, DiagnosticError, SourceFile, Span, declare
-
-BIG_NUMBER = declare("E0108", "a number is out of range")
+from ttmlc.language.codes import UNEXPECTED
+from ttmlc.source import Diagnostic, SourceFile, Span
 
 Parts = list[Any]
+ESCAPE = re.compile(r"\\(.)")
 
 
 class Builder:
-    """Builds the tree of one file; ``offset`` is where the parsed piece begins in it."""
+    """Builds the tree of one file; what the grammar lets pass and the language does not goes to ``problems``.
 
-    def __init__(self, file: SourceFile, offset: int = 0) -> None:
+    Texts have been scanned before, so that strings are closed and numbers in range. Recursion is as deep as the
+    parse tree, which the parser has limited.
+    """
+
+    def __init__(self, file: SourceFile) -> None:
+        self.problems: list[Diagnostic] = []
         self._file = file
-        self._offset = offset
 
     def span(self, node: Tree[Token] | Token) -> Span:
         """Where ``node`` stands in the file."""
@@ -28,30 +34,29 @@ class Builder:
         else:
             start, end = getattr(node.meta, "start_pos", 0), getattr(node.meta, "end_pos", 0)
         text = self._file.text
-        start, end = start + self._offset, min(end + self._offset, len(text))
+        end = min(end, len(text))
         while end > start and text[end - 1] in " \t\r\n":  # a statement does not own the line end after it
             end -= 1
         return Span(self._file, start, end)
 
     def build(self, node: Any) -> Any:
-        """The node of ours for a node of Lark's."""
-        if node is None:
-            return None
-        if isinstance(node, Token):
+        """The node of ours for a node of Lark's; tokens and None stay what they are."""
+        if not isinstance(node, Tree):
             return node
-        parts = [self.build(child) for child in node.children]
-        return getattr(self, str(node.data))(self.span(node), parts)
+        method = METHODS[str(node.data)]
+        return method(self, self.span(node), [self.build(child) for child in node.children])
 
-    def string(self, token: Token | None) -> t.Literal | None:
+    def string(self, token: Token) -> t.Literal:
         """A string token as a literal."""
-        if token is None:
-            return None
-        text = str(token)[1:-1].replace('\\"', '"').replace("\\\\", "\\")
-        return t.Literal(self.span(token), text)
+        return t.Literal(self.span(token), ESCAPE.sub(r"\1", str(token)[1:-1]))
+
+    def string_or_none(self, token: Token | None) -> t.Literal | None:
+        """A string token, where there is one."""
+        return None if token is None else self.string(token)
 
     def strings(self, tokens: Parts) -> tuple[t.Literal, ...]:
         """Several string tokens."""
-        return tuple(literal for literal in map(self.string, tokens) if literal is not None)
+        return tuple(map(self.string, tokens))
 
     # Sections
 
@@ -59,31 +64,28 @@ class Builder:
         return t.File(span, tuple(parts))
 
     def doc(self, span: Span, parts: Parts) -> t.Doc:
-        return t.Doc(span, str(parts[0])[3:-3].strip())
+        return t.Doc(span, prose(str(parts[0])[3:-3]))
 
     def use(self, span: Span, parts: Parts) -> t.Use:
         return t.Use(span, tuple(parts))
 
     def config(self, span: Span, parts: Parts) -> t.Config:
         name, extends, model_type, *entries = parts
-        return t.Config(span, name, extends, self.string(model_type), tuple(entries))
+        return t.Config(span, name, extends, self.string_or_none(model_type), tuple(entries))
 
     def field(self, span: Span, parts: Parts) -> t.ConfigField:
-        name, index, kinds, default, null, *keys, gate = parts
-        given = tuple(key for key in keys if key is not None)
-        nullable = any(maybe for _, maybe in kinds)
-        return t.ConfigField(
-            span, name, index, tuple(kind for kind, _ in kinds), nullable, default, null, given, gate
-        )
+        name, index, (kinds, nullable), default, null, source = parts
+        keys, gate = source or ((), None)
+        return t.ConfigField(span, name, index, kinds, nullable, default, null, keys, gate)
 
     def index(self, span: Span, parts: Parts) -> tuple[t.Name, t.Name]:
         return parts[0], parts[1]
 
-    def kind(self, span: Span, parts: Parts) -> Parts:
-        return parts
+    def kind(self, span: Span, parts: Parts) -> tuple[tuple[t.Name, ...], bool]:
+        return tuple(parts[:-1]), parts[-1] is not None
 
-    def kind_name(self, span: Span, parts: Parts) -> tuple[t.Name, bool]:
-        return parts[0], parts[1] is not None
+    def source(self, span: Span, parts: Parts) -> tuple[tuple[t.Key, ...], t.Expr | None]:
+        return tuple(parts[:-1]), parts[-1]
 
     def key(self, span: Span, parts: Parts) -> t.Key:
         return t.Key(span, tuple(parts[1:]), relative=parts[0] is not None)
@@ -95,13 +97,17 @@ class Builder:
         return t.DerivedField(span, *parts)
 
     def require(self, span: Span, parts: Parts) -> t.Require:
-        return t.Require(span, parts[0], self.string(parts[1]))
+        return t.Require(span, parts[0], self.string_or_none(parts[1]))
 
     def fixed(self, span: Span, parts: Parts) -> t.Fixed:
         return t.Fixed(span, tuple(parts))
 
     def fixed_entry(self, span: Span, parts: Parts) -> tuple[t.Name, t.Literal]:
         return parts[0], parts[1]
+
+    def signed(self, span: Span, parts: Parts) -> t.Literal:
+        number = str(parts[1])
+        return t.Literal(span, -(float(number) if parts[1].type == "FLOAT" else int(number)))
 
     def harmless(self, span: Span, parts: Parts) -> t.Harmless:
         return t.Harmless(span, tuple(parts))
@@ -145,11 +151,17 @@ class Builder:
         return t.Head(span, name, base, over, params or (), holes or (), tuple(body))
 
     def offers(self, span: Span, parts: Parts) -> t.Offers:
-        return t.Offers(span, parts[0], self.string(parts[1]), tuple(parts[2:]))
+        model, paths, *offers = parts
+        at, also = _first(paths)
+        return t.Offers(span, model, at, tuple(offers), also)
 
     def offer(self, span: Span, parts: Parts) -> t.Offer:
-        head, *options, alias, at = parts
-        return t.Offer(span, head, tuple(option for option in options if option), alias, self.string(at))
+        head, *options, alias, paths = parts
+        at, also = _first(paths)
+        return t.Offer(span, head, tuple(option for option in options if option), alias, at, also)
+
+    def paths(self, span: Span, parts: Parts) -> tuple[t.Literal, ...]:
+        return self.strings(parts)
 
     def params(self, span: Span, parts: Parts) -> tuple[t.Param, ...]:
         return tuple(parts)
@@ -170,7 +182,7 @@ class Builder:
         return t.DimName(span, parts[0])
 
     def dim_number(self, span: Span, parts: Parts) -> t.DimNumber:
-        return t.DimNumber(span, int(self.integer(span, parts).value or 0))
+        return t.DimNumber(span, int(str(parts[0])))
 
     def product(self, span: Span, parts: Parts) -> t.ProductExpr:
         return t.ProductExpr(span, tuple(parts))
@@ -198,22 +210,25 @@ class Builder:
         return t.Amend(span, parts[0], tuple(parts[1:]))
 
     def param_statement(self, span: Span, parts: Parts) -> t.ParamStatement:
-        name, type_, *rest = parts
-        at = self.strings([part for part in rest if isinstance(part, Token)])
-        return t.ParamStatement(
-            span, name, type_, at, tuple(part for part in rest if isinstance(part, t.Option))
-        )
+        name, type_, at, *options = parts
+        return t.ParamStatement(span, name, type_, at, tuple(options))
 
     def repeat(self, span: Span, parts: Parts) -> t.Repeat:
         index, count, at, shared, turn, *body = parts
         return t.Repeat(
-            span, index, count, self.string(at), None if shared is None else (shared, turn), tuple(body)
+            span,
+            index,
+            count,
+            self.string_or_none(at),
+            None if shared is None else (shared, turn),
+            tuple(body),
         )
 
     def then(self, span: Span, parts: Parts) -> tuple[t.Statement, ...]:
         return tuple(parts)
 
-    otherwise = then
+    def otherwise(self, span: Span, parts: Parts) -> tuple[t.Statement, ...]:
+        return tuple(parts)
 
     def if_statement(self, span: Span, parts: Parts) -> t.If:
         return t.If(span, parts[0], parts[1], parts[2] or ())
@@ -244,6 +259,9 @@ class Builder:
     def choice(self, span: Span, parts: Parts) -> t.Choice:
         return t.Choice(span, *parts)
 
+    def alternatives(self, span: Span, parts: Parts) -> t.Alternatives:
+        return t.Alternatives(span, self.strings(parts))
+
     def or_(self, span: Span, parts: Parts) -> t.Operator:
         return t.Operator(span, "or", tuple(parts))
 
@@ -256,7 +274,8 @@ class Builder:
     def compare(self, span: Span, parts: Parts) -> t.Operator:
         return t.Operator(span, str(parts[1]), (parts[0], parts[2]))
 
-    binary = compare
+    def binary(self, span: Span, parts: Parts) -> t.Operator:
+        return self.compare(span, parts)
 
     def power(self, span: Span, parts: Parts) -> t.Operator:
         return t.Operator(span, "**", tuple(parts))
@@ -267,11 +286,20 @@ class Builder:
     def is_(self, span: Span, parts: Parts) -> t.Is:
         return t.Is(span, parts[0], parts[1] is not None, parts[2])
 
+    def what(self, span: Span, parts: Parts) -> t.Name:
+        return t.Name(span, str(parts[0]))
+
     def call(self, span: Span, parts: Parts) -> t.Call:
-        function, *args = parts
-        given = [arg for arg in args if arg is not None]
-        plain = tuple(arg for arg in given if not isinstance(arg, t.Option))
-        return t.Call(span, function, plain, tuple(arg for arg in given if isinstance(arg, t.Option)))
+        function, *args = (part for part in parts if part is not None)
+        options = tuple(arg for arg in args if isinstance(arg, t.Option))
+        for argument in args[len(args) - len(options) :]:
+            if not isinstance(argument, t.Option):
+                related = ((options[0].span, "has a name"),)
+                hint = "First what has no name, then what has one."
+                message = "an argument without a name follows one that has a name"
+                self.problems.append(Diagnostic(UNEXPECTED, message, argument.span, "", related, (), hint))
+                break
+        return t.Call(span, function, tuple(arg for arg in args if not isinstance(arg, t.Option)), options)
 
     def lookup(self, span: Span, parts: Parts) -> t.Lookup:
         return t.Lookup(span, parts[0], tuple(parts[1:]))
@@ -289,22 +317,12 @@ class Builder:
         return t.Reference(span, parts[0])
 
     def integer(self, span: Span, parts: Parts) -> t.Literal:
-        digits = str(parts[0])
-        if len(digits) > 18:
-            raise DiagnosticError(
-                [Diagnostic(BIG_NUMBER, "this number is out of range", span, "has more than 18 digits")]
-            )
-        return t.Literal(span, int(digits))
+        return t.Literal(span, int(str(parts[0])))
 
     def real(self, span: Span, parts: Parts) -> t.Literal:
-        value = float(str(parts[0]))
-        if value in (float("inf"), float("-inf")):
-            raise DiagnosticError(
-                [Diagnostic(BIG_NUMBER, "this number is out of range", span, "is larger than any float")]
-            )
-        return t.Literal(span, value)
+        return t.Literal(span, float(str(parts[0])))
 
-    def text(self, span: Span, parts: Parts) -> t.Literal | None:
+    def text(self, span: Span, parts: Parts) -> t.Literal:
         return self.string(parts[0])
 
     def true_(self, span: Span, parts: Parts) -> t.Literal:
@@ -318,3 +336,23 @@ class Builder:
 
     def name(self, span: Span, parts: Parts) -> t.Name:
         return t.Name(span, str(parts[0]))
+
+
+def _first(paths: tuple[t.Literal, ...] | None) -> tuple[t.Literal | None, tuple[t.Literal, ...]]:
+    """The path that is written, and those that are only read."""
+    return (paths[0], paths[1:]) if paths else (None, ())
+
+
+def prose(text: str) -> str:
+    """``text`` without the indentation that its lines (but the first) share, nor blank ends."""
+    first, *rest = [line.rstrip() for line in text.expandtabs(4).split("\n")]
+    margin = min((len(line) - len(line.lstrip(" ")) for line in rest if line), default=0)
+    return "\n".join([first.lstrip(" "), *(line[margin:] for line in rest)]).strip("\n")
+
+
+# By name, so that nothing but these can be reached from a parse table, wherever that came from.
+METHODS: dict[str, Callable[[Builder, Span, Parts], Any]] = {
+    name: method
+    for name, method in vars(Builder).items()
+    if not name.startswith("__") and name not in ("span", "build", "string", "string_or_none", "strings")
+}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from ttmlc.language.limits import SECTIONS
+from ttmlc.language.words import SECTIONS
 
 INDENT = 4
 TOKEN = re.compile(

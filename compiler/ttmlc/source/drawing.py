@@ -96,10 +96,8 @@ def render(diagnostic: Diagnostic, color: bool = False) -> str:
     marks += [_Mark(span, label, "-") for span, label in diagnostic.related]
     elsewhere = [other for other in dict.fromkeys(mark.span.file for mark in marks) if other != file]
     gutter = max(len(str(mark.span.line)) for mark in marks) + 3
-    code = f"{paint.error}error[{diagnostic.code}]{paint.off}"
-    lines = [
-        f"{paint.bold}{_place(diagnostic.span)}: {code}{paint.bold}: {visible(diagnostic.message)}{paint.off}"
-    ]
+    error = f"{paint.error}error[{diagnostic.code}]{paint.off}{paint.bold}"
+    lines = [f"{paint.bold}{_place(diagnostic.span)}: {error}: {visible(diagnostic.message)}{paint.off}"]
     for source in [file, *elsewhere]:
         here = [mark for mark in marks if mark.span.file == source]
         if source != file:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-import numpy as np
-
-from ttmlc_runtime.emulator.dtypes import CoreGrid, DeviceComputeKernelConfig, MathFidelity
-from ttmlc_runtime.emulator.refusal import check
-
-NUMERICS = ("device", "float32", "float64")
+from ttmlc_runtime.emulator.numerics import BY_NAME, Numerics
+from ttmlc_runtime.emulator.settings import (
+    CoreGrid,
+    DeviceComputeKernelConfig,
+    MathFidelity,
+    ThrottleLevel,
+)
 
 
 class Arch(Enum):
@@ -21,69 +21,110 @@ class Arch(Enum):
     BLACKHOLE = 3
 
 
-@dataclass(eq=False)
-class Device:
-    """One emulated chip.
+class MeshDevice:
+    """One emulated chip; ttnn calls a device of one chip a mesh too."""
 
-    ``numerics`` says what a result is held in: as the device rounds it (``device``), or exactly, in float32 or
-    float64, behind the same dtype labels.
-    """
+    def __init__(self, device_id: int, arithmetic: Numerics) -> None:
+        self._id, self.arithmetic, self.is_open = device_id, arithmetic, True
+        self.core_grid = CoreGrid(x=8, y=8)
 
-    device_id: int = 0
-    numerics: str = "device"
-    open: bool = True
-    core_grid: CoreGrid = field(default_factory=lambda: CoreGrid(y=8, x=8))
+    @property
+    def numerics(self) -> str:
+        """The emulator's own: what it was opened with."""
+        return self.arithmetic.name
 
     def arch(self) -> Arch:
         """The architecture."""
         return Arch.WORMHOLE_B0
 
+    def id(self) -> int:
+        """Which device it is."""
+        return self._id
+
+    def get_num_devices(self) -> int:
+        """How many chips it is made of."""
+        return 1
+
     def compute_with_storage_grid_size(self) -> CoreGrid:
         """The grid that programs may use."""
         return self.core_grid
 
-    @property
-    def exact(self) -> bool:
-        """Whether results are not rounded to their labels."""
-        return self.numerics != "device"
+    def enable_program_cache(self) -> None:
+        """Nothing: the emulator compiles no programs."""
 
-    @property
-    def compute(self) -> np.dtype[Any]:
-        """What arithmetic is done in."""
-        return np.dtype(np.float64 if self.numerics == "float64" else np.float32)
+    def disable_and_clear_program_cache(self) -> None:
+        """Nothing: the emulator compiles no programs."""
 
-
-MeshDevice = Device
+    def __repr__(self) -> str:
+        return f"MeshDevice(1x1 grid, 1 devices; emulated, {self.numerics} numerics)"
 
 
-def open_device(device_id: int = 0, *, numerics: str = "device", **settings: object) -> Device:
-    """Open an emulated device. ``numerics`` is the emulator's own; the other settings are accepted as ttnn's.
+Device = MeshDevice
+
+
+def open_device(
+    device_id: int = 0,
+    l1_small_size: int = 0,  # ttnn's parameters; memory is not modelled
+    trace_region_size: int = 0,
+    num_command_queues: int = 1,
+    dispatch_core_config: Any = None,
+    worker_l1_size: int = 0,
+    *,
+    numerics: str = "device",
+) -> MeshDevice:
+    """Open an emulated device.
+
+    Args:
+        device_id: a number for messages.
+        l1_small_size: taken as ttnn takes it; memory is not modelled.
+        trace_region_size: likewise.
+        num_command_queues: likewise.
+        dispatch_core_config: likewise.
+        worker_l1_size: likewise.
+        numerics: the emulator's own. "device" rounds every result to its dtype and accumulates in float32;
+            "float32" and "float64" compute and hold every real number in that type, behind the same labels.
 
     Raises:
         ValueError: no such numerics.
     """
-    if numerics not in NUMERICS:
-        raise ValueError(f"numerics {numerics!r} is not one of {', '.join(NUMERICS)}")
-    return Device(device_id, numerics)
+    if numerics not in BY_NAME:
+        raise ValueError(f"numerics {numerics!r} is not one of {', '.join(BY_NAME)}")
+    return MeshDevice(device_id, BY_NAME[numerics])
 
 
-def close_device(device: Device) -> None:
+def close_device(device: MeshDevice) -> None:
     """Close a device; its tensors can no longer be used."""
-    device.open = False
+    device.is_open = False
+
+
+def synchronize_device(device: MeshDevice, cq_id: int | None = None) -> None:
+    """Nothing: the emulator has computed what a call returned."""
 
 
 def init_device_compute_kernel_config(
     arch: Arch,
+    device_kernel_config: DeviceComputeKernelConfig | None = None,
     *,
     math_fidelity: MathFidelity = MathFidelity.LoFi,
     math_approx_mode: bool = True,
     fp32_dest_acc_en: bool = False,
     packer_l1_acc: bool = False,
     dst_full_sync_en: bool = False,
-    throttle_level: object = None,
+    throttle_level: ThrottleLevel = ThrottleLevel.NO_THROTTLE,
 ) -> DeviceComputeKernelConfig:
-    """A kernel configuration; without fields it is LoFi, as ttnn's."""
-    check(isinstance(arch, Arch), "arch must be a device's architecture", "Pass device.arch()")
+    """A kernel configuration. Without fields it is LoFi with bfloat16 accumulation, as ttnn's is."""
+    if not isinstance(arch, Arch):
+        raise TypeError(
+            "init_device_compute_kernel_config(): incompatible function arguments: arch must be a ttnn Arch, "
+            f"as device.arch() gives it, not {type(arch).__name__}"
+        )
+    if device_kernel_config is not None:
+        return device_kernel_config
     return DeviceComputeKernelConfig(
-        math_fidelity, math_approx_mode, fp32_dest_acc_en, packer_l1_acc, dst_full_sync_en
+        math_fidelity=math_fidelity,
+        math_approx_mode=math_approx_mode,
+        fp32_dest_acc_en=fp32_dest_acc_en,
+        packer_l1_acc=packer_l1_acc,
+        dst_full_sync_en=dst_full_sync_en,
+        throttle_level=throttle_level,
     )

@@ -1,4 +1,4 @@
-"""ttnn's dtypes, layouts, memory and kernel configurations, by the same names."""
+"""ttnn's dtypes, layouts and memory configurations, by the same names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class DataType(Enum):
-    """A dtype label. What a tensor's values are held in depends on the device's numerics."""
+    """A dtype label. What a tensor's values are held in depends on its numerics."""
 
     BFLOAT16 = "bfloat16"
     FLOAT32 = "float32"
@@ -29,10 +29,13 @@ class DataType(Enum):
     @property
     def is_block(self) -> bool:
         """Whether sixteen values share an exponent, which only tiles can hold."""
-        return self in (DataType.BFLOAT8_B, DataType.BFLOAT4_B)
+        return self in BLOCKS
 
+    @property
+    def is_signed(self) -> bool:
+        """Whether values below zero can be held."""
+        return self in FLOATS or self is DataType.INT32
 
-FLOATS = frozenset({DataType.BFLOAT16, DataType.FLOAT32, DataType.BFLOAT8_B, DataType.BFLOAT4_B})
 
 bfloat16 = DataType.BFLOAT16
 float32 = DataType.FLOAT32
@@ -43,12 +46,21 @@ int32 = DataType.INT32
 uint16 = DataType.UINT16
 uint8 = DataType.UINT8
 
+BLOCKS = frozenset({bfloat8_b, bfloat4_b})
+FLOATS = frozenset({bfloat16, float32}) | BLOCKS
+INTEGERS = frozenset({uint32, int32, uint16, uint8})
+COUNTED = FLOATS | {uint32, int32}
+"""What most elementwise ops take."""
+
 
 class Layout(Enum):
     """Tiles of 32 x 32 over the last two dims, or rows."""
 
     ROW_MAJOR = 0
     TILE = 1
+
+    def __repr__(self) -> str:
+        return f"Layout.{self.name}"
 
 
 TILE_LAYOUT = Layout.TILE
@@ -69,6 +81,13 @@ class TensorMemoryLayout(Enum):
     INTERLEAVED = 0
 
 
+class StorageType(Enum):
+    """Where a tensor's values are."""
+
+    HOST = 0
+    DEVICE = 1
+
+
 @dataclass(frozen=True)
 class MemoryConfig:
     """Where a tensor lives."""
@@ -76,59 +95,10 @@ class MemoryConfig:
     memory_layout: TensorMemoryLayout = TensorMemoryLayout.INTERLEAVED
     buffer_type: BufferType = BufferType.DRAM
 
+    def is_sharded(self) -> bool:
+        """Whether the tensor is cut over cores; the emulator has none that is."""
+        return False
+
 
 DRAM_MEMORY_CONFIG = MemoryConfig()
 L1_MEMORY_CONFIG = MemoryConfig(buffer_type=BufferType.L1)
-
-
-class MathFidelity(Enum):
-    """How many passes a multiplication takes."""
-
-    LoFi = 0
-    HiFi2 = 2
-    HiFi3 = 3
-    HiFi4 = 4
-
-
-@dataclass(frozen=True)
-class CoreGrid:
-    """A rectangle of cores."""
-
-    y: int
-    x: int
-
-
-@dataclass(frozen=True)
-class DeviceComputeKernelConfig:
-    """How a kernel computes. The emulator models HiFi4 with float32 accumulation."""
-
-    math_fidelity: MathFidelity = MathFidelity.LoFi
-    math_approx_mode: bool = True
-    fp32_dest_acc_en: bool = False
-    packer_l1_acc: bool = False
-    dst_full_sync_en: bool = False
-
-
-class UnaryOpType(Enum):
-    """Elementwise functions that may be fused into another op."""
-
-    RELU = "relu"
-    GELU = "gelu"
-    SILU = "silu"
-    TANH = "tanh"
-    SIGMOID = "sigmoid"
-    EXP = "exp"
-    LOG = "log"
-    SQRT = "sqrt"
-    RSQRT = "rsqrt"
-    SQUARE = "square"
-    NEG = "neg"
-    ABS = "abs"
-
-
-class GeluVariant(Enum):
-    """The erf form, the tanh form, or a lookup table."""
-
-    Accurate = 0
-    Tanh = 1
-    FastLut = 2

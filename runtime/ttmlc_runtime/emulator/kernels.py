@@ -1,142 +1,167 @@
-"""Compiled row kernels: what numpy would do in several passes over memory, done in one.
+"""Row kernels: what numpy would do in several passes over memory, done in one where numba can compile it.
 
-numba is imported when a kernel is first asked for. Without it, or in float64, plain numpy does the same in more
-passes. Kernels run on the caller's thread: they are bound by memory, and the threads of a BLAS, which spin for a
-while after each product, would take turns with any of ours (measured: six times the time for a bias and GELU).
-
-exp and erf are written out so that the compiler can vectorise them: exp by splitting off a power of two and a
-polynomial of degree 6 (Cephes expf, 1 ulp), erf by the rational approximation of Eigen and XLA (clamped at 4,
-2 ulp). Both are tested against float64.
+The compiled ones (``rows``) are for float32. Without numba, and in float64, numpy does the same in more passes.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from functools import lru_cache
-from types import SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from ttmlc_runtime.emulator import pool
+from ttmlc_runtime.emulator.packing import round_bfloat16 as _round_in_numpy
+from ttmlc_runtime.emulator.threads import over_rows
 
 Array = np.ndarray[Any, Any]
 
-NONE, RELU, GELU, GELU_TANH, SILU, TANH, SIGMOID = range(7)
-CODES = {"relu": RELU, "gelu": GELU, "gelu_tanh": GELU_TANH, "silu": SILU, "tanh": TANH, "sigmoid": SIGMOID}
-
-
-def compiled(dtype: np.dtype[Any]) -> SimpleNamespace | None:
-    """The compiled kernels for ``dtype``, or None where numpy has to do."""
-    return _kernels() if dtype == np.float32 else None
+FUSED = ("identity", "relu", "gelu", "gelu_tanh", "silu", "tanh", "sigmoid", "exp", "erf")
+"""Functions that the compiled kernel can apply as it adds a bias, in the order of its codes."""
 
 
 @lru_cache(maxsize=1)
-def _kernels() -> SimpleNamespace | None:
+def _compiled() -> ModuleType | None:
     try:
         from ttmlc_runtime.emulator import rows
     except ImportError:
         return None
-    return SimpleNamespace(
-        bias_activation=rows.bias_activation, layer_norm=rows.layer_norm, softmax=rows.softmax
-    )
+    return rows
 
 
-def bias_activation(y: Array, bias: Array | None, activation: str | None) -> Array:
-    """activation(y + bias) in place; y is [rows, columns], bias [columns].
+def _rows_for(values: Array) -> ModuleType | None:
+    return _compiled() if values.dtype == np.float32 else None
 
-    ``activation`` is a ttnn name: relu, gelu (erf), gelu_tanh, silu, tanh, sigmoid.
-    """
-    if bias is None and activation is None:
+
+def activate(y: Array, bias: Array | None, function: str = "identity") -> Array:
+    """function(y + bias) in place over rows of ``y`` [rows, columns]; ``function`` is one of ``FUSED``."""
+    if bias is None and function == "identity":
         return y
-    fast = compiled(y.dtype)
-    if fast is not None and y.flags.c_contiguous:
-        code = CODES[activation] if activation else NONE
-        vector = np.zeros(y.shape[-1], np.float32) if bias is None else np.ascontiguousarray(bias, np.float32)
-        flat = y.reshape(-1, y.shape[-1])
-        fast.bias_activation(flat, vector, code)
+    rows = _rows_for(y)
+    if rows is None:
+        if bias is not None:
+            y += bias
+        if function != "identity":
+            y[...] = apply(function, y)
         return y
-    if bias is not None:
-        y = y + bias
-    return apply(activation, y) if activation else y
+    code = FUSED.index(function)
+    vector = np.zeros(y.shape[1], np.float32) if bias is None else np.ascontiguousarray(bias, np.float32)
+    over_rows(lambda first, last: rows.activate(y, vector, code, first, last), y.shape[0], y.size)
+    return y
 
 
-def apply(activation: str, x: Array) -> Array:
-    """A ttnn activation in numpy, in the precision of ``x``."""
-    if activation == "relu":
+def mapped(function: str, x: Array) -> Array:
+    """A new array: one of ``FUSED`` of every element."""
+    flat = np.array(x, order="C").reshape(-1)
+    width = next((size for size in (1024, 128, 32) if flat.size % size == 0), 1)
+    if _rows_for(flat) is None or width == 1:
+        # A column per element would defeat the compiler's vectors; a single row would defeat the threads.
+        width = flat.size or 1
+    return activate(flat.reshape(-1, width), None, function).reshape(x.shape)
+
+
+def apply(function: str, x: Array) -> Array:
+    """One of ``FUSED`` in numpy, in the precision of ``x``."""
+    half, one = x.dtype.type(0.5), x.dtype.type(1)
+    if function == "relu":
         return np.maximum(x, 0)
-    if activation == "gelu":
-        return x * 0.5 * (1 + erf(x * np.sqrt(0.5).astype(x.dtype)))
-    if activation == "gelu_tanh":
-        return (
-            0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi).astype(x.dtype) * (x + x.dtype.type(0.044715) * x**3)))
-        )
-    if activation == "silu":
+    if function == "gelu":
+        return half * x * (one + erf(x * x.dtype.type(math.sqrt(0.5))))
+    if function == "gelu_tanh":
+        inner = x.dtype.type(math.sqrt(2 / math.pi)) * (x + x.dtype.type(0.044715) * x * x * x)
+        return half * x * (one + np.tanh(inner))
+    if function == "silu":
         return x * sigmoid(x)
-    if activation == "tanh":
-        return np.tanh(x)
-    if activation == "sigmoid":
-        return sigmoid(x)
-    raise KeyError(activation)
+    plain: dict[str, Callable[[Array], Array]] = {
+        "identity": np.copy,
+        "tanh": np.tanh,
+        "sigmoid": sigmoid,
+        "exp": np.exp,
+        "erf": erf,
+    }
+    return plain[function](x)
 
 
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)) without overflow."""
     small = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1 / (1 + small), small / (1 + small)).astype(x.dtype)
+    return np.where(x >= 0, x.dtype.type(1), small) / (x.dtype.type(1) + small)
 
 
 def erf(x: Array) -> Array:
-    """The error function, correctly rounded from float64."""
-    import math
+    """The error function, from float64."""
+    rows = _compiled()
+    flat = np.ascontiguousarray(x, np.float64).reshape(-1)
+    if rows is None:
+        return np.array([math.erf(value) for value in flat], np.float64).reshape(x.shape).astype(x.dtype)
+    out = np.empty_like(flat)
+    over_rows(lambda first, last: rows.erf64(flat, out, first, last), flat.size, flat.size)
+    return out.reshape(x.shape).astype(x.dtype, copy=False)
 
-    return np.vectorize(math.erf, otypes=[np.float64])(x.astype(np.float64)).astype(x.dtype) if x.size else x
 
-
-def layer_norm(
-    x: Array, residual: Array | None, weight: Array | None, bias: Array | None, eps: float
+def normalise(
+    x: Array, residual: Array | None, weight: Array | None, bias: Array | None, eps: float, *, centre: bool
 ) -> Array:
-    """(x + residual - mean) / sqrt(variance + eps) * weight + bias over the last axis."""
+    """(x + residual - mean) / sqrt(variance + eps) * weight + bias over the last axis.
+
+    Without ``centre`` no mean is taken, which makes it the RMS norm. Sums are in float32 or wider.
+    """
     width = x.shape[-1]
-    fast = compiled(x.dtype)
-    if fast is not None:
-        out = pool.empty(x.shape, np.dtype(np.float32))
+    rows = _rows_for(x)
+    if rows is not None:
+        out = np.empty(x.shape, np.float32)
         scale = np.ones(width, np.float32) if weight is None else np.ascontiguousarray(weight, np.float32)
         shift = np.zeros(width, np.float32) if bias is None else np.ascontiguousarray(bias, np.float32)
-        flat = np.ascontiguousarray(x).reshape(-1, width)
+        flat, target = np.ascontiguousarray(x).reshape(-1, width), out.reshape(-1, width)
         other = flat if residual is None else np.ascontiguousarray(residual).reshape(-1, width)
-        into = out.reshape(-1, width)
-        fast.layer_norm(
-            flat,
-            other,
-            residual is not None,
-            scale,
-            shift,
-            np.float32(eps),
-            into,
+        added, small = residual is not None, np.float32(eps)
+        over_rows(
+            lambda first, last: rows.normalise(
+                flat, other, added, centre, scale, shift, small, target, first, last
+            ),
+            flat.shape[0],
+            flat.size,
         )
         return out
     total = x if residual is None else x + residual
-    centred = total - total.mean(-1, keepdims=True)
-    y = centred / np.sqrt((centred * centred).mean(-1, keepdims=True) + x.dtype.type(eps))
+    if centre:
+        total = total - total.mean(-1, keepdims=True)
+    y = total / np.sqrt((total * total).mean(-1, keepdims=True) + x.dtype.type(eps))
     y = y if weight is None else y * weight
     return y if bias is None else y + bias
 
 
-def softmax(x: Array, scale: float = 1.0, mask: Array | None = None) -> Array:
-    """softmax(x * scale + mask) over the last axis, in place where compiled; x is [B, H, Sq, Sk].
+def softmax(x: Array, scale: float = 1.0, mask: Array | None = None, *, causal: bool = False) -> Array:
+    """softmax(x * scale + mask) over the last axis of ``x`` [B, H, S, K], in place where it is compiled.
 
-    ``mask`` is [B or 1, H or 1, Sq or 1, Sk].
+    ``mask`` is [B or 1, H or 1, S or 1, K]. ``causal`` hides the keys after a query's own place.
     """
-    fast = compiled(x.dtype)
-    if fast is not None and x.ndim == 4 and x.flags.c_contiguous:
-        added = (
-            np.zeros((1, 1, 1, x.shape[-1]), np.float32)
-            if mask is None
-            else mask.astype(np.float32, copy=False)
-        )
-        fast.softmax(x, np.float32(scale), added)
+    rows = _rows_for(x)
+    if rows is not None and x.flags.c_contiguous:
+        added = np.zeros((1, 1, 1, x.shape[-1]), np.float32) if mask is None else np.asarray(mask, np.float32)
+        factor, total = np.float32(scale), x.shape[0] * x.shape[1] * x.shape[2]
+        over_rows(lambda first, last: rows.softmax(x, factor, added, causal, first, last), total, x.size)
         return x
     y = x * x.dtype.type(scale)
     y = y if mask is None else y + mask
+    if causal:
+        y = np.where(np.tri(*x.shape[-2:]) > 0, y, x.dtype.type(-np.inf))
     y = np.exp(y - y.max(-1, keepdims=True))
     return y / y.sum(-1, keepdims=True)
+
+
+def round_bfloat16(values: Array, *, in_place: bool = False) -> Array:
+    """float32 values rounded to bfloat16, still as float32."""
+    rows = _compiled() if values.size >= 1 << 14 else None  # not worth importing numba for little
+    if rows is None:
+        return _round_in_numpy(values)
+    result = (
+        values
+        if in_place and values.flags.c_contiguous and values.flags.writeable
+        else np.array(values, order="C")
+    )
+    bits = result.reshape(-1).view(np.uint32)
+    over_rows(lambda first, last: rows.round_bfloat16(bits, first, last), bits.size, bits.size)
+    return result

@@ -12,7 +12,12 @@ def check(condition: bool, message: str, hint: str = "") -> None:
     """Refuse where ``condition`` does not hold.
 
     Raises:
-        RuntimeError: with ``message``.
+        RuntimeError: with ``message``, and ``hint`` as what to do instead.
     """
     if not condition:
         raise fatal(message, hint)
+
+
+def unmodelled(what: str) -> RuntimeError:
+    """What the emulator says to a call that ttnn would take and it cannot."""
+    return RuntimeError(f"{what} is not modelled by the emulator, though ttnn takes it")

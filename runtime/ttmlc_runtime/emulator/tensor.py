@@ -1,115 +1,121 @@
-"""Tensors: a logical array, a label for what the device holds, and storage that aliases share.
+"""Tensors: a logical shape, a label for what the device holds, and storage that aliases share.
 
-An array holds the logical elements alone. What lies in the padding of tiles is kept beside it: a known value, or
-None where an op left it undefined. An op whose result would read undefined padding refuses, which is stricter than
-a board: there the numbers would be wrong in silence.
+Storage holds the logical elements alone; what lies in the padding of tiles is described beside them (``padding``).
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ttmlc_runtime.emulator.device import Device
+from ttmlc_runtime.emulator.device import MeshDevice
 from ttmlc_runtime.emulator.dtypes import (
     DRAM_MEMORY_CONFIG,
     TILE_SIZE,
     DataType,
     Layout,
     MemoryConfig,
+    StorageType,
 )
-from ttmlc_runtime.emulator.packing import to_dtype as rounded
-from ttmlc_runtime.emulator.refusal import check, fatal
+from ttmlc_runtime.emulator.numerics import DEVICE, FLOAT64, Array, Numerics
+from ttmlc_runtime.emulator.padding import FINITE, Padding, is_finite
+from ttmlc_runtime.emulator.refusal import check, fatal, unmodelled
+from ttmlc_runtime.emulator.shapes import Shape, tiled
 
-Array = np.ndarray[Any, Any]
+NATURAL = {
+    "f4": DataType.FLOAT32,
+    "i4": DataType.INT32,
+    "u4": DataType.UINT32,
+    "i8": DataType.UINT32,  # as ttnn has it
+    "u2": DataType.UINT16,
+    "u1": DataType.UINT8,
+}
+"""The dtype of an array when none is named."""
+ONLY_FLOAT32 = ("f2", "f8", "i8", "i2", "u8")
+"""Arrays that ttnn converts to float32 or integers, and to no other label."""
 
 
-@dataclass(eq=False)
 class Storage:
-    """A buffer; every alias of a tensor holds the same one."""
+    """A buffer; every alias of a tensor holds the same one. Without ``data`` it was deallocated."""
 
-    alive: bool = True
+    __slots__ = ("data", "padding")
 
-
-class Shape(tuple[int, ...]):
-    """A shape; ttnn's compares with lists too."""
-
-    @property
-    def rank(self) -> int:
-        """How many dimensions there are."""
-        return len(self)
-
-    def __eq__(self, other: object) -> bool:
-        return tuple(self) == tuple(other) if isinstance(other, (list, tuple)) else NotImplemented
-
-    __hash__ = tuple.__hash__
-
-    def __repr__(self) -> str:
-        return f"Shape({list(self)})"
-
-
-def tiled(shape: Sequence[int]) -> tuple[int, ...]:
-    """``shape`` with its last two dims rounded up to whole tiles; a vector gets a second dim."""
-    full = list(shape) if len(shape) >= 2 else [1] * (2 - len(shape)) + list(shape)
-    for place in (-2, -1):
-        full[place] = -(-full[place] // TILE_SIZE) * TILE_SIZE
-    return tuple(full)
+    def __init__(self, data: Array, padding: Padding) -> None:
+        self.data: Array | None = data
+        self.padding = padding
 
 
 class Tensor:
-    """A tensor on the host or on an emulated device; made from a numpy array as ttnn's is."""
+    """A tensor on the host or on an emulated device.
+
+    Args:
+        tensor: a numpy array; it is copied.
+        data_type: the label. Without one, the array's own type where ttnn has it.
+        device: None leaves the tensor on the host.
+        layout: rows where nothing is said.
+        mem_config: DRAM where nothing is said.
+        tile: not modelled; tiles are 32 x 32.
+        cq_id: no meaning here.
+        pad_value: what the padding of tiles holds, 0 where nothing is said.
+        mesh_mapper: not modelled.
+
+    Raises:
+        TypeError: ``tensor`` is no numpy array, or an argument is of the wrong type.
+        RuntimeError: ttnn does not convert such an array to such a label.
+    """
 
     def __init__(
         self,
         tensor: Array,
         data_type: DataType | None = None,
-        device: Device | None = None,
+        device: MeshDevice | None = None,
         layout: Layout | None = None,
         mem_config: MemoryConfig | None = None,
         tile: object = None,
-        cq_id: int | None = None,
+        cq_id: int | None = None,  # ttnn's parameter
         pad_value: float | None = None,
         mesh_mapper: object = None,
     ) -> None:
-        if not isinstance(tensor, np.ndarray):
-            raise TypeError("__init__(): incompatible function arguments: a numpy array is needed")
-        dtype = data_type if data_type is not None else _natural(tensor)
-        if dtype.is_float and tensor.dtype.kind not in "fiub":
-            raise TypeError(f"__init__(): cannot take an array of {tensor.dtype}")
-        layout = layout if layout is not None else Layout.ROW_MAJOR
-        check(
-            not dtype.is_block or layout is Layout.TILE,
-            f"{dtype.value} needs TILE layout",
-            "Pass layout=ttnn.TILE_LAYOUT",
-        )
-        if tensor.dtype == np.float16 and dtype is not DataType.FLOAT32:
-            raise fatal("ndarray_import failed: float16 converts to float32 only")
-        array = held(tensor, dtype, device)
-        self._fill(
-            array,
-            dtype,
-            layout,
-            device,
-            Storage(),
-            0.0 if pad_value is None else float(pad_value),
-            mem_config,
-        )
+        _check_types(tensor, data_type, device, layout, mem_config)
+        if tile is not None or mesh_mapper is not None:
+            raise unmodelled("ttnn.Tensor: tile= and mesh_mapper=")
+        numerics = DEVICE if device is None else device.arithmetic
+        kind = f"{tensor.dtype.kind}{tensor.dtype.itemsize}"
+        if data_type is None:
+            if kind not in NATURAL:
+                raise fatal(
+                    f"ttnn.Tensor: an array of {tensor.dtype} needs a dtype", "Name one, as in ttnn.bfloat16"
+                )
+            data_type = NATURAL[kind]
+        narrow = data_type.is_float and data_type is not DataType.FLOAT32 and kind in ONLY_FLOAT32
+        # float64 numerics is the emulator's own, and pointless if it could not be given a float64.
+        if narrow and not (kind == "f8" and numerics is FLOAT64):
+            raise fatal(
+                f"parse_py_tensor: ndarray_import failed: an array of {tensor.dtype} does not become {data_type!r}",
+                "Convert it first: array.astype(np.float32)",
+            )
+        if data_type.is_block:
+            layout = Layout.TILE  # as ttnn does, whatever was said
+        held = numerics.held(np.array(tensor, order="C"), data_type)
+        padding = 0.0 if pad_value is None else float(pad_value)
+        self._set(Storage(held, padding), held.shape, data_type, layout, device, numerics, mem_config)
 
-    def _fill(
+    def _set(
         self,
-        array: Array,
-        dtype: DataType,
-        layout: Layout,
-        device: Device | None,
         storage: Storage,
-        padding: float | None,
+        shape: tuple[int, ...],
+        dtype: DataType,
+        layout: Layout | None,
+        device: MeshDevice | None,
+        numerics: Numerics,
         memory: MemoryConfig | None,
     ) -> None:
-        self._array, self._dtype, self._layout, self._device = array, dtype, layout, device
-        self._storage, self.padding, self._memory = storage, padding, memory or DRAM_MEMORY_CONFIG
+        self._storage, self._shape, self._dtype, self._device = storage, shape, dtype, device
+        self._layout = Layout.ROW_MAJOR if layout is None else layout
+        self.numerics, self._memory = numerics, memory or DRAM_MEMORY_CONFIG
 
     @classmethod
     def make(
@@ -117,37 +123,83 @@ class Tensor:
         array: Array,
         dtype: DataType,
         layout: Layout,
-        device: Device | None,
+        device: MeshDevice | None,
+        numerics: Numerics,
         *,
-        storage: Storage | None = None,
-        padding: float | None = None,
+        padding: Padding = FINITE,
         memory: MemoryConfig | None = None,
     ) -> Tensor:
         """A tensor around an array that is held already; the emulator's own constructor."""
         made = cls.__new__(cls)
-        made._fill(array, dtype, layout, device, storage or Storage(), padding, memory)
+        made._set(Storage(array, padding), array.shape, dtype, layout, device, numerics, memory)
+        return made
+
+    def alias(self, shape: Sequence[int] | None = None) -> Tensor:
+        """Another tensor on the same storage, perhaps in another shape."""
+        made = Tensor.__new__(Tensor)
+        whole = self._shape if shape is None else tuple(shape)
+        made._set(self._storage, whole, self._dtype, self._layout, self._device, self.numerics, self._memory)
         return made
 
     @property
     def array(self) -> Array:
-        """The logical values.
+        """The logical values; not to be written to.
 
         Raises:
             RuntimeError: the buffer, or an alias of it, was deallocated.
         """
-        if not self._storage.alive:
-            raise fatal("the tensor's buffer is not allocated: it, or an alias of it, was deallocated")
-        return self._array
+        data = self._storage.data
+        if data is None:
+            raise fatal(
+                "Input Tensor is not allocated: it, or an alias of it, was deallocated",
+                "Deallocate a tensor only when its reshapes and other aliases are done with too",
+            )
+        if data.shape == self._shape:
+            return data
+        if not data.flags.c_contiguous:
+            data = self._storage.data = np.ascontiguousarray(data)
+        return data.reshape(self._shape)
+
+    def write(self, array: Array, padding: Padding) -> None:
+        """Put other values into the storage, for every alias to see; they are held as this tensor's label is."""
+        held = self.numerics.held(array, self._dtype)
+        self._storage.data, self._storage.padding = held.reshape(self._shape), padding
+
+    @property
+    def padding(self) -> Padding:
+        """What the padding of tiles holds; see ``padding``."""
+        return self._storage.padding
+
+    @padding.setter
+    def padding(self, value: Padding) -> None:
+        self._storage.padding = value
+
+    @property
+    def ragged_rows(self) -> bool:
+        """Whether the second-to-last dim does not fill its tiles."""
+        return self._layout is Layout.TILE and (len(self._shape) < 2 or self._shape[-2] % TILE_SIZE != 0)
+
+    @property
+    def ragged_columns(self) -> bool:
+        """Whether the last dim does not fill its tiles."""
+        return self._layout is Layout.TILE and (not self._shape or self._shape[-1] % TILE_SIZE != 0)
+
+    @property
+    def wild(self) -> bool:
+        """Whether the padding may hold infinities or NaN."""
+        return not is_finite(self._storage.padding)
 
     @property
     def shape(self) -> Shape:
         """The logical shape."""
-        return Shape(self._array.shape)
+        return Shape(self._shape)
 
     @property
     def padded_shape(self) -> Shape:
         """The shape with the padding of tiles."""
-        return Shape(tiled(self._array.shape) if self._layout is Layout.TILE else self._array.shape)
+        if self._layout is Layout.TILE:
+            return Shape(tiled(self._shape))
+        return Shape(self._shape or (1,))
 
     @property
     def dtype(self) -> DataType:
@@ -159,6 +211,10 @@ class Tensor:
         """Tiles or rows."""
         return self._layout
 
+    def get_dtype(self) -> DataType:
+        """The dtype label."""
+        return self._dtype
+
     def get_layout(self) -> Layout:
         """Tiles or rows."""
         return self._layout
@@ -167,132 +223,181 @@ class Tensor:
         """Where it lives."""
         return self._memory
 
-    def device(self) -> Device | None:
+    def is_sharded(self) -> bool:
+        """Whether it is cut over cores; the emulator has none that is."""
+        return False
+
+    def storage_type(self) -> StorageType:
+        """Host or device."""
+        return StorageType.HOST if self._device is None else StorageType.DEVICE
+
+    def device(self) -> MeshDevice | None:
         """The device it is on; None on the host."""
         return self._device
 
-    @property
-    def ragged(self) -> bool:
-        """Whether tiles are padded."""
-        return self._layout is Layout.TILE and tuple(self.padded_shape) != tuple(self._array.shape)
-
     def is_allocated(self) -> bool:
         """Whether its buffer is there."""
-        return self._storage.alive
+        return self._storage.data is not None
+
+    def buffer_address(self) -> int:
+        """A number that aliases share."""
+        return id(self._storage)
 
     def volume(self) -> int:
-        """How many logical elements there are."""
-        return int(self._array.size)
+        """How many elements there are, those in the padding of tiles included."""
+        return int(np.prod(self.padded_shape, dtype=np.int64))
 
-    def alias(self, array: Array, *, padding: float | None = None) -> Tensor:
-        """Another tensor on the same storage."""
+    def logical_volume(self) -> int:
+        """How many logical elements there are."""
+        return int(np.prod(self._shape, dtype=np.int64))
+
+    def element_size(self) -> int:
+        """Bytes of one element on a device; 1 for the block formats, as in ttnn."""
+        return {"bfloat16": 2, "uint16": 2, "float32": 4, "uint32": 4, "int32": 4}.get(self._dtype.value, 1)
+
+    def cpu(self, blocking: bool = True, cq_id: int | None = None) -> Tensor:  # ttnn's parameters
+        """A copy on the host; the values of an exact device stay exact."""
         return Tensor.make(
-            array,
-            self._dtype,
-            self._layout,
-            self._device,
-            storage=self._storage,
-            padding=padding,
-            memory=self._memory,
+            self.array.copy(), self._dtype, self._layout, None, self.numerics, padding=self.padding
         )
 
-    def shares_storage(self, other: Tensor) -> bool:
-        """Whether deallocating one frees the other."""
-        return self._storage is other._storage
+    def to(
+        self,
+        target: MeshDevice | Layout,
+        mem_config: MemoryConfig | None = None,
+        cq_id: int | None = None,
+    ) -> Tensor:
+        """On a device, or in a layout."""
+        from ttmlc_runtime.emulator.ops.transfer import to_device, to_layout
 
-    def cpu(self, blocking: bool = True) -> Tensor:
-        """A copy on the host; an exact device's values stay exact."""
-        return Tensor.make(self.array.copy(), self._dtype, self._layout, None, padding=self.padding)
+        if isinstance(target, Layout):
+            return to_layout(self, target)
+        return to_device(self, target, memory_config=mem_config, cq_id=cq_id)
 
     def to_numpy(self) -> Array:
-        """The values as numpy; a bfloat16 tensor is converted with to_dtype first."""
+        """The values as numpy, for any label but bfloat16: that is converted with ``to_dtype`` first.
+
+        Raises:
+            RuntimeError: the tensor is bfloat16 (ttnn hands back no data), or on a device.
+        """
+        check(
+            self._device is None,
+            "to_numpy: the tensor is on a device",
+            "Bring it to the host first: tensor.cpu()",
+        )
         if self._dtype is DataType.BFLOAT16:
             raise fatal(
                 "to_numpy of a bfloat16 tensor gives no data",
-                "Convert with ttnn.to_dtype(t.cpu(), ttnn.float32) first",
+                "Convert it first: ttnn.to_dtype(tensor.cpu(), ttnn.float32).to_numpy()",
             )
         return self.array.copy()
 
-    def deallocate(self, force: bool = True) -> None:
-        """Free the buffer, and with it every alias."""
-        self._storage.alive = False
+    def to_list(self) -> Any:
+        """The values as nested lists."""
+        return self.array.tolist()
+
+    def item(self) -> Any:
+        """The value of a tensor of one element."""
+        check(self.array.size == 1, f"item: the tensor has {self.array.size} elements")
+        return self.array.reshape(-1)[0].item()
+
+    def deallocate(self, force: bool = False) -> None:
+        """Free the buffer, and with it every alias; without ``force`` only where there is none."""
+        # Held by this tensor's attribute and by the argument of getrefcount.
+        if force or sys.getrefcount(self._storage) <= 2:
+            self._storage.data = None
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """``ttnn.reshape``."""
+        from ttmlc_runtime.emulator.ops.shape import reshape
+
+        return reshape(self, shape[0] if len(shape) == 1 else shape)
 
     def __getitem__(self, key: Any) -> Tensor:
-        values = self.array[key]
-        return Tensor.make(np.ascontiguousarray(values), self._dtype, self._layout, self._device)
+        from ttmlc_runtime.emulator.ops.index import getitem
+
+        return getitem(self, key)
+
+    def __add__(self, other: Tensor | float) -> Tensor:
+        return _binary("add", self, other)
+
+    def __radd__(self, other: float) -> Tensor:
+        return _binary("add", self, other)
+
+    def __sub__(self, other: Tensor | float) -> Tensor:
+        return _binary("subtract", self, other)
+
+    def __rsub__(self, other: float) -> Tensor:
+        return _binary("rsub", self, other)
+
+    def __mul__(self, other: Tensor | float) -> Tensor:
+        return _binary("multiply", self, other)
+
+    def __rmul__(self, other: float) -> Tensor:
+        return _binary("multiply", self, other)
+
+    def __truediv__(self, other: Tensor | float) -> Tensor:
+        return _binary("divide", self, other)
+
+    def __rtruediv__(self, other: float) -> Tensor:
+        return _binary("divide", other, self)
+
+    # Comparisons are elementwise, as ttnn's; a tensor is still hashed by identity.
+    def __eq__(self, other: object) -> Any:
+        return _binary("eq", self, other) if _comparable(other) else NotImplemented
+
+    def __ne__(self, other: object) -> Any:
+        return _binary("ne", self, other) if _comparable(other) else NotImplemented
+
+    def __lt__(self, other: Tensor | float) -> Tensor:
+        return _binary("lt", self, other)
+
+    def __le__(self, other: Tensor | float) -> Tensor:
+        return _binary("le", self, other)
+
+    def __gt__(self, other: Tensor | float) -> Tensor:
+        return _binary("gt", self, other)
+
+    def __ge__(self, other: Tensor | float) -> Tensor:
+        return _binary("ge", self, other)
+
+    __hash__ = object.__hash__
+
+    def __matmul__(self, other: Tensor) -> Tensor:
+        from ttmlc_runtime.emulator.ops.matmul import matmul
+
+        return matmul(self, other)
 
     def __repr__(self) -> str:
-        where = "host" if self._device is None else f"device {self._device.device_id}"
-        label = f"shape={self.shape}, dtype={self._dtype!r}, layout={self._layout}, {where}"
-        return f"ttnn.Tensor({self._array!r}, {label})"
+        values = "deallocated" if self._storage.data is None else repr(self.array)
+        where = "" if self._device is None else f", device={self._device!r}"
+        return f"ttnn.Tensor({values}, shape={self.shape}, dtype={self._dtype!r}, layout={self._layout!r}{where})"
 
 
-def _natural(array: Array) -> DataType:
-    names = {
-        "f4": DataType.FLOAT32,
-        "i4": DataType.INT32,
-        "u4": DataType.UINT32,
-        "i8": DataType.UINT32,
-        "u1": DataType.UINT8,
-    }
-    kind = f"{array.dtype.kind}{array.dtype.itemsize}"
-    if kind not in names:
-        raise fatal(f"a dtype must be named for an array of {array.dtype}")
-    return names[kind]
+def _comparable(other: object) -> bool:
+    return isinstance(other, (Tensor, int, float)) and not isinstance(other, bool)
 
 
-def held(array: Array, dtype: DataType, device: Device | None) -> Array:
-    """A copy of ``array`` as ``device`` holds it under the label ``dtype``."""
-    if dtype.is_float and device is not None and device.exact:
-        return np.array(array, device.compute, order="C")
-    copied = rounded(np.array(array, order="C"), dtype)
-    if device is not None and dtype.is_float:
-        copied = copied.astype(device.compute, copy=False)
-    return copied
+def _binary(name: str, a: object, b: object) -> Tensor:
+    from ttmlc_runtime.emulator.ops import binary
+
+    computed: Tensor = getattr(binary, name)(a, b)
+    return computed
 
 
-def result(
-    array: Array,
-    like: Tensor,
-    dtype: DataType | None = None,
-    *,
-    layout: Layout | None = None,
-    padding: float | None = None,
-    memory: MemoryConfig | None = None,
-) -> Tensor:
-    """An op's result: rounded to its label unless the device is exact."""
-    label = dtype or like.dtype
-    device = like.device()
-    if label.is_float and not (device is not None and device.exact):
-        array = rounded(array, label)
-    elif not label.is_float:
-        array = array.astype(np.dtype(label.value), copy=False)
-    return Tensor.make(array, label, layout or like.layout, device, padding=padding, memory=memory)
-
-
-def on_device(tensor: object, name: str, op: str) -> Tensor:
-    """``tensor`` as an operand of a device op.
-
-    Raises:
-        TypeError: it is no tensor.
-        RuntimeError: it is on the host, or was deallocated.
-    """
-    if not isinstance(tensor, Tensor):
-        found = type(tensor).__name__
-        raise TypeError(f"{op}(): incompatible function arguments: {name} must be ttnn.Tensor, not {found}")
-    device = tensor.device()
-    check(device is not None, f"{op}: {name} is on the host", "Move it with ttnn.to_device(tensor, device)")
-    check(device is not None and device.open, f"{op}: {name} is on a device that was closed")
-    tensor.array  # noqa: B018  # refuses where the buffer is gone
-    return tensor
-
-
-def tile(tensor: object, name: str, op: str) -> Tensor:
-    """An operand that must be in tiles."""
-    checked = on_device(tensor, name, op)
-    check(
-        checked.layout is Layout.TILE,
-        f"{op}: {name} must be tilized",
-        "Use ttnn.to_layout(tensor, ttnn.TILE_LAYOUT)",
+def _check_types(tensor: object, dtype: object, device: object, layout: object, memory: object) -> None:
+    wanted = (
+        ("tensor", tensor, np.ndarray),
+        ("data_type", dtype, DataType),
+        ("device", device, MeshDevice),
+        ("layout", layout, Layout),
+        ("mem_config", memory, MemoryConfig),
     )
-    return checked
+    for name, value, kind in wanted:
+        if not isinstance(value, kind) and (value is not None or name == "tensor"):
+            raise TypeError(
+                f"__init__(): incompatible function arguments: {name} must be {kind.__name__}, "
+                f"not {type(value).__name__}"
+            )
+    if isinstance(device, MeshDevice):
+        check(device.is_open, f"ttnn.Tensor: {device!r} was closed")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from functools import cache
-from typing import Any
 
 from ttmlc.source import Span
 
@@ -31,20 +29,23 @@ class Doc(Node):
     text: str
 
 
-@cache
+_PARTS: dict[type[Node], tuple[str, ...]] = {}
+
+
 def parts(kind: type[Node]) -> tuple[str, ...]:
     """The names of a node class's fields, without the span."""
-    return tuple(entry.name for entry in fields(kind) if entry.name != "span")
+    if kind not in _PARTS:
+        _PARTS[kind] = tuple(entry.name for entry in fields(kind) if entry.name != "span")
+    return _PARTS[kind]
 
 
 def walk(node: object) -> Iterator[Node]:
     """``node`` and all nodes below it, outermost first, in the order of the text."""
-    waiting: list[object] = [node]
+    waiting = [node]
     while waiting:
         here = waiting.pop()
         if isinstance(here, Node):
             yield here
-            kind: Any = type(here)  # mypy takes a class whose instances hash for one that does not
-            waiting += [getattr(here, name) for name in reversed(parts(kind))]
+            waiting += [getattr(here, name) for name in reversed(parts(type(here)))]
         elif isinstance(here, tuple):
             waiting += reversed(here)

@@ -1,17 +1,18 @@
-"""Tensors out of nothing, and reductions of tensors to less."""
+"""Tensors out of nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from ttmlc_runtime.emulator.device import Device
-from ttmlc_runtime.emulator.dtypes import DataType, DeviceComputeKernelConfig, Layout, MemoryConfig
-from ttmlc_runtime.emulator.ops.table import op
+from ttmlc_runtime.emulator.device import MeshDevice
+from ttmlc_runtime.emulator.dtypes import DataType, Layout, MemoryConfig
+from ttmlc_runtime.emulator.numerics import DEVICE
+from ttmlc_runtime.emulator.ops.table import Operand, op
+from ttmlc_runtime.emulator.padding import WILD, Padding
 from ttmlc_runtime.emulator.refusal import check
-from ttmlc_runtime.emulator.tensor import Tensor, held, on_device, result
+from ttmlc_runtime.emulator.tensor import Tensor
 
 
 def _filled(
@@ -19,35 +20,40 @@ def _filled(
     value: float,
     dtype: DataType | None,
     layout: Layout | None,
-    device: Device | None,
+    device: MeshDevice | None,
     memory: MemoryConfig | None,
+    *,
+    wild: bool = False,
 ) -> Tensor:
     label = dtype or DataType.BFLOAT16
-    array = held(np.full([int(size) for size in shape], value, np.float32), label, device)
-    return Tensor.make(array, label, layout or Layout.ROW_MAJOR, device, padding=float(value), memory=memory)
+    check(device is None or device.is_open, f"{device!r} was closed")
+    numerics = DEVICE if device is None else device.arithmetic
+    sizes = [int(size) for size in shape]
+    array = numerics.held(np.full(sizes, value, np.float64), label)
+    where = Layout.TILE if label.is_block else layout or Layout.ROW_MAJOR
+    padding: Padding = WILD if wild else float(value)
+    return Tensor.make(array, label, where, device, numerics, padding=padding, memory=memory)
 
 
-@op("full")
+@op("full", ignored=("optional_tensor",))
 def full(
     shape: Sequence[int],
     fill_value: float,
-    *,
     dtype: DataType | None = None,
     layout: Layout | None = None,
-    device: Device | None = None,
+    device: MeshDevice | None = None,
     memory_config: MemoryConfig | None = None,
 ) -> Tensor:
-    """A tensor of one value."""
+    """A tensor of one value, bfloat16 in rows where nothing is said; on the host without ``device``."""
     return _filled(shape, fill_value, dtype, layout, device, memory_config)
 
 
 @op("zeros")
 def zeros(
     shape: Sequence[int],
-    *,
     dtype: DataType | None = None,
     layout: Layout | None = None,
-    device: Device | None = None,
+    device: MeshDevice | None = None,
     memory_config: MemoryConfig | None = None,
 ) -> Tensor:
     """A tensor of zeros."""
@@ -57,63 +63,102 @@ def zeros(
 @op("ones")
 def ones(
     shape: Sequence[int],
-    *,
     dtype: DataType | None = None,
     layout: Layout | None = None,
-    device: Device | None = None,
+    device: MeshDevice | None = None,
     memory_config: MemoryConfig | None = None,
 ) -> Tensor:
     """A tensor of ones."""
     return _filled(shape, 1.0, dtype, layout, device, memory_config)
 
 
-@op("full_like")
-def full_like(input_tensor: Tensor, fill_value: float, *, dtype: DataType | None = None) -> Tensor:
+@op("empty")
+def empty(
+    shape: Sequence[int],
+    dtype: DataType = DataType.BFLOAT16,
+    layout: Layout = Layout.ROW_MAJOR,
+    device: MeshDevice | None = None,
+    memory_config: MemoryConfig | None = None,
+) -> Tensor:
+    """A tensor that nobody has written to: NaN here (0 in integers), so that reading it shows."""
+    if device is None:
+        raise TypeError("ttnn.empty(): incompatible function arguments: 'device' is missing")
+    value = np.nan if dtype.is_float and not dtype.is_block else 0.0
+    return _filled(shape, value, dtype, layout, device, memory_config, wild=True)
+
+
+def _like(
+    x: Tensor,
+    value: float,
+    dtype: DataType | None,
+    layout: Layout | None,
+    device: MeshDevice | None,
+    memory: MemoryConfig | None,
+) -> Tensor:
+    return _filled(
+        x.shape,
+        value,
+        dtype or x.dtype,
+        layout or x.layout,
+        device or x.device(),
+        memory or x.memory_config(),
+    )
+
+
+@op("full_like", ignored=("optional_tensor",), tensor=Operand(host=True))
+def full_like(
+    tensor: Tensor,
+    fill_value: float,
+    dtype: DataType | None = None,
+    layout: Layout | None = None,
+    device: MeshDevice | None = None,
+    memory_config: MemoryConfig | None = None,
+) -> Tensor:
     """A tensor of one value in the shape of another."""
-    x = on_device(input_tensor, "input_tensor", "ttnn.full_like")
-    return result(np.full_like(x.array, fill_value), x, dtype, padding=float(fill_value))
+    return _like(tensor, fill_value, dtype, layout, device, memory_config)
 
 
-@op("zeros_like")
-def zeros_like(input_tensor: Tensor, *, dtype: DataType | None = None) -> Tensor:
+@op("zeros_like", ignored=("optional_tensor",), tensor=Operand(host=True))
+def zeros_like(
+    tensor: Tensor,
+    dtype: DataType | None = None,
+    layout: Layout | None = None,
+    device: MeshDevice | None = None,
+    memory_config: MemoryConfig | None = None,
+) -> Tensor:
     """Zeros in the shape of another tensor."""
-    return full_like(input_tensor, 0.0, dtype=dtype)
+    return _like(tensor, 0.0, dtype, layout, device, memory_config)
 
 
-@op("ones_like")
-def ones_like(input_tensor: Tensor, *, dtype: DataType | None = None) -> Tensor:
+@op("ones_like", ignored=("optional_tensor",), tensor=Operand(host=True))
+def ones_like(
+    tensor: Tensor,
+    dtype: DataType | None = None,
+    layout: Layout | None = None,
+    device: MeshDevice | None = None,
+    memory_config: MemoryConfig | None = None,
+) -> Tensor:
     """Ones in the shape of another tensor."""
-    return full_like(input_tensor, 1.0, dtype=dtype)
+    return _like(tensor, 1.0, dtype, layout, device, memory_config)
 
 
-def _reduction(name: str, function: Callable[..., Any], public: str) -> Callable[..., Tensor]:
-    @op(name)
-    def call(
-        input_tensor: Tensor,
-        dim: int | Sequence[int] | None = None,
-        keepdim: bool = False,
-        *,
-        scalar: float = 1.0,
-        memory_config: MemoryConfig | None = None,
-        compute_kernel_config: DeviceComputeKernelConfig | None = None,
-    ) -> Tensor:
-        x = on_device(input_tensor, "input_tensor", f"ttnn.{name}")
-        check(name != "mean" or x.dtype.is_float, f"ttnn.{name}: input cannot be {x.dtype.name}")
-        over = None if dim is None else tuple(dim) if isinstance(dim, (list, tuple)) else (dim,)
-        for place in over or ():
-            check(
-                -x.array.ndim <= place < x.array.ndim,
-                f"ttnn.{name}: dim {place} is out of range for {x.array.ndim} dims",
-            )
-        y = np.asarray(function(x.array, axis=over, keepdims=keepdim)) * x.array.dtype.type(scalar)
-        return result(y, x, memory=memory_config)
-
-    call.__name__ = call.__qualname__ = public
-    call.__doc__ = f"The {name} over ``dim``, or over everything."
-    return call
-
-
-sum_ = _reduction("sum", np.sum, "sum")
-mean = _reduction("mean", np.mean, "mean")
-max_ = _reduction("max", np.max, "max")
-min_ = _reduction("min", np.min, "min")
+@op("arange")
+def arange(
+    start: int,
+    end: int | None = None,
+    step: int = 1,
+    *,
+    dtype: DataType = DataType.BFLOAT16,
+    device: MeshDevice | None = None,
+    memory_config: MemoryConfig | None = None,
+    layout: Layout = Layout.ROW_MAJOR,
+) -> Tensor:
+    """start, start + step, ... before ``end``; with one number, 0 to it. bfloat16 counts exactly to 256 only."""
+    first, last = (0, int(start)) if end is None else (int(start), int(end))
+    check(
+        step != 0 and (last - first) * step >= 0,
+        "ttnn.arange: Invalid range: Step direction does not match range bounds",
+    )
+    numerics = DEVICE if device is None else device.arithmetic
+    array = numerics.held(np.arange(first, last, int(step), dtype=np.int64), dtype)
+    return Tensor.make(array, dtype, layout, device, numerics, padding=0.0, memory=memory_config)

@@ -1,4 +1,4 @@
-"""Elementwise ops: functions of one tensor, and of two that broadcast."""
+"""Elementwise ops of one tensor: ttnn.relu and its family, typecast, clamp, unary_chain."""
 
 from __future__ import annotations
 
@@ -7,64 +7,86 @@ from typing import Any
 
 import numpy as np
 
-from ttmlc_runtime.emulator import kernels
-from ttmlc_runtime.emulator.dtypes import DataType, GeluVariant, Layout, MemoryConfig, UnaryOpType
-from ttmlc_runtime.emulator.ops.table import op
-from ttmlc_runtime.emulator.refusal import check
-from ttmlc_runtime.emulator.tensor import Array, Tensor, on_device, result
+from ttmlc_runtime.emulator.dtypes import FLOATS, MemoryConfig
+from ttmlc_runtime.emulator.functions import UNARY, Applied, applied
+from ttmlc_runtime.emulator.ops.result import result
+from ttmlc_runtime.emulator.ops.table import Operand, op
+from ttmlc_runtime.emulator.padding import after
+from ttmlc_runtime.emulator.refusal import check, unmodelled
+from ttmlc_runtime.emulator.settings import GeluVariant
+from ttmlc_runtime.emulator.tensor import Tensor
 
-FUNCTIONS: dict[str, Callable[[Array], Array]] = {
-    "relu": lambda x: np.maximum(x, 0),
-    "gelu": lambda x: kernels.bias_activation(x.reshape(-1, x.shape[-1]).copy(), None, "gelu").reshape(
-        x.shape
-    ),
-    "gelu_tanh": lambda x: kernels.apply("gelu_tanh", x),
-    "silu": lambda x: kernels.apply("silu", x),
-    "tanh": np.tanh,
-    "sigmoid": kernels.sigmoid,
-    "exp": np.exp,
-    "log": np.log,
-    "sqrt": np.sqrt,
-    "rsqrt": lambda x: 1 / np.sqrt(x),
-    "reciprocal": lambda x: 1 / x,
-    "square": np.square,
-    "neg": np.negative,
-    "abs": np.abs,
-    "erf": kernels.erf,
-}
+Unary = Callable[..., Tensor]
 
 
-def _unary(name: str) -> Callable[..., Tensor]:
-    @op(name)
-    def function(
+def _computed(
+    function: Applied, x: Tensor, memory: MemoryConfig | None, output: Tensor | None, op_name: str
+) -> Tensor:
+    if output is not None:
+        check(
+            output.layout is x.layout,
+            f"{op_name}: Output format (tile/row-major) must match input when preallocated",
+        )
+    values, padding = function(x.array), function.padding(x.padding)
+    return result(values, x, padding=padding, memory=memory, output=output, op=op_name)
+
+
+def _unary(name: str, computes: str | None = None) -> Unary:
+    function = UNARY[computes or name]
+
+    @op(name, ignored=("fast_and_approximate_mode", "mode"), input_tensor=Operand(function.dtypes))
+    def call(
         input_tensor: Tensor,
         *,
         memory_config: MemoryConfig | None = None,
         output_tensor: Tensor | None = None,
-        fast_and_approximate_mode: bool = False,
     ) -> Tensor:
-        x = on_device(input_tensor, "input_tensor", f"ttnn.{name}")
-        check(x.dtype.is_float, f"ttnn.{name}: input cannot be {x.dtype.name}")
-        with np.errstate(all="ignore"):
-            return result(FUNCTIONS[name](x.array), x, memory=memory_config)
+        ready = Applied(name, function, function.defaults or ())
+        return _computed(ready, input_tensor, memory_config, output_tensor, f"ttnn.{name}")
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"{name}(x), element by element."
-    return function
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = f"{name}(x), element by element."
+    return call
 
 
-relu, silu, tanh, sigmoid = _unary("relu"), _unary("silu"), _unary("tanh"), _unary("sigmoid")
-exp, log, sqrt, rsqrt, reciprocal = (
+abs_, acos, asin, atan, ceil = _unary("abs"), _unary("acos"), _unary("asin"), _unary("atan"), _unary("ceil")
+cos, cosh, eqz, erf, erfc = _unary("cos"), _unary("cosh"), _unary("eqz"), _unary("erf"), _unary("erfc")
+exp, exp2, expm1, floor, frac = (
     _unary("exp"),
-    _unary("log"),
-    _unary("sqrt"),
-    _unary("rsqrt"),
-    _unary("reciprocal"),
+    _unary("exp2"),
+    _unary("expm1"),
+    _unary("floor"),
+    _unary("frac"),
 )
-square, neg, abs_, erf = _unary("square"), _unary("neg"), _unary("abs"), _unary("erf")
+gez, gtz, hardsigmoid, hardswish = _unary("gez"), _unary("gtz"), _unary("hardsigmoid"), _unary("hardswish")
+identity, isfinite, isinf, isnan = _unary("identity"), _unary("isfinite"), _unary("isinf"), _unary("isnan")
+lez, log, log10, log1p, log2 = _unary("lez"), _unary("log"), _unary("log10"), _unary("log1p"), _unary("log2")
+log_sigmoid, logical_not, ltz, mish = (
+    _unary("log_sigmoid"),
+    _unary("logical_not"),
+    _unary("ltz"),
+    _unary("mish"),
+)
+neg, nez, reciprocal, relu, relu6 = (
+    _unary("neg"),
+    _unary("nez"),
+    _unary("reciprocal"),
+    _unary("relu"),
+    _unary("relu6"),
+)
+rsqrt, selu, sigmoid, sign, silu = (
+    _unary("rsqrt"),
+    _unary("selu"),
+    _unary("sigmoid"),
+    _unary("sign"),
+    _unary("silu"),
+)
+sin, sinh, softplus, softsign = _unary("sin"), _unary("sinh"), _unary("softplus"), _unary("softsign")
+sqrt, square, tan, tanh = _unary("sqrt"), _unary("square"), _unary("tan"), _unary("tanh")
+tanhshrink, trunc, swish = _unary("tanhshrink"), _unary("trunc"), _unary("swish", "silu")
 
 
-@op("gelu")
+@op("gelu", input_tensor=Operand(FLOATS))
 def gelu(
     input_tensor: Tensor,
     *,
@@ -74,106 +96,62 @@ def gelu(
     output_tensor: Tensor | None = None,
 ) -> Tensor:
     """GELU: the erf form, or the tanh form with ``variant=GeluVariant.Tanh``."""
-    x = on_device(input_tensor, "input_tensor", "ttnn.gelu")
-    check(x.dtype.is_float, f"ttnn.gelu: input cannot be {x.dtype.name}")
-    check(
-        variant is not GeluVariant.FastLut and not fast_and_approximate_mode,
-        "ttnn.gelu: the lookup table is not modelled",
-    )
-    return result(
-        FUNCTIONS["gelu" if variant is GeluVariant.Accurate else "gelu_tanh"](x.array),
-        x,
-        memory=memory_config,
-    )
-
-
-def _fused(array: Array, activations: Sequence[UnaryOpType], op_name: str) -> Array:
-    for activation in activations:
-        if not isinstance(activation, UnaryOpType):
-            raise TypeError(f"{op_name}(): activations are UnaryOpType, not {type(activation).__name__}")
-        array = FUNCTIONS[activation.value](array)
-    return array
-
-
-def _binary(name: str, function: Callable[[Any, Any], Any], public: str) -> Callable[..., Tensor]:
-    @op(name)
-    def call(
-        input_tensor_a: Tensor,
-        input_tensor_b: Tensor | float,
-        *,
-        fast_and_approximate_mode: bool = True,
-        dtype: DataType | None = None,
-        memory_config: MemoryConfig | None = None,
-        output_tensor: Tensor | None = None,
-        activations: Sequence[UnaryOpType] = (),
-        input_tensor_a_activations: Sequence[UnaryOpType] = (),
-        input_tensor_b_activations: Sequence[UnaryOpType] = (),
-    ) -> Tensor:
-        a = on_device(input_tensor_a, "input_tensor_a", f"ttnn.{name}")
-        left = _fused(a.array, input_tensor_a_activations, f"ttnn.{name}")
-        layout = a.layout
-        right: Any
-        if isinstance(input_tensor_b, Tensor):
-            b = on_device(input_tensor_b, "input_tensor_b", f"ttnn.{name}")
-            check(
-                a.dtype.is_float == b.dtype.is_float,
-                f"ttnn.{name}: {a.dtype.name} and {b.dtype.name} do not go together",
-            )
-            right = _fused(b.array, input_tensor_b_activations, f"ttnn.{name}")
-            _broadcasts(left.shape, right.shape, name)
-            layout = Layout.TILE if Layout.TILE in (a.layout, b.layout) else layout
-        else:
-            right = left.dtype.type(input_tensor_b)
-        with np.errstate(all="ignore"):
-            y = _fused(np.asarray(function(left, right), left.dtype), activations, f"ttnn.{name}")
-        return result(y, a, dtype, layout=layout, memory=memory_config)
-
-    call.__name__ = call.__qualname__ = public
-    call.__doc__ = f"{name}(a, b), element by element; b may be a number."
-    return call
-
-
-def _broadcasts(a: tuple[int, ...], b: tuple[int, ...], name: str) -> None:
-    for left, right in zip(reversed(a), reversed(b), strict=False):
-        check(
-            left == right or 1 in (left, right),
-            f"ttnn.{name}: Invalid subtile broadcast type: {list(a)} and {list(b)}",
+    if fast_and_approximate_mode and variant is not GeluVariant.Accurate:
+        raise TypeError(
+            "ttnn.gelu(): incompatible function arguments: variant= and fast_and_approximate_mode= exclude each other"
         )
+    if fast_and_approximate_mode or variant is GeluVariant.FastLut:
+        raise unmodelled("ttnn.gelu: the lookup table")
+    name = "gelu" if variant is GeluVariant.Accurate else "gelu_tanh"
+    return _computed(Applied(name, UNARY[name]), input_tensor, memory_config, output_tensor, "ttnn.gelu")
 
 
-add = _binary("add", np.add, "add")
-subtract = _binary("subtract", np.subtract, "subtract")
-multiply = _binary("multiply", np.multiply, "multiply")
-div = _binary("div", np.divide, "div")
-eq, ne, lt, le, gt, ge = (
-    _binary(name, function, name)
-    for name, function in (
-        ("eq", np.equal),
-        ("ne", np.not_equal),
-        ("lt", np.less),
-        ("le", np.less_equal),
-        ("gt", np.greater),
-        ("ge", np.greater_equal),
-    )
-)
-
-
-@op("where")
-def where(
-    predicate: Tensor,
-    true_value: Tensor | float,
-    false_value: Tensor | float,
+@op("leaky_relu", input_tensor=Operand(FLOATS))
+def leaky_relu(
+    input_tensor: Tensor,
+    negative_slope: float,
     *,
     memory_config: MemoryConfig | None = None,
+    output_tensor: Tensor | None = None,
 ) -> Tensor:
-    """true_value where predicate is not zero, else false_value."""
-    condition = on_device(predicate, "predicate", "ttnn.where")
-    values = [
-        v.array if isinstance(v, Tensor) else condition.array.dtype.type(v) for v in (true_value, false_value)
-    ]
-    like = next((v for v in (true_value, false_value) if isinstance(v, Tensor)), condition)
-    check(
-        like.dtype is condition.dtype or not like.dtype.is_float or like is condition,
-        "ttnn.where: predicate and values must have one dtype",
-    )
-    return result(np.where(condition.array != 0, *values), like, memory=memory_config)
+    """X, or negative_slope * x below 0."""
+    ready = Applied("leaky_relu", UNARY["leaky_relu"], (float(negative_slope),))
+    return _computed(ready, input_tensor, memory_config, output_tensor, "ttnn.leaky_relu")
+
+
+@op("unary_chain", input_tensor=Operand(FLOATS))
+def unary_chain(
+    input_tensor: Tensor,
+    ops_chain: Sequence[Any],
+    *,
+    memory_config: MemoryConfig | None = None,
+    output_tensor: Tensor | None = None,
+) -> Tensor:
+    """Several functions one after the other, rounded once."""
+    name = "ttnn.unary_chain"
+    check(len(ops_chain) > 0, f"{name}: needs a function at least")
+    values, padding = applied(ops_chain, input_tensor.array, input_tensor.padding, name)
+    return result(values, input_tensor, padding=padding, memory=memory_config, output=output_tensor, op=name)
+
+
+@op("clamp", input_tensor=Operand(FLOATS))
+def clamp(
+    input_tensor: Tensor,
+    min: float | None = None,  # noqa: A002  # ttnn's own name
+    max: float | None = None,  # noqa: A002
+    *,
+    memory_config: MemoryConfig | None = None,
+    output_tensor: Tensor | None = None,
+) -> Tensor:
+    """X, no less than ``min`` and no more than ``max``."""
+    check(min is not None or max is not None, "ttnn.clamp: only one of 'min' or 'max' can be None")
+
+    def compute(x: Any) -> Any:
+        x = x if min is None else np.maximum(x, x.dtype.type(min))
+        return x if max is None else np.minimum(x, x.dtype.type(max))
+
+    padding = after(compute, [input_tensor.padding], total=True)
+    return result(
+        np.array(compute(input_tensor.array)), input_tensor, padding=padding, memory=memory_config,
+        output=output_tensor, op="ttnn.clamp",
+    )  # fmt: skip

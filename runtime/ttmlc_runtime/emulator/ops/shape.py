@@ -1,4 +1,4 @@
-"""Ops that move elements, change layout or dtype, or bring tensors from one place to another."""
+"""Ops that put the same elements in another shape or order."""
 
 from __future__ import annotations
 
@@ -7,87 +7,41 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ttmlc_runtime.emulator.device import Device
-from ttmlc_runtime.emulator.dtypes import TILE_SIZE, DataType, Layout, MemoryConfig
-from ttmlc_runtime.emulator.ops.table import op
-from ttmlc_runtime.emulator.packing import to_dtype as rounded
+from ttmlc_runtime.emulator.dtypes import TILE_SIZE, Layout, MemoryConfig
+from ttmlc_runtime.emulator.ops.result import moved
+from ttmlc_runtime.emulator.ops.table import Operand, op
+from ttmlc_runtime.emulator.padding import FINITE, WILD
 from ttmlc_runtime.emulator.refusal import check
-from ttmlc_runtime.emulator.tensor import Tensor, held, on_device, result, tile
+from ttmlc_runtime.emulator.tensor import Tensor
 
 
-@op("to_device")
-def to_device(
-    tensor: Tensor, device: Device, *, memory_config: MemoryConfig | None = None, cq_id: int | None = None
-) -> Tensor:
-    """A host tensor on ``device``; one that is there already is itself."""
-    if tensor.device() is device:
-        return tensor.alias(tensor.array, padding=tensor.padding)
-    array = (
-        held(tensor.array, tensor.dtype, device)
-        if not device.exact
-        else np.array(tensor.array, device.compute if tensor.dtype.is_float else None)
-    )
-    return Tensor.make(
-        array, tensor.dtype, tensor.layout, device, padding=tensor.padding, memory=memory_config
-    )
+def is_view(old: Sequence[int], new: Sequence[int], layout: Layout) -> bool:
+    """Whether a reshape keeps the rows of tiles (or the rows), so that it is a view of the same storage."""
+    if tuple(old) == tuple(new):
+        return True
+    before, after = [1, 1, *old], [1, 1, *new]
+    aligned = before[-2] == after[-2] or (before[-2] % TILE_SIZE == 0 and after[-2] % TILE_SIZE == 0)
+    return before[-1] == after[-1] and (layout is Layout.ROW_MAJOR or aligned)
 
 
-@op("from_device")
-def from_device(tensor: Tensor, blocking: bool = True, cq_id: int | None = None) -> Tensor:
-    """A device tensor on the host."""
-    return on_device(tensor, "tensor", "ttnn.from_device").cpu()
-
-
-@op("to_dtype")
-def to_dtype(tensor: Tensor, dtype: DataType) -> Tensor:
-    """A host tensor under another label; to float32 nothing is lost."""
+def _sizes(volume: int, shape: Sequence[int], name: str) -> list[int]:
+    sizes = [int(size) for size in shape]
     check(
-        tensor.device() is None,
-        "ttnn.to_dtype: the tensor is on a device",
-        "Bring it to the host first: tensor.cpu()",
+        sizes.count(-1) <= 1,
+        f"{name}: Shape cannot have more than 1 elements that is set to -1! Shape used: {sizes}",
     )
-    array = tensor.array
-    if dtype is not DataType.FLOAT32 or not tensor.dtype.is_float:
-        array = rounded(array, dtype)
-    return Tensor.make(array, dtype, tensor.layout, None, padding=tensor.padding)
-
-
-@op("typecast")
-def typecast(input_tensor: Tensor, dtype: DataType, *, memory_config: MemoryConfig | None = None) -> Tensor:
-    """A copy under another label."""
-    x = on_device(input_tensor, "input_tensor", "ttnn.typecast")
-    check(not dtype.is_block or x.layout is Layout.TILE, "ttnn.typecast: Only TILE layout is supported")
-    device = x.device()
-    assert device is not None
-    array = x.array.astype(device.compute) if dtype.is_float else np.trunc(x.array)
-    return result(array.copy(), x, dtype, padding=x.padding, memory=memory_config)
-
-
-@op("to_layout")
-def to_layout(
-    tensor: Tensor,
-    layout: Layout,
-    dtype: DataType | None = None,
-    memory_config: MemoryConfig | None = None,
-    sub_core_grids: object = None,
-    pad_value: float = 0.0,
-) -> Tensor:
-    """The tensor in tiles or rows; itself where it is so already."""
-    if tensor.layout is layout and dtype in (None, tensor.dtype):
-        return tensor.alias(tensor.array, padding=tensor.padding)
-    label = dtype or (
-        DataType.BFLOAT16 if tensor.dtype.is_block and layout is Layout.ROW_MAJOR else tensor.dtype
+    if -1 in sizes:
+        rest = math.prod(size for size in sizes if size != -1)
+        check(rest > 0 and volume % rest == 0, f"{name}: {volume} elements do not fit {sizes}")
+        sizes[sizes.index(-1)] = volume // rest
+    check(
+        math.prod(sizes) == volume,
+        f"{name}: Invalid arguments to reshape: {volume} elements do not make {sizes}",
     )
-    return result(tensor.array.copy(), tensor, label, layout=layout, padding=pad_value, memory=memory_config)
+    return sizes
 
 
-@op("deallocate")
-def deallocate(tensor: Tensor, force: bool = True) -> None:
-    """Free a tensor's buffer, and with it every alias."""
-    tensor.deallocate(force)
-
-
-@op("reshape")
+@op("reshape", ignored=("reshape_tile_mode", "skip_padding_fill"), input_tensor=Operand())
 def reshape(
     input_tensor: Tensor,
     shape: Sequence[int],
@@ -95,27 +49,67 @@ def reshape(
     memory_config: MemoryConfig | None = None,
     pad_value: float | None = None,
 ) -> Tensor:
-    """The same elements in another shape: a view of the same storage where rows of tiles are kept, else a copy."""
-    x = on_device(input_tensor, "input_tensor", "ttnn.reshape")
-    sizes = [int(size) for size in shape]
-    check(sizes.count(-1) <= 1, "ttnn.reshape: Shape cannot have more than 1 elements that is set to -1")
-    if -1 in sizes:
-        rest = math.prod(size for size in sizes if size != -1)
-        check(rest > 0 and x.volume() % rest == 0, f"ttnn.reshape: {x.volume()} elements do not fit {sizes}")
-        sizes[sizes.index(-1)] = x.volume() // rest
+    """The same elements in another shape; one size may be -1.
+
+    A view of the same storage where rows of tiles are kept: the last dim stays, and the second-to-last stays or both
+    fill tiles. A copy otherwise.
+    """
+    sizes = _sizes(input_tensor.logical_volume(), shape, "ttnn.reshape")
+    if is_view(input_tensor.shape, sizes, input_tensor.layout):
+        return input_tensor.alias(sizes)
+    array = np.array(input_tensor.array, order="C").reshape(sizes)
+    padding = FINITE if pad_value is None else float(pad_value)
+    return moved(array, input_tensor, padding=padding, memory=memory_config)
+
+
+@op("view", input_tensor=Operand())
+def view(input_tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    """A reshape that is a view, refused where it cannot be one."""
+    sizes = _sizes(input_tensor.logical_volume(), shape, "ttnn.view")
     check(
-        math.prod(sizes) == x.volume(), f"ttnn.reshape: {list(x.shape)} does not have the volume of {sizes}"
+        is_view(input_tensor.shape, sizes, input_tensor.layout),
+        f"ttnn.view: {list(input_tensor.shape)} to {sizes}: The last dimension can not change in view, and tiles must "
+        "keep their rows",
+        "Use ttnn.reshape, which copies",
     )
-    array = np.ascontiguousarray(x.array).reshape(sizes)
-    old, new = [1, 1, *x.array.shape], [1, 1, *sizes]
-    rows = old[-2] == new[-2] or (old[-2] % TILE_SIZE == 0 and new[-2] % TILE_SIZE == 0)
-    keeps = old[-1] == new[-1] and (rows or x.layout is Layout.ROW_MAJOR)
-    if keeps:
-        return x.alias(array, padding=x.padding)
-    return Tensor.make(array.copy(), x.dtype, x.layout, x.device(), padding=pad_value, memory=memory_config)
+    return input_tensor.alias(sizes)
 
 
-@op("permute")
+@op("unsqueeze", input_tensor=Operand())
+def unsqueeze(input_tensor: Tensor, dim: int) -> Tensor:
+    """A dim of 1 at ``dim``."""
+    shape = list(input_tensor.shape)
+    rank = len(shape)
+    check(
+        -rank - 1 <= dim <= rank,
+        f"ttnn.unsqueeze: Dimension out of range (expected to be in range of [{-rank - 1},{rank}], but got {dim})",
+    )
+    shape.insert(dim if dim >= 0 else dim + rank + 1, 1)
+    return reshape(input_tensor, shape)
+
+
+@op("squeeze", input_tensor=Operand())
+def squeeze(input_tensor: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
+    """Without the dims ``dim`` that are 1, or without all that are."""
+    shape = list(input_tensor.shape)
+    rank = len(shape)
+    named = range(rank) if dim is None else [dim] if isinstance(dim, int) else dim
+    check(
+        all(-rank <= place < rank for place in named), f"ttnn.squeeze: {dim} is out of range for {rank} dims"
+    )
+    gone = {place % rank for place in named if shape[place] == 1}
+    return reshape(input_tensor, [size for place, size in enumerate(shape) if place not in gone])
+
+
+@op("unsqueeze_to_4D", input_tensor=Operand())
+def unsqueeze_to_4d(input_tensor: Tensor) -> Tensor:
+    """With as many dims of 1 in front as make four."""
+    rank = len(input_tensor.shape)
+    check(rank <= 4, f"ttnn.unsqueeze_to_4D: the tensor has {rank} dims")
+    return reshape(input_tensor, [1] * (4 - rank) + list(input_tensor.shape))
+
+
+@op("permute", input_tensor=Operand())
 def permute(
     input_tensor: Tensor,
     dims: Sequence[int],
@@ -124,93 +118,86 @@ def permute(
     pad_value: float = 0.0,
 ) -> Tensor:
     """The dims in another order; the identity is a view."""
-    x = on_device(input_tensor, "input_tensor", "ttnn.permute")
-    order = [int(dim) % max(1, x.array.ndim) for dim in dims]
+    rank = len(input_tensor.shape)
     check(
-        sorted(order) == list(range(x.array.ndim)),
-        f"ttnn.permute: {list(dims)} is no order of {x.array.ndim} dims",
+        len(dims) == rank,
+        "ttnn.permute: The number of dimensions in the tensor input does not match the length of the desired ordering",
     )
-    if order == list(range(x.array.ndim)):
-        return x.alias(x.array, padding=x.padding)
-    return Tensor.make(
-        np.ascontiguousarray(x.array.transpose(order)), x.dtype, x.layout, x.device(), memory=memory_config
-    )
+    order = [int(dim) % rank if -rank <= dim < rank else -1 for dim in dims]
+    # ttnn takes an order that names a dim twice, and repeats it.
+    check(sorted(order) == list(range(rank)), f"ttnn.permute: {list(dims)} is no order of {rank} dims")
+    if order == list(range(rank)):
+        return input_tensor.alias()
+    array = np.ascontiguousarray(input_tensor.array.transpose(order))
+    rows_change = order[-2:] != [rank - 2, rank - 1]
+    padding = float(pad_value) if rows_change else input_tensor.padding
+    # A transposed tile carries its padding along; only what moves rows into tiles is padded anew.
+    if rows_change and set(order[-2:]) == {rank - 2, rank - 1}:
+        padding = WILD if input_tensor.wild else FINITE
+    return moved(array, input_tensor, padding=padding, memory=memory_config)
 
 
-@op("transpose")
+@op("transpose", input_tensor=Operand())
 def transpose(
-    input_tensor: Tensor, dim1: int, dim2: int, *, memory_config: MemoryConfig | None = None
-) -> Tensor:
-    """Two dims exchanged."""
-    x = on_device(input_tensor, "input_tensor", "ttnn.transpose")
-    return Tensor.make(
-        np.ascontiguousarray(x.array.swapaxes(dim1, dim2)),
-        x.dtype,
-        x.layout,
-        x.device(),
-        memory=memory_config,
-    )
-
-
-@op("slice")
-def slice_(
     input_tensor: Tensor,
-    slice_start: Sequence[int],
-    slice_end: Sequence[int],
-    slice_step: Sequence[int] | None = None,
+    dim1: int,
+    dim2: int,
     *,
     memory_config: MemoryConfig | None = None,
-    pad_value: float | None = None,
+    pad_value: float = 0.0,
 ) -> Tensor:
-    """x[start : end : step] in each dim; the whole is a view."""
-    x = on_device(input_tensor, "input_tensor", "ttnn.slice")
-    rank = x.array.ndim
-    step = [1] * rank if slice_step is None else list(slice_step)
+    """Two dims exchanged; a dim with itself is a view."""
+    rank = len(input_tensor.shape)
+    for dim in (dim1, dim2):
+        check(
+            -rank <= dim < rank,
+            f"ttnn.transpose: Index is out of bounds for the rank, should be between 0 and {rank - 1} however is {dim}",
+        )
+    order = list(range(rank))
+    order[dim1], order[dim2] = order[dim2], order[dim1]
+    return permute(input_tensor, order, memory_config=memory_config, pad_value=pad_value)
+
+
+@op("repeat", input_tensor=Operand())
+def repeat(
+    input_tensor: Tensor, repeat_dims: Sequence[int], *, memory_config: MemoryConfig | None = None
+) -> Tensor:
+    """The tensor next to itself, so often along each dim; by ones it is a view."""
+    times = [int(count) for count in repeat_dims]
+    check(all(count > 0 for count in times), f"ttnn.repeat: {times} must be positive")
+    if all(count == 1 for count in times) and len(times) <= len(input_tensor.shape):
+        return input_tensor.alias()
+    padding = WILD if input_tensor.wild else FINITE
+    return moved(np.tile(input_tensor.array, times), input_tensor, padding=padding, memory=memory_config)
+
+
+@op("repeat_interleave", input_tensor=Operand())
+def repeat_interleave(
+    input_tensor: Tensor, repeats: int, dim: int, *, memory_config: MemoryConfig | None = None
+) -> Tensor:
+    """Each slice along ``dim`` next to itself, ``repeats`` times."""
+    rank = len(input_tensor.shape)
+    check(-rank <= dim < rank, f"ttnn.repeat_interleave: dim {dim} is out of range for {rank} dims")
+    padding = WILD if input_tensor.wild else FINITE
+    array = np.repeat(input_tensor.array, repeats, axis=dim)
+    return moved(array, input_tensor, padding=padding, memory=memory_config)
+
+
+@op("expand", input_tensor=Operand())
+def expand(
+    input_tensor: Tensor, output_shape: Sequence[int], *, memory_config: MemoryConfig | None = None
+) -> Tensor:
+    """Dims of 1 repeated to ``output_shape``, where -1 keeps a size."""
+    old = [1] * (len(output_shape) - len(input_tensor.shape)) + list(input_tensor.shape)
     check(
-        len(slice_start) == len(slice_end) == len(step) == rank,
-        f"ttnn.slice: start, end and step must have {rank} entries",
+        len(old) == len(output_shape),
+        f"ttnn.expand: {list(output_shape)} has fewer dims than {input_tensor.shape}",
     )
-    for start, end, size in zip(slice_start, slice_end, x.array.shape, strict=True):
-        check(0 <= start <= end <= size, f"ttnn.slice: {start}:{end} is out of range for a dim of {size}")
-    key = tuple(slice(int(a), int(b), int(c)) for a, b, c in zip(slice_start, slice_end, step, strict=True))
-    part = x.array[key]
-    if part.shape == x.array.shape:
-        return x.alias(x.array, padding=x.padding)
-    return Tensor.make(np.ascontiguousarray(part), x.dtype, x.layout, x.device(), memory=memory_config)
-
-
-@op("concat")
-def concat(tensors: Sequence[Tensor], dim: int = 0, *, memory_config: MemoryConfig | None = None) -> Tensor:
-    """Tensors of one dtype side by side; a single one is itself."""
-    parts = [on_device(tensor, "tensors", "ttnn.concat") for tensor in tensors]
-    check(len(parts) > 0, "ttnn.concat: needs at least one tensor")
-    if len(parts) == 1:
-        return parts[0].alias(parts[0].array, padding=parts[0].padding)
-    check(len({part.dtype for part in parts}) == 1, "ttnn.concat: All Tensors should have same dtypes")
-    rest = (
-        {part.array.shape[:dim] + part.array.shape[dim:][1:] for part in parts}
-        if dim >= 0
-        else {part.array.ndim for part in parts}
+    new = [was if size == -1 else int(size) for was, size in zip(old, output_shape, strict=True)]
+    check(
+        all(was in (1, size) for was, size in zip(old, new, strict=True)),
+        f"ttnn.expand: Only size 1 dimensions can be expanded in the output shape: {old} to {new}",
     )
-    check(len(rest) == 1, "ttnn.concat: all dims but the joined one must agree")
-    return result(np.concatenate([part.array for part in parts], dim), parts[0], memory=memory_config)
-
-
-@op("fill_implicit_tile_padding")
-def fill_implicit_tile_padding(
-    input_tensor: Tensor, fill_value: float, *, memory_config: MemoryConfig | None = None
-) -> Tensor:
-    """The same elements, with ``fill_value`` in the padding of tiles."""
-    x = tile(input_tensor, "input_tensor", "ttnn.fill_implicit_tile_padding")
-    return Tensor.make(
-        x.array.copy(), x.dtype, x.layout, x.device(), padding=float(fill_value), memory=memory_config
-    )
-
-
-@op("clone")
-def clone(
-    input_tensor: Tensor, *, dtype: DataType | None = None, memory_config: MemoryConfig | None = None
-) -> Tensor:
-    """A copy."""
-    x = on_device(input_tensor, "input_tensor", "ttnn.clone")
-    return result(x.array.copy(), x, dtype, padding=x.padding, memory=memory_config)
+    padding = WILD if input_tensor.wild else FINITE
+    array = np.array(np.broadcast_to(input_tensor.array.reshape(old), new))
+    return moved(array, input_tensor, padding=padding, memory=memory_config)

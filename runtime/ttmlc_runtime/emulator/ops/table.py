@@ -1,19 +1,204 @@
-"""The table of modelled ops: what is in it is what a differential test has to cover."""
+"""The table of modelled ops. A differential test walks it: an op's name, its parameters, what each tensor may be.
+
+    @op("softmax", input_tensor=Operand(NORM_DTYPES))
+    def softmax(input_tensor: Tensor, dim: int = -1, *, ...) -> Tensor: ...
+
+Before the function is called, its arguments are bound and their types checked against its annotations (TypeError, as
+ttnn's bindings do), and its tensors against their operands (RuntimeError).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+import functools
+import inspect
+import numbers
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
 
-OPS: dict[str, Callable[..., Any]] = {}
-Op = TypeVar("Op", bound=Callable[..., Any])
+from ttmlc_runtime.emulator import settings
+from ttmlc_runtime.emulator.device import MeshDevice
+from ttmlc_runtime.emulator.dtypes import DataType, Layout, MemoryConfig
+from ttmlc_runtime.emulator.refusal import check, unmodelled
+from ttmlc_runtime.emulator.tensor import Tensor
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+TYPES: dict[str, tuple[type, ...]] = {
+    "None": (type(None),),
+    "Tensor": (Tensor,),
+    "bool": (bool,),
+    "int": (numbers.Integral,),
+    "float": (numbers.Real,),
+    "str": (str,),
+    "MeshDevice": (MeshDevice,),
+    "DataType": (DataType,),
+    "Layout": (Layout,),
+    "MemoryConfig": (MemoryConfig,),
+    "CoreGrid": (settings.CoreGrid,),
+    "DeviceComputeKernelConfig": (settings.DeviceComputeKernelConfig,),
+    "GeluVariant": (settings.GeluVariant,),
+    "UnaryOpType": (settings.UnaryOpType,),
+    "UnaryWithParam": (settings.UnaryWithParam,),
+}
+"""What an annotation admits. ``Sequence[...]`` admits lists and tuples; any other admits everything."""
 
 
-def op(name: str) -> Callable[[Op], Op]:
+@dataclass(frozen=True)
+class Operand:
+    """What a tensor argument may be; ttnn's refusals that depend on one tensor alone."""
+
+    dtypes: frozenset[DataType] | None = None
+    layout: Layout | None = None
+    rank: int | None = None
+    host: bool = False
+    """Whether it may be on the host as well."""
+
+    def admit(self, op: str, name: str, tensor: Tensor) -> None:
+        """Refuse a tensor that is no such operand."""
+        device = tensor.device()
+        if device is None:
+            check(
+                self.host,
+                f"{op}: {name} is on the host: Device Operations expect device tensors as inputs",
+                "Move it: ttnn.to_device(tensor, device)",
+            )
+        else:
+            check(device.is_open, f"{op}: {name} is on a device that was closed")
+        tensor.array  # noqa: B018  # refuses where the buffer is gone
+        if self.layout is not None:
+            hint = f"Convert it: ttnn.to_layout({name}, ttnn.{self.layout.name}_LAYOUT)"
+            kind = "tilized" if self.layout is Layout.TILE else "in rows"
+            check(tensor.layout is self.layout, f"{op}: {name} must be {kind}", hint)
+        if self.dtypes is not None:
+            allowed = ", ".join(sorted(dtype.name for dtype in self.dtypes))
+            message = f"{op}: unsupported data type of {name}: {tensor.dtype!r}"
+            check(tensor.dtype in self.dtypes, message, f"It may be {allowed}: see ttnn.typecast")
+        if self.rank is not None:
+            found = list(tensor.shape)
+            check(
+                len(found) == self.rank,
+                f"{op}: {name} must have {self.rank} dims, not {found}",
+                "See ttnn.reshape",
+            )
+
+
+@dataclass(frozen=True)
+class Op:
+    """A modelled op."""
+
+    name: str
+    function: Callable[..., Any]
+    operands: dict[str, Operand]
+    ignored: tuple[str, ...] = field(default=())
+    """Keywords that ttnn takes and the emulator does not: only None, or what is their default, may be given."""
+
+    @functools.cached_property
+    def signature(self) -> inspect.Signature:
+        """Its parameters, by ttnn's names."""
+        return inspect.signature(self.function)
+
+    @functools.cached_property
+    def kinds(self) -> dict[str, tuple[type, ...]]:
+        """What each parameter's annotation admits; those that admit everything are missing."""
+        found: dict[str, tuple[type, ...]] = {}
+        for name, parameter in self.signature.parameters.items():
+            kinds: list[type] = []
+            for part in str(parameter.annotation).split(" | "):
+                admitted = (list, tuple) if part.startswith("Sequence[") else TYPES.get(part)
+                if admitted is None:
+                    break
+                kinds.extend(admitted)
+            else:
+                found[name] = tuple(kinds)
+        return found
+
+    @functools.cached_property
+    def positional(self) -> tuple[str, ...]:
+        """The parameters that may be given by position."""
+        return tuple(
+            name
+            for name, parameter in self.signature.parameters.items()
+            if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+        )
+
+    @functools.cached_property
+    def required(self) -> tuple[str, ...]:
+        """The parameters without a default."""
+        return tuple(
+            name
+            for name, parameter in self.signature.parameters.items()
+            if parameter.default is inspect.Parameter.empty
+        )
+
+    def mismatch(self, args: Sequence[object], given: dict[str, object], why: str) -> TypeError:
+        """The TypeError of ttnn's bindings."""
+        shown = [type(arg).__name__ for arg in args]
+        shown += [f"{name}={type(value).__name__}" for name, value in given.items()]
+        short = self.name.rpartition(".")[2]
+        return TypeError(
+            f"ttnn.{self.name}(): incompatible function arguments: {why}.\n\n"
+            f"Called with:\n  {short}({', '.join(shown)})\n\nAvailable signature:\n  {short}{self.signature}"
+        )
+
+    def bind(self, args: Sequence[object], keywords: dict[str, object]) -> dict[str, object]:
+        """The arguments by name, without defaults.
+
+        Raises:
+            TypeError: too many, unknown, twice given, missing, or of the wrong type.
+        """
+        if len(args) > len(self.positional):
+            raise self.mismatch(args, keywords, f"at most {len(self.positional)} by position")
+        given: dict[str, object] = dict(zip(self.positional, args, strict=False))
+        for name, value in keywords.items():
+            if name in given or name not in self.signature.parameters:
+                why = f"{name!r} is given twice" if name in given else f"no parameter is called {name!r}"
+                raise self.mismatch(args, keywords, why)
+            given[name] = value
+        for name in self.required:
+            if name not in given:
+                raise self.mismatch(args, keywords, f"{name!r} is missing")
+        for name, value in given.items():
+            kinds = self.kinds.get(name)
+            # A bool is an int to Python, and no tensor, number or flag to ttnn's bindings but a flag.
+            wrong = kinds is not None and not isinstance(value, kinds)
+            if wrong or (
+                isinstance(value, bool)
+                and kinds is not None
+                and bool not in kinds
+                and numbers.Real not in kinds
+            ):
+                raise self.mismatch(args, keywords, f"{name!r} cannot be {type(value).__name__}")
+        return given
+
+    def call(self, args: Sequence[object], keywords: dict[str, object]) -> Any:
+        """Bind, check and compute."""
+        for name in self.ignored:
+            value = keywords.pop(name, None)
+            if value is not None and value is not False:
+                raise unmodelled(f"ttnn.{self.name}: {name}=")
+        given = self.bind(args, keywords)
+        for name, operand in self.operands.items():
+            value = given.get(name)
+            for tensor in value if isinstance(value, (list, tuple)) else (value,):
+                if isinstance(tensor, Tensor):
+                    operand.admit(f"ttnn.{self.name}", name, tensor)
+        return self.function(*args, **keywords)
+
+
+OPS: dict[str, Op] = {}
+
+
+def op(name: str, *, ignored: tuple[str, ...] = (), **operands: Operand) -> Callable[[Function], Function]:
     """Declare a function as the op that ttnn calls ``name``."""
 
-    def declare(function: Op) -> Op:
-        OPS[name] = function
-        return function
+    def declare(function: Function) -> Function:
+        declared = OPS[name] = Op(name, function, operands, (*ignored, "sub_core_grids", "sub_device_id"))
+
+        @functools.wraps(function)
+        def call(*args: object, **keywords: object) -> Any:
+            return declared.call(args, keywords)
+
+        return cast("Function", call)
 
     return declare

@@ -1,0 +1,269 @@
+"""Elementwise ops of two and three tensors, which broadcast: add and its family, comparisons, where, mac."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ttmlc_runtime.emulator.dtypes import COUNTED, FLOATS, DataType, Layout, MemoryConfig
+from ttmlc_runtime.emulator.functions import applied
+from ttmlc_runtime.emulator.numerics import Array
+from ttmlc_runtime.emulator.ops.result import result
+from ttmlc_runtime.emulator.ops.table import Operand, op
+from ttmlc_runtime.emulator.padding import FINITE, WILD, Padding, after, is_finite
+from ttmlc_runtime.emulator.refusal import check, fatal
+from ttmlc_runtime.emulator.tensor import Tensor
+
+Binary = Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A function of two tensors."""
+
+    compute: Callable[[Any, Any], Any]
+    dtypes: frozenset[DataType] = COUNTED
+    total: bool = True
+    """Whether it makes numbers of all numbers; a quotient does not."""
+    quotient: bool = False
+    """Whether two integers make a float32."""
+
+
+def _test(compute: Callable[[Any, Any], Any]) -> Rule:
+    return Rule(lambda a, b: compute(a, b).astype(np.result_type(a, b)))
+
+
+def _truth(compute: Callable[[Any, Any], Any]) -> Rule:
+    return _test(lambda a, b: compute(a != 0, b != 0))
+
+
+RULES: dict[str, Rule] = {
+    "add": Rule(np.add),
+    "subtract": Rule(np.subtract),
+    "multiply": Rule(np.multiply),
+    "divide": Rule(np.divide, total=False, quotient=True),
+    "rsub": Rule(lambda a, b: b - a),
+    "maximum": Rule(np.maximum),
+    "minimum": Rule(np.minimum),
+    "squared_difference": Rule(lambda a, b: np.square(a - b)),
+    "pow": Rule(np.power, FLOATS, total=False),
+    "eq": _test(np.equal),
+    "ne": _test(np.not_equal),
+    "lt": _test(np.less),
+    "le": _test(np.less_equal),
+    "gt": _test(np.greater),
+    "ge": _test(np.greater_equal),
+    "logical_and": _truth(np.logical_and),
+    "logical_or": _truth(np.logical_or),
+    "logical_xor": _truth(np.logical_xor),
+}
+
+
+def broadcast(op_name: str, *shapes: Sequence[int]) -> tuple[int, ...]:
+    """The shape that ``shapes`` broadcast to, as in numpy."""
+    try:
+        return np.broadcast_shapes(*(tuple(shape) for shape in shapes))
+    except ValueError:
+        shown = ", ".join(str(list(shape)) for shape in shapes)
+        raise fatal(f"{op_name}: Invalid subtile broadcast type: {shown} do not broadcast") from None
+
+
+def joint_padding(
+    compute: Callable[..., Any], operands: Sequence[tuple[Sequence[int] | None, Padding]], *, total: bool
+) -> Padding:
+    """The padding of a result; where operands broadcast, padding meets elements, and only finiteness is known."""
+    shapes = {tuple(shape) for shape, _ in operands if shape is not None}
+    paddings = [padding for _, padding in operands]
+    if len(shapes) == 1:
+        return after(compute, paddings, total=total)
+    return FINITE if total and all(map(is_finite, paddings)) else WILD
+
+
+def _same_kind(a: Tensor, b: Tensor, op_name: str) -> None:
+    check(
+        (a.dtype.is_float and b.dtype.is_float) or a.dtype is b.dtype,
+        f"{op_name}: is_dtype_combination_supported: {a.dtype!r} and {b.dtype!r} do not go together",
+        "Convert one: ttnn.typecast",
+    )
+
+
+def _scalar(value: Any, like: Tensor, op_name: str) -> Any:
+    whole = float(value).is_integer()
+    check(
+        like.dtype.is_float or (whole and (value >= 0 or like.dtype.is_signed)),
+        f"{op_name}: a scalar {value!r} does not fit {like.dtype!r}",
+    )
+    return like.array.dtype.type(value)
+
+
+def _computed(
+    op_name: str,
+    rule: Rule,
+    a: Any,
+    b: Any,
+    dtype: DataType | None,
+    memory: MemoryConfig | None,
+    output: Tensor | None,
+    chains: tuple[Sequence[Any], Sequence[Any], Sequence[Any]],
+) -> Tensor:
+    tensors = [value for value in (a, b) if isinstance(value, Tensor)]
+    if not tensors:
+        raise TypeError(f"{op_name}(): incompatible function arguments: one of the two must be a ttnn.Tensor")
+    like = tensors[0]
+    if len(tensors) == 2:
+        _same_kind(a, b, op_name)
+    values: list[Any] = []
+    paddings: list[tuple[Sequence[int] | None, Padding]] = []
+    for value, chain in zip((a, b), chains[:2], strict=True):
+        if isinstance(value, Tensor):
+            array, padding = applied(chain, value.array, value.padding, op_name)
+            values.append(array)
+            paddings.append((value.shape, padding))
+        else:
+            values.append(_scalar(value, like, op_name))
+            paddings.append((None, float(value)))
+    broadcast(op_name, *(np.shape(value) for value in values))
+    label, compute = dtype, rule.compute
+    if rule.quotient and not like.dtype.is_float:
+        label = dtype or DataType.FLOAT32
+        values = [np.asarray(value, like.numerics.compute) for value in values]
+    with np.errstate(all="ignore"):
+        y: Array = np.asarray(compute(*values))
+    padding = joint_padding(compute, paddings, total=rule.total)
+    y, padding = applied(chains[2], y, padding, op_name)
+    layout = Layout.TILE if any(tensor.layout is Layout.TILE for tensor in tensors) else Layout.ROW_MAJOR
+    return result(y, like, label, layout=layout, padding=padding, memory=memory, output=output, op=op_name)
+
+
+def _binary(name: str, of: str | None = None) -> Binary:
+    rule, op_name = RULES[of or name], f"ttnn.{name}"
+    operand = Operand(rule.dtypes)
+
+    @op(name, ignored=("use_legacy",), input_tensor_a=operand, input_tensor_b=operand)
+    def call(
+        input_tensor_a: Tensor | float,
+        input_tensor_b: Tensor | float,
+        *,
+        fast_and_approximate_mode: bool = True,  # the emulator divides exactly
+        dtype: DataType | None = None,
+        memory_config: MemoryConfig | None = None,
+        output_tensor: Tensor | None = None,
+        activations: Sequence[Any] = (),
+        input_tensor_a_activations: Sequence[Any] = (),
+        input_tensor_b_activations: Sequence[Any] = (),
+    ) -> Tensor:
+        chains = (input_tensor_a_activations, input_tensor_b_activations, activations)
+        return _computed(
+            op_name, rule, input_tensor_a, input_tensor_b, dtype, memory_config, output_tensor, chains
+        )
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = (
+        f"{name}(a, b), element by element; either may be a number. Rounded once, after ``activations``."
+    )
+    return call
+
+
+def _in_place(name: str, of: str) -> Binary:
+    rule, op_name = RULES[of], f"ttnn.{name}"
+    operand = Operand(rule.dtypes)
+
+    @op(name, input_tensor_a=operand, input_tensor_b=operand)
+    def call(
+        input_tensor_a: Tensor,
+        input_tensor_b: Tensor | float,
+        *,
+        activations: Sequence[Any] = (),
+        input_tensor_a_activations: Sequence[Any] = (),
+        input_tensor_b_activations: Sequence[Any] = (),
+    ) -> Tensor:
+        chains = (input_tensor_a_activations, input_tensor_b_activations, activations)
+        return _computed(op_name, rule, input_tensor_a, input_tensor_b, None, None, input_tensor_a, chains)
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = f"a = {of}(a, b), for every alias of a to see."
+    return call
+
+
+add, subtract, multiply, divide = _binary("add"), _binary("subtract"), _binary("multiply"), _binary("divide")
+sub, mul, div = _binary("sub", "subtract"), _binary("mul", "multiply"), _binary("div", "divide")
+rsub, maximum, minimum = _binary("rsub"), _binary("maximum"), _binary("minimum")
+squared_difference, pow_ = _binary("squared_difference"), _binary("pow")
+eq, ne, lt, le, gt, ge = (_binary(name) for name in ("eq", "ne", "lt", "le", "gt", "ge"))
+logical_and, logical_or, logical_xor = (_binary(f"logical_{name}") for name in ("and", "or", "xor"))
+add_, subtract_, multiply_ = (
+    _in_place("add_", "add"),
+    _in_place("subtract_", "subtract"),
+    _in_place("multiply_", "multiply"),
+)
+
+
+def _ternary(
+    op_name: str,
+    compute: Callable[..., Any],
+    operands: Sequence[Any],
+    like: Tensor,
+    label: DataType | None,
+    memory: MemoryConfig | None,
+    output: Tensor | None,
+) -> Tensor:
+    kind = like.numerics.holds(label or like.dtype)
+    values = [value.array if isinstance(value, Tensor) else kind.type(value) for value in operands]
+    shapes = [value.shape for value in operands if isinstance(value, Tensor)]
+    shape = broadcast(op_name, *shapes)
+    y = np.broadcast_to(np.asarray(compute(*values), kind), shape)
+    known = [
+        (value.shape, value.padding) if isinstance(value, Tensor) else (None, float(value))
+        for value in operands
+    ]
+    padding = joint_padding(compute, known, total=True)
+    return result(np.array(y), like, label, padding=padding, memory=memory, output=output, op=op_name)
+
+
+TERNARY = Operand(COUNTED, Layout.TILE)
+
+
+@op("where", predicate=TERNARY, true_value=TERNARY, false_value=TERNARY)
+def where(
+    predicate: Tensor,
+    true_value: Tensor | float,
+    false_value: Tensor | float,
+    *,
+    memory_config: MemoryConfig | None = None,
+    output_tensor: Tensor | None = None,
+) -> Tensor:
+    """true_value where predicate is not 0, else false_value."""
+    choices = [value for value in (true_value, false_value) if isinstance(value, Tensor)]
+    integers = not predicate.dtype.is_float
+    for choice in choices:
+        mixed = integers or (choice.dtype.is_float and (len(choices) == 2 or choice.dtype is predicate.dtype))
+        check(
+            mixed,
+            f"ttnn.where: a predicate {predicate.dtype!r} and a value {choice.dtype!r} do not go together",
+            "Convert one: ttnn.typecast",
+        )
+    label = choices[0].dtype if choices else DataType.FLOAT32 if integers else predicate.dtype
+    like = choices[0] if choices else predicate
+    return _ternary(
+        "ttnn.where", lambda p, a, b: np.where(p != 0, a, b), (predicate, true_value, false_value), like, label,
+        memory_config, output_tensor,
+    )  # fmt: skip
+
+
+@op("mac", input_tensor_a=TERNARY, input_tensor_b=TERNARY, input_tensor_c=TERNARY)
+def mac(
+    input_tensor_a: Tensor,
+    input_tensor_b: Tensor | float,
+    input_tensor_c: Tensor | float,
+    *,
+    memory_config: MemoryConfig | None = None,
+    output_tensor: Tensor | None = None,
+) -> Tensor:
+    """A * b + c, rounded once."""
+    return _ternary(
+        "ttnn.mac", lambda a, b, c: a * b + c, (input_tensor_a, input_tensor_b, input_tensor_c), input_tensor_a,
+        None, memory_config, output_tensor,
+    )  # fmt: skip

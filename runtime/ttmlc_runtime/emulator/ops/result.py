@@ -1,0 +1,94 @@
+"""What every op does at its end, and what it says of its kernel configuration."""
+
+from __future__ import annotations
+
+import warnings
+
+from ttmlc_runtime.emulator.dtypes import DataType, Layout, MemoryConfig
+from ttmlc_runtime.emulator.kernels import round_bfloat16
+from ttmlc_runtime.emulator.numerics import Array
+from ttmlc_runtime.emulator.padding import FINITE, Padding
+from ttmlc_runtime.emulator.refusal import check
+from ttmlc_runtime.emulator.settings import DeviceComputeKernelConfig, MathFidelity
+from ttmlc_runtime.emulator.tensor import Tensor
+
+_warned: set[str] = set()
+
+
+def result(
+    array: Array,
+    like: Tensor,
+    dtype: DataType | None = None,
+    *,
+    layout: Layout | None = None,
+    padding: Padding = FINITE,
+    memory: MemoryConfig | None = None,
+    output: Tensor | None = None,
+    op: str = "",
+) -> Tensor:
+    """An op's result, held as its label and numerics say, in a new tensor or in ``output``.
+
+    Args:
+        array: fresh values; they may be rounded in place.
+        like: the operand whose dtype, layout and device the result has.
+        dtype: another label.
+        layout: another layout.
+        padding: what the padding of the result's tiles holds.
+        memory: where it lives.
+        output: a tensor to write into, whose label wins over ``like``'s and must agree with ``dtype``.
+        op: the op's name, for messages.
+    """
+    if output is not None:
+        check(
+            tuple(output.shape) == array.shape,
+            f"{op}: Shape of Output tensor {output.shape} provided does not match {list(array.shape)}",
+        )
+        check(
+            dtype is None or output.dtype is dtype,
+            f"{op}: If both output dtype and output tensor are provided, their dtypes should match",
+        )
+        output.array  # noqa: B018  # refuses where the buffer is gone
+        output.write(array, padding)
+        return output
+    label, numerics = dtype or like.dtype, like.numerics
+    if numerics.rounds and label is DataType.BFLOAT16 and array.dtype == numerics.compute:
+        array = round_bfloat16(array, in_place=True)
+    else:
+        array = numerics.held(array, label)
+    where = memory or like.memory_config()
+    return Tensor.make(
+        array, label, layout or like.layout, like.device(), numerics, padding=padding, memory=where
+    )
+
+
+def moved(
+    array: Array, like: Tensor, *, padding: Padding = FINITE, memory: MemoryConfig | None = None
+) -> Tensor:
+    """A result whose values are ``like``'s own, elsewhere: nothing is to be rounded."""
+    return Tensor.make(
+        array,
+        like.dtype,
+        like.layout,
+        like.device(),
+        like.numerics,
+        padding=padding,
+        memory=memory or like.memory_config(),
+    )
+
+
+def modelled(config: DeviceComputeKernelConfig | None, tensor: Tensor, op: str) -> None:
+    """Warn, once for each op, about a configuration whose rounding the emulator does not model."""
+    if not tensor.numerics.rounds or op in _warned:
+        return
+    if config is None or config.math_fidelity is not MathFidelity.HiFi4 or not config.fp32_dest_acc_en:
+        _warned.add(op)
+        found = (
+            "ttnn's default"
+            if config is None
+            else f"{config.math_fidelity.name}, fp32_dest_acc_en={config.fp32_dest_acc_en}"
+        )
+        warnings.warn(
+            f"{op}: the emulator computes as HiFi4 with float32 accumulation, and this call asks for {found}: "
+            "a board would round more than is shown here (said once for each op)",
+            stacklevel=5,
+        )

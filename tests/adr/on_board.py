@@ -1,0 +1,215 @@
+"""Run a sketch of docs/adr on the real ttnn and a mock board, and write what it did as one line of JSON.
+
+python -m tests.adr.on_board {llama_layer_tp8 | llama_decode_step} FOLDER
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tests.adr import mock_board
+
+SKETCHES = Path(__file__).resolve().parents[2] / "docs/adr/sketches"
+
+
+class Kernels:
+    """A numerics policy by role: four passes a multiplication, no approximations, float32 sums."""
+
+    def __init__(self, ttnn: Any, device: Any) -> None:
+        config = ttnn.init_device_compute_kernel_config(
+            device.arch(),
+            math_fidelity=ttnn.MathFidelity.HiFi4,
+            math_approx_mode=False,
+            fp32_dest_acc_en=True,
+            packer_l1_acc=True,
+        )
+        self._ttnn, self._device = ttnn, device
+        self.norm = self.softmax = self.reduce = self.rotary = self.attention = self.split_matmul = {
+            "compute_kernel_config": config
+        }
+        self.matmul = {"compute_kernel_config": config, "core_grid": device.core_grid}
+        self.gradient = {**self.matmul, "dtype": ttnn.float32}
+
+    def core_a_row(self, rows: int, width: int) -> Any:
+        """L1, one core for each row: where the head split of a decode step puts its results."""
+        ttnn = self._ttnn
+        grid = self._device.compute_with_storage_grid_size()
+        return ttnn.create_sharded_memory_config(
+            shape=(32, width),
+            core_grid=ttnn.num_cores_to_corerangeset(rows, grid, True),
+            strategy=ttnn.ShardStrategy.HEIGHT,
+            use_height_and_width_as_shard_shape=True,
+        )
+
+
+class Board:
+    """A device, and what a call on it does."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        mock_board.prepare(name, folder)
+        os.environ["TTMLC_BACKEND"] = "ttnn"
+        import ttmlc_runtime
+        import ttnn
+
+        from tests.adr import runtime_to_be
+
+        self.ttnn: Any = ttnn
+        self.device = mock_board.open_board(ttnn, name)
+        self.kernels = Kernels(ttnn, self.device)
+        sys.modules.update(runtime_to_be.modules(ttnn))
+        assert ttmlc_runtime.ttnn is ttnn
+        self.scope = runtime_to_be.Scope(self.device, self.kernels, self._storage, constants=self.constant)
+
+    def zeros(self, *shape: int, layout: Any = None) -> Any:
+        """Zeros on every chip."""
+        ttnn = self.ttnn
+        return ttnn.zeros(
+            list(shape), dtype=ttnn.bfloat16, layout=layout or ttnn.TILE_LAYOUT, device=self.device
+        )
+
+    def constant(self, value: float) -> Any:
+        ttnn = self.ttnn
+        return ttnn.full(
+            [1, 1, 1, 1], value, dtype=ttnn.bfloat16, layout=ttnn.TILE_LAYOUT, device=self.device
+        )
+
+    def _storage(self, chain: Any, split: int | None, layout: Any) -> Any:
+        """A chip's part of a storage; its values are of no account here."""
+        shape = list(chain.shape)
+        if split is not None:
+            chips = self.device.get_num_devices()
+            assert shape[split] % (chips * 32) == 0, (shape, split)
+            shape[split] //= chips
+        return self.zeros(*shape, layout=layout)
+
+    def captured(self, call: Callable[[], Any]) -> tuple[Any, list[str], list[str], int]:
+        """The result, the programs that ran, the collectives called, and the peak of new DRAM in bytes a chip."""
+        graph = self.ttnn._ttnn.graph
+        graph.begin_graph_capture(graph.RunMode.NORMAL)
+        try:
+            result = call()
+        finally:
+            nodes = graph.end_graph_capture()
+        programs, collectives, live, peak = [], [], 0, 0
+        for node in nodes:
+            kind, params = node["node_type"], node["params"]
+            if kind == "function_start":
+                if params.get("program_factory_type"):
+                    programs.append(params["name"].split("::")[-1])
+                if params["name"] in ("ttnn::all_reduce", "ttnn.all_reduce"):
+                    collectives.append("all_reduce")
+            elif kind in ("buffer_allocate", "buffer_deallocate") and params.get("type") == "DRAM":
+                live += int(params["size"]) * (1 if kind == "buffer_allocate" else -1)
+                peak = max(peak, live)
+        return result, programs, collectives, peak
+
+
+def load(name: str) -> ModuleType:
+    """The sketch as a module."""
+    spec = importlib.util.spec_from_file_location(name, SKETCHES / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def llama_layer_tp8(folder: Path) -> dict[str, Any]:
+    """One layer forward and backward on eight chips."""
+    board = Board("t3000", folder)
+    sketch = load("llama_layer_tp8")
+    config = sketch.LlamaConfig()
+    config.placement.check(board.device, config.fingerprint)
+    layer = sketch.Layer(board.scope / "layers.0")
+    table = [board.zeros(1, 1, 2048, 128) for _ in range(3)]
+    angles = sys.modules["ttmlc_runtime.rotary"].Angles(*table)
+    mask = type("Mask", (), {"additive": board.zeros(1, 1, 2048, 2048)})
+    h = board.zeros(1, 1, 2048, 4096)
+    (y, saved), forward, reduced, forward_peak = board.captured(lambda: layer.forward(h, mask, angles))
+    kept = {name: list(tensor.shape) for name, tensor in _named(saved)}
+    dh, backward, also, backward_peak = board.captured(lambda: layer.backward(y, saved, mask, angles))
+    grads = {
+        key: {role: list(grad.shape) for role, grad in holder.grads.items()}
+        for key, holder in board.scope.holders.items()
+    }
+    return {
+        "shapes": {"y": list(y.shape), "dh": list(dh.shape)},
+        "kept": kept,
+        "kept_bytes": sum(2 * _elements(shape) for shape in kept.values()),
+        "forward": forward,
+        "backward": backward,
+        "collectives": {"forward": len(reduced), "backward": len(also)},
+        "peak_bytes": {"forward": forward_peak, "backward": backward_peak},
+        "grads": grads,
+    }
+
+
+def _named(saved: Any, before: str = "") -> list[tuple[str, Any]]:
+    found = []
+    for name, value in vars(saved).items():
+        inside = hasattr(value, "tensors")
+        found += _named(value, f"{before}{name}.") if inside else [(before + name, value)]
+    return found
+
+
+def _elements(shape: list[int]) -> int:
+    count = 1
+    for size in shape:
+        count *= size
+    return count
+
+
+def llama_decode_step(folder: Path) -> dict[str, Any]:
+    """A prefill of two rows and some steps, on one chip, two layers of a small model."""
+    board = Board("n150", folder)
+    sketch = load("llama_decode_step")
+    config = sketch.LlamaConfig(
+        vocab=512, hidden=256, layers=2, heads=8, kv=2, head_dim=64, inner=512, positions=256
+    )
+    model = sketch.LlamaForCausalLM.__new__(sketch.LlamaForCausalLM)
+    model.config, model.device, model.kernels = config, board.device, board.kernels
+    model.build(board.scope, config)
+    sketch.greedy(model, [[1, 2, 3], [4] * 40], 2)  # compiles everything
+    entries = board.device.num_program_cache_entries()
+    found = sketch.greedy(model, [[7] * 17, [5] * 50], 3)  # other lengths of the same number of tiles
+    grown = board.device.num_program_cache_entries() - entries
+    cache = model.cache(2, 60)
+    _, prefill, _, _ = board.captured(lambda: model.prefill([1] * 33, 0, cache))
+    step = sketch.Step([33, 20], board.device)
+    ids = step.ids([1, 2])
+    logits, decode, _, _ = board.captured(lambda: model.decode(ids, step, cache))
+    layer = model.self_attn[0]
+    x = board.zeros(1, 1, 2, 256)
+    rows = board.ttnn.to_memory_config(board.zeros(1, 2, 1, 64), board.kernels.core_a_row(2, 64))
+    angles = sketch.Angles(cos=rows, sin=rows)
+    _, attention, _, _ = board.captured(lambda: layer.decode(x, angles, cache[0], step))
+    _, forward, _, _ = board.captured(lambda: model.mlp[0](x))
+    refused = None
+    try:
+        model.cache(33, 60)
+    except ValueError as error:
+        refused = str(error)
+    return {
+        "logits": list(logits.shape),
+        "tokens": [len(tokens) for tokens in found],
+        "programs": {
+            "prefill": prefill, "decode": decode, "attention_decode": attention, "feed_forward": forward
+        },
+        "new_programs_for_other_lengths": grown,
+        "cache": list(cache[0].k.shape),
+        "refused": refused,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    report = {"llama_layer_tp8": llama_layer_tp8, "llama_decode_step": llama_decode_step}[sys.argv[1]](
+        Path(sys.argv[2])
+    )
+    sys.stdout.write(json.dumps(report) + "\n")
