@@ -25,7 +25,7 @@ MODELS = re.compile(
 # ttnn names some of its operations after the model that needed them first; these are its names, not ours
 TTNN_NAMES = re.compile(
     r"\b(?:rotary_embedding_llama(?:_fused_qk)?|llama_(?:all_gather_matmul_async|reduce_scatter|rs_create_heads"
-    r"|rs_matmul)|nlp_create_qkv_heads_(?:falcon7b|segformer|vit)|deepseek_\w+|moe_gpt|topk_router_gpt)\b"
+    r"|rs_matmul)|nlp_create_qkv_heads_(?:falcon7b|segformer|vit)|deepseek_\w+|use_falcon7b_backend|moe_gpt|topk_router_gpt)\b"
 )
 MODEL_FREE = ("compiler/", "runtime/")
 

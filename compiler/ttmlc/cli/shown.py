@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import typer
 
 from ttmlc.api import DiagnosticError, PresetError
-from ttmlc.language.parser import UNREADABLE as UNREADABLE_SPEC
+from ttmlc.language.codes import UNREADABLE as UNREADABLE_SPEC
 from ttmlc.source import render
 
 WRONG, UNREADABLE = 1, 3
