@@ -59,7 +59,7 @@ def test_a_wrong_spec_is_exit_code_1_and_writes_nothing(tmp_path: Path) -> None:
 def test_a_missing_spec_is_exit_code_3(tmp_path: Path) -> None:
     code, _, err = ttmlc("check", str(tmp_path / "nowhere.spec"))
     assert code == 3
-    assert "No such file" in err
+    assert "there is no such file" in err
     (tmp_path / "latin.spec").write_bytes(b"use \xff\n")
     code, _, err = ttmlc("check", str(tmp_path / "latin.spec"))
     assert code == 1
