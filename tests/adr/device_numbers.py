@@ -15,7 +15,7 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 
-class Tensor(np.ndarray):  # type: ignore[type-arg]  # as numpy asks for it
+class Tensor(np.ndarray[Any, Any]):
     """An array [chips, ...]."""
 
     def __new__(cls, values: Any, dtype: Any = None, device: Any = None, layout: Any = None) -> Tensor:
@@ -25,7 +25,8 @@ class Tensor(np.ndarray):  # type: ignore[type-arg]  # as numpy asks for it
         return self
 
     def to_numpy(self) -> Array:
-        return np.asarray(self)[0]
+        first: Array = np.asarray(self)[0]
+        return first
 
 
 def on_chips(values: Any, count: int) -> Tensor:
@@ -58,7 +59,7 @@ def _applied(x: Any, ops: Sequence[Any]) -> Any:
             assert op.op == "times"
             x = x * op.parameter
         else:
-            x = {"silu": silu, "rsqrt": lambda y: 1 / np.sqrt(y)}[op](x)
+            x = {"silu": silu, "rsqrt": rsqrt}[op](x)
     return x
 
 
@@ -88,6 +89,10 @@ def sigmoid(x: Any) -> Any:
 
 def silu(x: Any) -> Any:
     return x * sigmoid(x)
+
+
+def rsqrt(x: Any) -> Any:
+    return 1 / np.sqrt(x)
 
 
 def square(x: Any) -> Any:

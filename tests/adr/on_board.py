@@ -1,18 +1,21 @@
 """Run a sketch of docs/adr on the real ttnn and a mock board, and write what it did as one line of JSON.
 
-python -m tests.adr.on_board {llama_layer_tp8 | llama_decode_step} FOLDER
+python -m tests.adr.on_board {llama_layer_tp8 | llama_decode_step | refusals} FOLDER
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 from tests.adr import mock_board
 
@@ -89,26 +92,24 @@ class Board:
             shape[split] //= chips
         return self.zeros(*shape, layout=layout)
 
-    def captured(self, call: Callable[[], Any]) -> tuple[Any, list[str], list[str], int]:
-        """The result, the programs that ran, the collectives called, and the peak of new DRAM in bytes a chip."""
+    def captured(self, call: Callable[[], Any]) -> tuple[Any, list[str], int]:
+        """The result, the programs that ran, and the peak of new DRAM in bytes a chip."""
         graph = self.ttnn._ttnn.graph
         graph.begin_graph_capture(graph.RunMode.NORMAL)
         try:
             result = call()
         finally:
             nodes = graph.end_graph_capture()
-        programs, collectives, live, peak = [], [], 0, 0
+        programs: list[str] = []
+        live = peak = 0
         for node in nodes:
             kind, params = node["node_type"], node["params"]
-            if kind == "function_start":
-                if params.get("program_factory_type"):
-                    programs.append(params["name"].split("::")[-1])
-                if params["name"] in ("ttnn::all_reduce", "ttnn.all_reduce"):
-                    collectives.append("all_reduce")
+            if kind == "function_start" and params.get("program_factory_type"):
+                programs.append(params["name"].split("::")[-1])
             elif kind in ("buffer_allocate", "buffer_deallocate") and params.get("type") == "DRAM":
                 live += int(params["size"]) * (1 if kind == "buffer_allocate" else -1)
                 peak = max(peak, live)
-        return result, programs, collectives, peak
+        return result, programs, peak
 
 
 def load(name: str) -> ModuleType:
@@ -132,38 +133,49 @@ def llama_layer_tp8(folder: Path) -> dict[str, Any]:
     angles = sys.modules["ttmlc_runtime.rotary"].Angles(*table)
     mask = type("Mask", (), {"additive": board.zeros(1, 1, 2048, 2048)})
     h = board.zeros(1, 1, 2048, 4096)
-    (y, saved), forward, reduced, forward_peak = board.captured(lambda: layer.forward(h, mask, angles))
+    (y, saved), forward, forward_peak = board.captured(lambda: layer.forward(h, mask, angles))
     kept = {name: list(tensor.shape) for name, tensor in _named(saved)}
-    dh, backward, also, backward_peak = board.captured(lambda: layer.backward(y, saved, mask, angles))
+    dh, backward, backward_peak = board.captured(lambda: layer.backward(y, saved, mask, angles))
     grads = {
-        key: {role: list(grad.shape) for role, grad in holder.grads.items()}
-        for key, holder in board.scope.holders.items()
+        name.rpartition("/")[2].removeprefix("layers.0."): list(holder.grads["weight"].shape)
+        for name, holder in board.scope.holders.items()
     }
     return {
         "shapes": {"y": list(y.shape), "dh": list(dh.shape)},
-        "kept": kept,
-        "kept_bytes": sum(2 * _elements(shape) for shape in kept.values()),
-        "forward": forward,
-        "backward": backward,
-        "collectives": {"forward": len(reduced), "backward": len(also)},
+        "kept_bytes": sum(2 * math.prod(shape) for shape in kept.values()),  # bfloat16
+        "programs": {"forward": forward, "backward": backward},
         "peak_bytes": {"forward": forward_peak, "backward": backward_peak},
         "grads": grads,
+        "parts_as_in_the_chain": _parts(board),
     }
 
 
+def _parts(board: Board) -> int:
+    """How many chips get from ttnn's own mapper what the chain's shards say; on the host, where numbers are real."""
+    from ttmlc_runtime.weights import Leaf, Parameter, concat, zeros
+
+    ttnn = board.ttnn
+    values = {
+        name: np.random.default_rng(len(name))
+        .integers(0, 255, (rows, 64))
+        .astype(np.float32)  # exact in bfloat16
+        for name, rows in (("query", 512), ("key", 256), ("value", 256))
+    }
+    leaves = [Leaf(Parameter(name, array.shape, zeros)) for name, array in values.items()]
+    chain = concat(*(leaf.T.reshaped(64, 8, leaf.shape[0] // 8) for leaf in leaves)).reshaped(64, 1024)
+    mapper = ttnn.shard_tensor_to_mesh_mapper(board.device, 1)
+    whole = ttnn.Tensor(chain.forward(values), ttnn.bfloat16, layout=ttnn.TILE_LAYOUT, mesh_mapper=mapper)
+    parts = [ttnn.to_dtype(part, ttnn.float32).to_numpy() for part in ttnn.get_device_tensors(whole)]
+    wanted = [part.forward(values) for part in chain.shards(1, 8)]
+    return sum(np.array_equal(one, other) for one, other in zip(parts, wanted, strict=True))
+
+
 def _named(saved: Any, before: str = "") -> list[tuple[str, Any]]:
-    found = []
+    found: list[tuple[str, Any]] = []
     for name, value in vars(saved).items():
         inside = hasattr(value, "tensors")
         found += _named(value, f"{before}{name}.") if inside else [(before + name, value)]
     return found
-
-
-def _elements(shape: list[int]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count
 
 
 def llama_decode_step(folder: Path) -> dict[str, Any]:
@@ -181,16 +193,16 @@ def llama_decode_step(folder: Path) -> dict[str, Any]:
     found = sketch.greedy(model, [[7] * 17, [5] * 50], 3)  # other lengths of the same number of tiles
     grown = board.device.num_program_cache_entries() - entries
     cache = model.cache(2, 60)
-    _, prefill, _, _ = board.captured(lambda: model.prefill([1] * 33, 0, cache))
+    _, prefill, _ = board.captured(lambda: model.prefill([1] * 33, 0, cache))
     step = sketch.Step([33, 20], board.device)
     ids = step.ids([1, 2])
-    logits, decode, _, _ = board.captured(lambda: model.decode(ids, step, cache))
+    logits, decode, _ = board.captured(lambda: model.decode(ids, step, cache))
     layer = model.self_attn[0]
     x = board.zeros(1, 1, 2, 256)
     rows = board.ttnn.to_memory_config(board.zeros(1, 2, 1, 64), board.kernels.core_a_row(2, 64))
     angles = sketch.Angles(cos=rows, sin=rows)
-    _, attention, _, _ = board.captured(lambda: layer.decode(x, angles, cache[0], step))
-    _, forward, _, _ = board.captured(lambda: model.mlp[0](x))
+    _, attention, _ = board.captured(lambda: layer.decode(x, angles, cache[0], step))
+    _, forward, _ = board.captured(lambda: model.mlp[0](x))
     refused = None
     try:
         model.cache(33, 60)
@@ -208,8 +220,57 @@ def llama_decode_step(folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def refusals(folder: Path) -> dict[str, Any]:
+    """What ttnn says of calls that the sketches take care not to make, and of what the records name instead."""
+    board = Board("n150", folder)
+    ttnn, zeros, experimental = board.ttnn, board.zeros, board.ttnn.experimental
+    attention = ttnn.transformer.scaled_dot_product_attention
+    decode = ttnn.transformer.scaled_dot_product_attention_decode
+    place = ttnn.zeros([4], dtype=ttnn.int32, layout=ttnn.ROW_MAJOR_LAYOUT, device=board.device)
+    narrow, odd, cache = zeros(2, 4, 40, 64), zeros(2, 4, 64, 96), zeros(4, 2, 200, 64)
+    rotated, by_row = zeros(2, 4, 64, 64), zeros(2, 1, 64, 64)
+    calls: dict[str, Callable[[], Any]] = {
+        "33 rows in a decode step": lambda: experimental.nlp_create_qkv_heads_decode(
+            zeros(1, 1, 33, 768), num_heads=8, num_kv_heads=2
+        ),
+        "a cache of 200 tokens": lambda: decode(zeros(1, 4, 8, 64), cache, cache, cur_pos_tensor=place),
+        "rotary on a head_dim of 96": lambda: experimental.rotary_embedding_hf(
+            odd, zeros(1, 1, 64, 96), zeros(1, 1, 64, 96)
+        ),
+        "attention on a head_dim of 48": lambda: attention(*[zeros(1, 4, 64, 48)] * 3, is_causal=True),
+        "a mask of one row for all queries": lambda: attention(
+            narrow, narrow, narrow, attn_mask=zeros(2, 1, 1, 40), is_causal=False
+        ),
+        "a mask beside causality": lambda: attention(
+            narrow, narrow, narrow, attn_mask=zeros(2, 1, 40, 40), is_causal=True
+        ),
+        "a mask of every query and key, its tiles filled": lambda: attention(
+            narrow,
+            narrow,
+            narrow,
+            attn_mask=ttnn.fill_implicit_tile_padding(zeros(2, 1, 40, 40), -1e9),
+            is_causal=False,
+        ),
+        "composed rotary with angles that differ by row": lambda: ttnn.mac(
+            experimental.rotate_half(rotated), by_row, ttnn.multiply(rotated, by_row)
+        ),
+        "angles that differ by row": lambda: experimental.rotary_embedding_hf(rotated, by_row, by_row),
+    }
+    said = {}
+    for what, call in calls.items():
+        try:
+            call()
+            said[what] = "accepted"
+        except RuntimeError as error:
+            said[what] = str(error)
+    return {"programs": {}, "refusals": said}
+
+
+REPORTS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "llama_layer_tp8": llama_layer_tp8,
+    "llama_decode_step": llama_decode_step,
+    "refusals": refusals,
+}
+
 if __name__ == "__main__":
-    report = {"llama_layer_tp8": llama_layer_tp8, "llama_decode_step": llama_decode_step}[sys.argv[1]](
-        Path(sys.argv[2])
-    )
-    sys.stdout.write(json.dumps(report) + "\n")
+    sys.stdout.write(json.dumps(REPORTS[sys.argv[1]](Path(sys.argv[2]))) + "\n")

@@ -191,7 +191,7 @@ def modules(ttnn: Any) -> dict[str, ModuleType]:
             ttnn.plus_one(self.places)
             ttnn.plus_one(self.positions)
 
-    made = {
+    made: dict[str, dict[str, Any]] = {
         "autograd": {"Saved": Saved, "rms_norm_backward": rms_norm_backward},
         "distributed": {"Placement": Placement},
         "generate": {"Cache": CacheHere, "Step": Step},

@@ -90,11 +90,12 @@ class NoKernels:
 
 def transformers_model(seed: int, **sizes: Any) -> Any:
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    import transformers
 
+    library: Any = transformers
     torch.manual_seed(seed)
-    config = LlamaConfig(**sizes, attn_implementation="eager")
-    model = LlamaForCausalLM(config).double().eval()
+    config = library.LlamaConfig(**sizes, attn_implementation="eager")
+    model = library.LlamaForCausalLM(config).double().eval()
     with torch.no_grad():
         for parameter in model.parameters():  # norms too, so that a forgotten weight is seen
             parameter.normal_(0.1, 0.3)
@@ -139,9 +140,10 @@ def whole(holder: runtime_to_be.Holder, role: str) -> np.ndarray[Any, Any]:
     grad, chain = np.asarray(holder.grads[role]), holder.chains[role]
     if holder.split is None:
         assert all(np.array_equal(grad[0], other) for other in grad)
-        return grad[0].reshape(chain.shape)
+        grad = grad[:1]
     parts = [part.reshape(part.shape[-2:]) for part in grad]
-    return np.concatenate(parts, axis=holder.split).reshape(chain.shape)
+    joined: np.ndarray[Any, Any] = np.concatenate(parts, axis=holder.split or 0).reshape(chain.shape)
+    return joined
 
 
 @needs_torch
@@ -168,7 +170,7 @@ def test_a_layer_on_eight_chips_and_its_gradients_are_those_of_the_whole_layer(
     angles = np.concatenate([half, half], axis=-1)
     mask = np.triu(np.full((1, 1, 16, 16), -1e9), 1)
 
-    x = torch.tensor(h, requires_grad=True)
+    x: Any = torch.tensor(h, requires_grad=True)
     cos_sin = (torch.tensor(np.cos(angles)), torch.tensor(np.sin(angles)))
     wanted = layer(x, attention_mask=torch.tensor(mask), position_embeddings=cos_sin)
     wanted = wanted[0] if isinstance(wanted, tuple) else wanted

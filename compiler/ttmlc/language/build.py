@@ -33,10 +33,6 @@ class Builder:
             start, end = node.start_pos or 0, node.end_pos or 0
         else:
             start, end = getattr(node.meta, "start_pos", 0), getattr(node.meta, "end_pos", 0)
-        text = self._file.text
-        end = min(end, len(text))
-        while end > start and text[end - 1] in " \t\r\n":  # a statement does not own the line end after it
-            end -= 1
         return Span(self._file, start, end)
 
     def build(self, node: Any) -> Any:
@@ -61,7 +57,7 @@ class Builder:
     # Sections
 
     def start(self, span: Span, parts: Parts) -> t.File:
-        return t.File(span, tuple(parts))
+        return t.File(Span(self._file, 0, len(self._file.text)), tuple(parts))
 
     def doc(self, span: Span, parts: Parts) -> t.Doc:
         return t.Doc(span, prose(str(parts[0])[3:-3]))

@@ -1,216 +1,176 @@
-"""``ttmlc fmt``: a spec's text made canonical, line by line, with every comment where it was.
+"""``ttmlc fmt``: a spec's text made canonical, with every comment where it was.
 
-Spacing is decided from tokens alone, so the result means what the text meant: a line is never joined or broken, and
-what stands in strings, prose and comments is kept to the letter.
+    x=linear( a,b )#why          =>    x = linear(a, b)  # why
+
+The text is parsed, and its tree printed: so the result means what the text meant. A comment stays behind its statement
+or above it; one inside of a statement moves above it. Blank lines stay, at most one at a time, and never below the head
+of a block; sections have one around them.
 """
 
 from __future__ import annotations
 
-import re
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-from ttmlc.language.words import SECTIONS
-
-INDENT = 4
-TOKEN = re.compile(
-    r'(?P<prose>""")|(?P<string>"(?:[^"\\\n]|\\["\\])*")|(?P<comment>#.*)|(?P<number>\d+\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+|\d+)'
-    r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<sign>\*\*|->|==|!=|<=|>=|[-+*/%<>=()\[\],:;.?|])"
-)
-OPEN, CLOSE = "([", ")]"
-INFIX = frozenset({"==", "!=", "<=", ">=", "<", ">", "+", "-", "*", "/", "%", "|", "->"})
-WORDS = frozenset(
-    {
-        "if",
-        "else",
-        "and",
-        "or",
-        "not",
-        "is",
-        "as",
-        "at",
-        "in",
-        "from",
-        "for",
-        "extends",
-        "over",
-        "with",
-        "shared",
-        "null",
-    }
-    | {
-        "return",
-        "require",
-        "param",
-        "repeat",
-        "match",
-        "use",
-        "config",
-        "collect",
-        "fixed",
-        "harmless",
-        "stale",
-        "rename",
-    }
-)
-# Statements whose `=` binds an argument and is written without spaces, from the word on.
-TIGHT = frozenset({"return", "with"})
+from ttmlc.language import tree as t
+from ttmlc.language.lines import PrintedLine, lines
+from ttmlc.language.parser import parse
+from ttmlc.language.scan import Comment, Scan, scan
+from ttmlc.source import SourceFile
 
 
-def format_text(text: str) -> str:
+def format_text(text: str, name: str = "spec") -> str:
     """``text`` in canonical form; formatting that again changes nothing.
 
-    The text should be one that parses: what does not is left as close as may be.
+    Args:
+        text: a spec.
+        name: what messages call it.
+
+    Raises:
+        DiagnosticError: it does not parse.
     """
-    lines = _lines(text.replace("\r\n", "\n"))
-    return "\n".join(_spaced(lines)).strip("\n") + "\n" if lines else ""
+    file = SourceFile(name, text.replace("\r\n", "\n"))
+    printed = lines(parse(file))
+    return _written(_Placing(scan(file), printed).run())
 
 
-def _lines(text: str) -> list[str]:
-    """The lines with canonical indentation and spacing, blank ones empty."""
-    result: list[str] = []
-    levels = [0]
-    prose = False
-    depth = 0
-    context = ""
-    for raw in text.split("\n"):
-        if prose:
-            result.append(raw.rstrip())
-            prose = raw.count('"""') % 2 == 0
-            continue
-        stripped = raw.strip()
-        if not stripped:
-            result.append("")
-            continue
-        indent = len(raw) - len(raw.lstrip())
-        if depth == 0 and not stripped.startswith("#"):
-            while indent < levels[-1]:
-                levels.pop()
-            if indent > levels[-1]:
-                levels.append(indent)
-        level = len(levels) - 1 + (2 if depth else 0)
-        if depth == 0 and stripped.startswith("#"):
-            level = sum(1 for known in levels[1:] if known <= indent)
-        tokens = _tokens(stripped)
-        if depth == 0 and level == 0 and tokens:
-            context = tokens[0][1]
-        body, depth = _joined(tokens, depth, context if level else "")
-        result.append(" " * (INDENT * level) + body)
-        prose = stripped.count('"""') % 2 == 1
-    return result
+def print_tree(file: t.File) -> str:
+    """The canonical text of a tree; parsed, it gives the tree back."""
+    return _written(_Placed(line) for line in lines(file))
 
 
-def _tokens(line: str) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    at = 0
-    while at < len(line):
-        match = TOKEN.match(line, at)
-        if match is None:
-            if not line[at].isspace():
-                found.append(("other", line[at]))
-            at += 1
-            continue
-        if match.lastgroup == "prose":
-            found.append(("prose", line[at:]))
-            break
-        found.append((str(match.lastgroup), match.group()))
-        at = match.end()
-    return found
+@dataclass(frozen=True)
+class _Above:
+    """A comment on a line of its own."""
+
+    text: str
+    level: int
+    blank: bool
 
 
-def _joined(tokens: list[tuple[str, str]], depth: int, section: str) -> tuple[str, int]:
-    """The tokens of a line with canonical spaces, and how deep in brackets it ends."""
-    out = ""
-    before: tuple[str, str] | None = None
-    typed = [False] * (depth + 1)  # whether the argument at each depth has a type, so that its `=` is spaced
-    tight = section == "defaults"
-    for kind, text in tokens:
-        if kind == "comment":
-            out += (
-                ("  " if out else "") + "# " + text[1:].strip()
-                if text.strip("# ")
-                else ("  " if out else "") + "#"
-            )
-            continue
-        if before is not None and _space(before, (kind, text), depth, typed, tight, out):
-            out += " "
-        out += text
-        if text in OPEN and kind == "sign":
-            depth += 1
-            typed.append(False)
-        elif text in CLOSE and kind == "sign":
-            depth = max(0, depth - 1)
-            typed = typed[: depth + 1] or [False]
-        elif text in ",;":
-            typed[-1] = False
-        elif text == ":":
-            typed[-1] = True
-        if depth == 0 and text in TIGHT:
-            tight = True
-        if depth == 0 and kind == "string" and tokens[0][1] == "param":
-            tight = True
-        before = (kind, text)
-    return out, depth
+@dataclass
+class _Placed:
+    """A printed line, or the end of the file, with its comments; ``blank`` lines had a blank one above them."""
+
+    line: PrintedLine | None
+    above: list[_Above] = field(default_factory=list)
+    behind: list[str] = field(default_factory=list)
+    blank: bool = False
+
+    @property
+    def level(self) -> int:
+        """How deep it stands."""
+        return 0 if self.line is None else self.line.level
 
 
-def _space(
-    before: tuple[str, str], now: tuple[str, str], depth: int, typed: list[bool], tight: bool, out: str
-) -> bool:
-    kind, last = before
-    text = now[1]
-    if (last in OPEN and kind == "sign") or (text in CLOSE and now[0] == "sign"):
-        return False
-    if text in (",", ":", ";", "?") and now[0] == "sign":
-        return False
-    if "." in (last, text):
-        return last != "." and (last in WORDS or last in ("|", ",")) and kind in ("name", "sign")
-    if last == "**" or text == "**":
-        return True
-    spaced = typed[-1] if depth else not tight
-    if text == "=" or last == "=":
-        return spaced
-    if text == "(" and now[0] == "sign":
-        return not (kind == "name" and last not in WORDS) and last not in CLOSE
-    if text == "[" and now[0] == "sign":
-        return not (kind == "name" and last not in WORDS) and last not in CLOSE
-    if last == "-" and kind == "sign":
-        return not _unary(out)
-    return not (text == "*" and kind == "name" and out.split(None, 1)[0] == "harmless")
+class _Placing:
+    """Finds the printed line that each comment and blank line of the source belongs to."""
 
+    def __init__(self, found: Scan, printed: list[PrintedLine]) -> None:
+        self._file = found.file
+        self._found = found
+        self._starts = [line.start for line in found.lines]
+        self._begins = [self._begin(line) for line in printed]
+        self._placed = [
+            _Placed(line, blank=self._blank_above(begin))
+            for line, begin in zip(printed, self._begins, strict=True)
+        ]
+        self._columns = self._open_columns()
 
-def _unary(out: str) -> bool:
-    """Whether the minus that ``out`` ends in is a sign and not an operator."""
-    rest = out[:-1].rstrip()
-    if not rest:
-        return True
-    if rest[-1] in "([,=:;" or rest[-1] in "+-*/%<>":
-        return True
-    word = re.search(r"[A-Za-z_]\w*$", rest)
-    return word is not None and word.group() in WORDS
+    def run(self) -> list[_Placed]:
+        """The printed lines, and the end of the file."""
+        placed = [*self._placed, _Placed(None)]
+        for comment in self._found.comments:
+            number = bisect_right(self._begins, comment.start) - 1  # of the last line that begins before it
+            if number >= 0 and comment.start < self._end(number):
+                here = placed[number]
+                here.above.append(_Above(_comment(comment), here.level, here.blank))
+                here.blank = False
+            elif comment.alone:
+                level = self._level(comment, number, placed[number + 1].level)
+                above = _Above(_comment(comment), level, self._blank_above(comment.start))
+                placed[number + 1].above.append(above)
+            else:
+                placed[number].behind.append(_comment(comment))
+        return placed
 
+    def _begin(self, line: PrintedLine) -> int:
+        """Where a printed line began; an ``else`` has no node, and stands before its first statement."""
+        if line.text != "else:":
+            return line.span.start
+        number = bisect_right(self._starts, line.span.start) - 1
+        return self._starts[number if self._found.lines[number].first == "else" else number - 1]
 
-def _spaced(lines: list[str]) -> list[str]:
-    """Blank lines: one before a section, at most one elsewhere, none after a line that opens a block."""
-    result: list[str] = []
-    for line in lines:
-        if not line:
-            if result and result[-1] and not result[-1].split("#")[0].rstrip().endswith(":"):
-                result.append("")
-            continue
-        top = not line.startswith(" ") and not line.startswith("#")
-        word = re.match(r"[a-z]+", line)
-        opens = (
-            top
-            and word is not None
-            and word.group() in SECTIONS
-            and line.split("#")[0].rstrip().endswith(":")
+    def _end(self, number: int) -> int:
+        """Where what is printed on a line ended: a statement, or the head of a block."""
+        line = self._placed[number].line
+        assert line is not None
+        if line.opens:
+            return self._found.lines[bisect_right(self._starts, self._begins[number]) - 1].end
+        return line.span.end
+
+    def _open_columns(self) -> list[list[int]]:
+        """For each printed line the columns, by level, at which the blocks stand that are open there."""
+        columns: list[list[int]] = []
+        for placed, begin in zip(self._placed, self._begins, strict=True):
+            enclosing = columns[-1][: placed.level] if columns else []
+            columns.append([*enclosing, self._file.place(begin)[1] - 1])
+        return columns
+
+    def _level(self, comment: Comment, number: int, least: int) -> int:
+        """The level of a comment between two statements: of the deepest block open there that is not deeper than it."""
+        column = self._file.place(comment.start)[1] - 1
+        open_here = self._columns[number] if number >= 0 else []
+        return max(
+            (level for level, at in enumerate(open_here) if least < level and at <= column), default=least
         )
-        if opens and result:
-            # A comment directly above a section belongs to it.
-            back = len(result)
-            while back > 0 and result[back - 1].startswith("#"):
-                back -= 1
-            if back > 0 and result[back - 1]:
-                result.insert(back, "")
-        result.append(line)
-    while result and not result[-1]:
-        result.pop()
-    return result
+
+    def _blank_above(self, start: int) -> bool:
+        """Whether the line above the one that holds ``start`` is blank."""
+        line = self._file.place(start)[0]
+        return line > 1 and not self._file.line_text(line - 1).strip()
+
+
+def _written(placed: Iterable[_Placed]) -> str:
+    """The text: comments and lines with their indentation and blank lines."""
+    texts: list[str] = []
+    opened = False  # whether the last line is the head of a block
+    for here in placed:
+        spaced = here.line is not None and here.line.spaced
+        first = _first_of_section(here) if spaced else -1
+        for number, above in enumerate(here.above):
+            _add(texts, above.level, above.text, above.blank or number == first, opened)
+            opened = False
+        if here.line is not None:
+            text = here.line.text + "".join(f"  {comment}" for comment in here.behind)
+            _add(texts, here.line.level, text, here.blank or first == len(here.above), opened)
+            opened = here.line.opens
+    return "\n".join(texts) + "\n" if texts else ""
+
+
+def _first_of_section(here: _Placed) -> int:
+    """The number of the first comment that belongs to a section, because it stands directly above it."""
+    first = len(here.above)
+    if here.blank:
+        return first
+    while first > 0 and here.above[first - 1].level == 0:
+        first -= 1
+        if here.above[first].blank:
+            break
+    return first
+
+
+def _add(texts: list[str], level: int, text: str, blank: bool, opened: bool) -> None:
+    """Add a line, with a blank one above it where it has one or leaves the section before it."""
+    leaves = level == 0 and bool(texts) and texts[-1].rsplit("\n", 1)[-1].startswith(" ")
+    if texts and not opened and (blank or leaves):
+        texts.append("")
+    texts.append(" " * (4 * level) + text)
+
+
+def _comment(comment: Comment) -> str:
+    """A comment with one space behind its sign."""
+    body = comment.text.lstrip("#")
+    signs = comment.text[: len(comment.text) - len(body)]
+    return f"{signs} {body.strip()}".rstrip()

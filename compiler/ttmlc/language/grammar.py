@@ -23,7 +23,7 @@ import lark
 from lark.indenter import Indenter
 from lark.lexer import TerminalDef
 
-OPTIONS: dict[str, Any] = {"parser": "lalr", "propagate_positions": True, "maybe_placeholders": True}
+LAYOUT = frozenset({"_NEWLINE", "_INDENT", "_DEDENT"})
 FORMAT = 1
 """Counts the changes to how the file is laid out."""
 
@@ -40,6 +40,11 @@ class Indentation(Indenter):
 
     # Line ends, which stand in brackets too and are dropped there; and whole words, so that no word is read as two.
     always_accept = ("_NEWLINE", "NAME")
+
+
+def _takes_place(node: Any) -> bool:
+    """Whether a node counts for where its parent stands: what only arranges the text, comments included, does not."""
+    return not (isinstance(node, lark.Token) and node.type in LAYOUT)
 
 
 @lru_cache(maxsize=1)
@@ -63,7 +68,14 @@ def grammar_text() -> str:
 
 def build(text: str, **options: Any) -> lark.Lark:
     """The parser of a grammar, made anew."""
-    return lark.Lark(text, postlex=Indentation(), **OPTIONS, **options)
+    return lark.Lark(
+        text,
+        parser="lalr",
+        maybe_placeholders=True,
+        postlex=Indentation(),
+        propagate_positions=_takes_place,
+        **options,
+    )
 
 
 def cache_path(text: str) -> Path | None:
@@ -85,7 +97,8 @@ def _load(path: Path) -> lark.Lark | None:
         stored = json.loads(text, object_hook=_numbered)
         if stored["data"]["options"]["parser"] != "lalr":
             return None
-        return lark.Lark._load_from_dict(stored["data"], stored["memo"], postlex=Indentation())  # type: ignore[no-untyped-call]  # Lark leaves it untyped
+        kept = {"postlex": Indentation(), "propagate_positions": _takes_place}
+        return lark.Lark._load_from_dict(stored["data"], stored["memo"], **kept)  # type: ignore[no-untyped-call]  # Lark leaves it untyped
     except Exception:  # whatever is wrong with a cache, the answer is to build anew
         return None
 
