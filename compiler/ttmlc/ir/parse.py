@@ -120,7 +120,8 @@ class _Parser:
         if self.have("not"):
             return scalar.Apply("not", (self.scalar(OPERATORS["not"].binds),))
         if self.have("-"):
-            if self.kind == "number":
+            power = self.tokens[self.place + 1][1] == "**" if self.kind == "number" else False
+            if self.kind == "number" and not power:  # in -2 ** a the sign is of the power
                 return Const(-self.number())
             return scalar.Apply("neg", (self.scalar(OPERATORS["neg"].binds),))
         if self.have("("):
