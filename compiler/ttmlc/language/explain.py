@@ -279,6 +279,14 @@ def _unused(t: Trouble) -> Diagnostic | None:
     return None
 
 
+def _block_on_the_line(t: Trouble) -> Diagnostic | None:
+    """What belongs to a section on the line of its head."""
+    if t.word is None or t.before is None or t.before.text != ":" or t.accepts != {"_NEWLINE"}:
+        return None
+    hint = "Begin it on a line of its own, indented by four spaces."
+    return t.say(UNEXPECTED, "a block stands on the line of its head", hint)
+
+
 def _two_values(t: Trouble) -> Diagnostic | None:
     """Two values in a row."""
     if t.word is None or t.before is None or t.bracketed or "_NEWLINE" not in t.accepts:
@@ -328,5 +336,6 @@ RULES: tuple[Callable[[Trouble], Diagnostic | None], ...] = (
     _no_comma,
     _too_early,
     _unused,
+    _block_on_the_line,
     _two_values,
 )

@@ -106,17 +106,11 @@ class Attention(nn.Block):
         # decided: attention is composed, ttnn has no backward of the fused one; place-checkpoints: weights not kept
         q = ttnn.experimental.rotary_embedding_hf(q, angles.cos, angles.sin, **kernels.rotary)  # kept
         k = ttnn.experimental.rotary_embedding_hf(k, angles.cos, angles.sin, **kernels.rotary)  # kept
-        a = ttnn.matmul(
-            self.attention_weights(q, k, mask), v, **kernels.matmul
-        )  # [1, 1, (4 of 32 heads S), 128]
-        a = ttnn.experimental.nlp_concat_heads(
-            ttnn.reshape(a, (1, 4, 2048, 128))
-        )  # kept: [1, 1, 2048, 512 of 4096]
+        a = ttnn.matmul(self.attention_weights(q, k, mask), v, **kernels.matmul)
+        a = ttnn.experimental.nlp_concat_heads(ttnn.reshape(a, (1, 4, 2048, 128)))  # kept: 512 of 4096
         # llama.spec:38  return linear(a, hidden, at="o_proj")
         # decided: shard: row-parallel, summed before the residual is added
-        o_proj = ttnn.linear(
-            a, self.o_proj.weight, **kernels.matmul
-        )  # [1, 1, 2048, hidden], a part of the sum
+        o_proj = ttnn.linear(a, self.o_proj.weight, **kernels.matmul)  # hidden, a part of the sum
         return ttnn.all_reduce(o_proj, cluster_axis=TP), Saved(q=q, k=k, v=v, a=a)
 
     def attention_weights(self, q: ttnn.Tensor, k: ttnn.Tensor, mask: nn.Mask) -> ttnn.Tensor:
@@ -136,18 +130,14 @@ class Attention(nn.Block):
         # llama.spec:38  return linear(a, hidden, at="o_proj")
         if self.o_proj.trains:
             self.o_proj.add_grad(weight=ttnn.matmul(saved.a, dy, transpose_a=True, **kernels.gradient))
-        da = ttnn.matmul(
-            dy, self.o_proj.weight, transpose_b=True, **kernels.matmul
-        )  # [1, 1, 2048, 512 of 4096]
+        da = ttnn.matmul(dy, self.o_proj.weight, transpose_b=True, **kernels.matmul)  # 512 of 4096
         # llama.spec:37  a = attention(rotary(q, angles), rotary(k, angles), v, mask=mask, causal=true) as ...
         da, _, _ = ttnn.experimental.nlp_create_qkv_heads(
             da, num_heads=4, num_kv_heads=0, transpose_k_heads=False
         )
         da = ttnn.reshape(da, (1, 1, 8192, 128))
         weights = self.attention_weights(q, k, mask)  # recomputed: 32 MiB a layer
-        dv = ttnn.matmul(
-            weights, da, transpose_a=True, **kernels.matmul
-        )  # sums the group: its queries are rows
+        dv = ttnn.matmul(weights, da, transpose_a=True, **kernels.matmul)  # its group's queries are summed
         ds = ttnn.moreh_softmax_backward(
             weights, ttnn.matmul(da, v, transpose_b=True, **kernels.matmul), 3, **kernels.softmax
         )  # [1, 1, (4 of 32 heads S), T]
@@ -198,9 +188,7 @@ class FeedForward(nn.Block):
         u = ttnn.multiply(gate_proj, up_proj, input_tensor_a_activations=[SILU])
         # llama.spec:42  return linear(u, hidden, at="down_proj")
         # decided: shard: row-parallel, summed before the residual is added
-        down_proj = ttnn.linear(
-            u, self.down_proj.weight, **kernels.matmul
-        )  # [1, 1, 2048, hidden], a part of the sum
+        down_proj = ttnn.linear(u, self.down_proj.weight, **kernels.matmul)  # hidden, a part of the sum
         return ttnn.all_reduce(down_proj, cluster_axis=TP), Saved(gate_proj=gate_proj, up_proj=up_proj)
 
     def backward(self, dy: ttnn.Tensor, saved: Saved, x: ttnn.Tensor) -> ttnn.Tensor:
@@ -208,13 +196,10 @@ class FeedForward(nn.Block):
         kernels, gate_proj, up_proj = self.kernels, saved.gate_proj, saved.up_proj
         # llama.spec:42  return linear(u, hidden, at="down_proj")
         if self.down_proj.trains:
-            u = ttnn.multiply(
-                gate_proj, up_proj, input_tensor_a_activations=[SILU]
-            )  # recomputed: 7 MiB a layer
+            # recomputed: 7 MiB a layer
+            u = ttnn.multiply(gate_proj, up_proj, input_tensor_a_activations=[SILU])
             self.down_proj.add_grad(weight=ttnn.matmul(u, dy, transpose_a=True, **kernels.gradient))
-        du = ttnn.matmul(
-            dy, self.down_proj.weight, transpose_b=True, **kernels.matmul
-        )  # [1, 1, 2048, 1792 of 14336]
+        du = ttnn.matmul(dy, self.down_proj.weight, transpose_b=True, **kernels.matmul)  # 1792 of 14336
         # llama.spec:41  u = act(linear(x, inner, at="gate_proj")) * linear(x, inner, at="up_proj")
         dup_proj = ttnn.multiply(du, gate_proj, input_tensor_b_activations=[SILU])
         slope = ttnn.lerp(ttnn.silu(gate_proj), self.one, ttnn.sigmoid(gate_proj))  # silu' = s + silu (1 - s)

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import ttmlc_runtime.emulator as ttnn
+from places import download
 
-SIZES = (1, 7, 31, 33, 96, 130)
-"""Widths that fill no tile, just miss or pass one, or are several."""
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 """Relative to the largest value: the bars that the design sets for exact modes."""
 
@@ -35,26 +34,6 @@ def device() -> Iterator[ttnn.Device]:
 def rng() -> np.random.Generator:
     """The same numbers in every run."""
     return np.random.default_rng(20240229)
-
-
-def upload(
-    array: Any,
-    device: ttnn.Device,
-    dtype: ttnn.DataType = ttnn.bfloat16,
-    layout: ttnn.Layout = ttnn.TILE_LAYOUT,
-) -> ttnn.Tensor:
-    """``array`` on the device, in the float type that its numerics take."""
-    values = np.asarray(array)
-    if values.dtype == np.float64 and device.numerics != "float64":
-        values = values.astype(np.float32)
-    return ttnn.Tensor(values, dtype, device, layout)
-
-
-def download(tensor: ttnn.Tensor) -> np.ndarray[Any, Any]:
-    """The values of a tensor, unrounded where the device is exact."""
-    if tensor.dtype.is_float:
-        return ttnn.to_dtype(tensor.cpu(), ttnn.float32).to_numpy()
-    return tensor.cpu().to_numpy()
 
 
 @pytest.fixture

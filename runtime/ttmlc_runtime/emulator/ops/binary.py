@@ -28,6 +28,8 @@ class Rule:
     dtypes: frozenset[DataType] = COUNTED
     total: bool = True
     """Whether it makes numbers of all numbers; a quotient does not."""
+    mixed: bool = True
+    """Whether two float dtypes go together."""
     quotient: bool = False
     """Whether two integers make a float32."""
 
@@ -46,8 +48,8 @@ RULES: dict[str, Rule] = {
     "multiply": Rule(np.multiply),
     "divide": Rule(np.divide, total=False, quotient=True),
     "rsub": Rule(lambda a, b: b - a),
-    "maximum": Rule(np.maximum),
-    "minimum": Rule(np.minimum),
+    "maximum": Rule(np.maximum, mixed=False),
+    "minimum": Rule(np.minimum, mixed=False),
     "squared_difference": Rule(lambda a, b: np.square(a - b)),
     "pow": Rule(np.power, FLOATS, total=False),
     "eq": _test(np.equal),
@@ -82,9 +84,9 @@ def joint_padding(
     return FINITE if total and all(map(is_finite, paddings)) else WILD
 
 
-def _same_kind(a: Tensor, b: Tensor, op_name: str) -> None:
+def _same_kind(a: Tensor, b: Tensor, mixed: bool, op_name: str) -> None:
     check(
-        (a.dtype.is_float and b.dtype.is_float) or a.dtype is b.dtype,
+        (mixed and a.dtype.is_float and b.dtype.is_float) or a.dtype is b.dtype,
         f"{op_name}: is_dtype_combination_supported: {a.dtype!r} and {b.dtype!r} do not go together",
         "Convert one: ttnn.typecast",
     )
@@ -114,7 +116,7 @@ def _computed(
         raise TypeError(f"{op_name}(): incompatible function arguments: one of the two must be a ttnn.Tensor")
     like = tensors[0]
     if len(tensors) == 2:
-        _same_kind(a, b, op_name)
+        _same_kind(a, b, rule.mixed, op_name)
     values: list[Any] = []
     paddings: list[tuple[Sequence[int] | None, Padding]] = []
     for value, chain in zip((a, b), chains[:2], strict=True):

@@ -59,8 +59,8 @@ def embedding(
         check(largest < rows.shape[0], f"{NAME}: id {largest} is beyond the table's {rows.shape[0]} rows")
     where = layout or weight.layout
     label = dtype or DataType.BFLOAT16
-    if label.is_block and where is Layout.ROW_MAJOR:
-        label = DataType.BFLOAT16  # as ttnn does
+    if where is Layout.ROW_MAJOR:
+        label = DataType.BFLOAT16  # whatever was asked for, as in ttnn
     batch = ids.shape[:1] if ids.ndim >= 2 else ()
     looked_up = np.take(rows, ids.reshape(-1).astype(np.int64), axis=0)
     y = looked_up.reshape(*batch, ids.shape[-1], rows.shape[-1])

@@ -47,11 +47,13 @@ def _reduced(
     rank = len(x.shape)
     dims = _over(dim, rank, op_name)
     modelled(config, x, op_name)
-    # In rows, ttnn has a mean over any dims and a sum over the last; the others make tiles of their input.
+    # In rows, ttnn has a mean over any dims and a sum over one of the last two; the others make tiles of their input.
     y = np.asarray(compute(x.array, axis=dims, keepdims=keepdim))
     if scalar != 1.0:
         y = np.asarray(y * y.dtype.type(scalar))
-    stays = x.layout is Layout.ROW_MAJOR and (name == "mean" or (name == "sum" and dims == (rank - 1,)))
+    stays = x.layout is Layout.ROW_MAJOR and (
+        name == "mean" or (name == "sum" and dims in ((rank - 1,), (rank - 2,)))
+    )
     return result(y, x, layout=Layout.ROW_MAJOR if stays else Layout.TILE, memory=memory)
 
 

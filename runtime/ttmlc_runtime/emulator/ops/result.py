@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
+from types import FrameType
 
 from ttmlc_runtime.emulator.dtypes import DataType, Layout, MemoryConfig
 from ttmlc_runtime.emulator.kernels import round_bfloat16
@@ -76,6 +78,15 @@ def moved(
     )
 
 
+def _callers() -> int:
+    """How many frames of the emulator lie above the one that called it: where a warning should point."""
+    frame: FrameType | None = sys._getframe(1)
+    level = 1
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("ttmlc_runtime.emulator"):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
 def modelled(config: DeviceComputeKernelConfig | None, tensor: Tensor, op: str) -> None:
     """Warn, once for each op, about a configuration whose rounding the emulator does not model."""
     if not tensor.numerics.rounds or op in _warned:
@@ -90,5 +101,5 @@ def modelled(config: DeviceComputeKernelConfig | None, tensor: Tensor, op: str) 
         warnings.warn(
             f"{op}: the emulator computes as HiFi4 with float32 accumulation, and this call asks for {found}: "
             "a board would round more than is shown here (said once for each op)",
-            stacklevel=5,
+            stacklevel=_callers(),
         )

@@ -115,6 +115,11 @@ def to_layout(
         return tensor.alias()
     label = tensor.dtype
     if layout is Layout.ROW_MAJOR:
+        check(
+            label is not DataType.BFLOAT4_B,
+            "ttnn.to_layout: BFLOAT4_B does not become ROW_MAJOR",
+            "Convert it first: ttnn.typecast(tensor, ttnn.bfloat16)",
+        )
         label = DataType.BFLOAT16 if label.is_block else label
         check(
             dtype is None or dtype is label,
