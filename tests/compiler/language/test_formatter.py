@@ -127,7 +127,8 @@ EXAMPLES = {
     ),
     "cases": (
         "fn f():\n  match a:\n    b:\n      return 1\n    c: return 2\n    d:\n      e = 1\n      return e",
-        "fn f():\n    match a:\n        b: return 1\n        c: return 2\n        d:\n            e = 1\n            return e\n",
+        "fn f():\n    match a:\n        b: return 1\n        c: return 2\n"
+        "        d:\n            e = 1\n            return e\n",
     ),
     "parentheses that say nothing": ("axis a = ((b) + (c * d)) ** (2)", "axis a = (b + c * d) ** 2\n"),
     "numbers as they are spelt": ("axis a = 1E-5 + 1.50", "axis a = 1E-5 + 1.50\n"),
