@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import pytest
-
 from ttmlc.elaborate.builtins import BUILTINS
 from ttmlc.ir.config import FieldKind
 from ttmlc.language import parse

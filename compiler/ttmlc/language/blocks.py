@@ -16,6 +16,7 @@ def arrange(scan: Scan) -> None:
     """
     stack = [(0, 0)]  # indentation and level of the blocks that are open
     odd: set[int] = set()  # indentations that were told to be wrong
+    parents: list[int] = []  # the lines whose blocks are open, outermost first, and the last line
     before: Line | None = None
     for number, line in enumerate(scan.lines):
         deeper = line.indent > stack[-1][0]
@@ -26,6 +27,8 @@ def arrange(scan: Scan) -> None:
         else:
             _dedent(scan, line, stack, odd)
         line.level = stack[-1][1]
+        parents = [*parents[: line.level], number]
+        line.parent, line.section = (parents[-2] if len(parents) > 1 else None), parents[0]
         _tabs(scan, line)
         if line.level > MAX_BLOCKS:
             span = _indentation(scan, line)

@@ -134,10 +134,10 @@ class Builder:
         return t.Table(span, parts[0], parts[1], tuple(parts[2:]))
 
     def fn(self, span: Span, parts: Parts) -> t.Function:
-        return t.Function(span, "fn", parts[0], parts[1] or (), tuple(parts[2:]))
+        return t.Function(span, "fn", parts[0], parts[1], tuple(parts[2:]))
 
     def block(self, span: Span, parts: Parts) -> t.Function:
-        return t.Function(span, "block", parts[0], parts[1] or (), tuple(parts[2:]))
+        return t.Function(span, "block", parts[0], parts[1], tuple(parts[2:]))
 
     def model(self, span: Span, parts: Parts) -> t.Model:
         return t.Model(span, parts[0], parts[1], parts[2], tuple(parts[3:]))
@@ -158,6 +158,9 @@ class Builder:
 
     def paths(self, span: Span, parts: Parts) -> tuple[t.Literal, ...]:
         return self.strings(parts)
+
+    def signature(self, span: Span, parts: Parts) -> tuple[t.Param, ...]:
+        return parts[0] or ()
 
     def params(self, span: Span, parts: Parts) -> tuple[t.Param, ...]:
         return tuple(parts)

@@ -6,10 +6,7 @@ both, the most telling first, and the first that knows the cause answers. The la
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import cached_property
 
 from ttmlc.language.codes import (
     BAD_NAME,
@@ -21,9 +18,9 @@ from ttmlc.language.codes import (
     TOO_EARLY,
     UNEXPECTED,
 )
-from ttmlc.language.scan import PAIRS, Line, Scan, Word
+from ttmlc.language.scan import PAIRS, Word
+from ttmlc.language.trouble import Trouble
 from ttmlc.language.words import (
-    BODIES,
     ENTRIES,
     FOREIGN,
     INNER,
@@ -33,83 +30,16 @@ from ttmlc.language.words import (
     SECTIONS,
     STATEMENTS,
     TERMINALS,
+    nearest,
 )
-from ttmlc.source import Diagnostic, Span
+from ttmlc.source import Diagnostic
 
 STARTERS = frozenset(
     ["NAME", "STRING", "INTEGER", "FLOAT", "LPAR", "LSQB", "MINUS", "NOT", "TRUE", "FALSE", "NONE"]
 )
 """The terminals that a value may begin with."""
+COMPARISONS = frozenset(["==", "!=", "<", "<=", ">", ">="])
 JOINTS = frozenset(["if", "else", "and", "or", "is", "as"])
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """Statement ``number`` of ``scan`` cannot be read from ``place`` on, where one of ``accepts`` could have stood."""
-
-    scan: Scan
-    number: int
-    place: int
-    accepts: frozenset[str]
-
-    @property
-    def line(self) -> Line:
-        """The statement."""
-        return self.scan.lines[self.number]
-
-    @cached_property
-    def index(self) -> int:
-        """Which of its words is the wrong one; their number where the line ends too early."""
-        words = self.line.words
-        return next((i for i, word in enumerate(words) if word.end > self.place), len(words))
-
-    @property
-    def word(self) -> Word | None:
-        """The wrong word; None where the line ends too early."""
-        return self.line.words[self.index] if self.index < len(self.line.words) else None
-
-    @property
-    def before(self) -> Word | None:
-        """The word before that."""
-        return self.line.words[self.index - 1] if self.index else None
-
-    @property
-    def after(self) -> Word | None:
-        """The word after that."""
-        return self.line.words[self.index + 1] if self.index + 1 < len(self.line.words) else None
-
-    @cached_property
-    def bracketed(self) -> bool:
-        """Whether the wrong word stands inside of brackets."""
-        words = [word.text for word in self.line.words[: self.index] if word.kind == "sign"]
-        return sum(word in PAIRS for word in words) > sum(word in PAIRS.values() for word in words)
-
-    @cached_property
-    def context(self) -> str:
-        """The first word of the line whose block this stands in; empty in the first column."""
-        level = self.line.level
-        above = reversed(self.scan.lines[: self.number])
-        return next((line.first for line in above if line.level < level), "")
-
-    @cached_property
-    def section(self) -> str:
-        """The first word of the section that this stands in."""
-        above = reversed(self.scan.lines[: self.number + 1])
-        return next((line.first for line in above if line.level == 0), "")
-
-    @property
-    def body(self) -> bool:
-        """Whether it should be a statement."""
-        return self.section in BODIES and self.context not in ("config", "match")
-
-    def say(
-        self, code: str, message: str, hint: str = "", word: Word | None = None, label: str = ""
-    ) -> Diagnostic:
-        """A diagnostic at ``word``, else at the wrong word, else just behind the line."""
-        at = word or self.word
-        end = self.line.end
-        where = Span(self.scan.file, end, end) if at is None else Span(self.scan.file, at.start, at.end)
-        return Diagnostic(code, message, where, label, hint=hint)
 
 
 def explain(trouble: Trouble) -> Diagnostic:
@@ -119,12 +49,6 @@ def explain(trouble: Trouble) -> Diagnostic:
         if diagnostic is not None:
             return diagnostic
     return _unexpected(trouble)
-
-
-def nearest(word: str, known: Iterable[str], cutoff: float = 0.7) -> str | None:
-    """The one of ``known`` that ``word`` may have been meant to be."""
-    close = difflib.get_close_matches(word, sorted(known), 1, cutoff)
-    return close[0] if close else None
 
 
 def _first_column(t: Trouble) -> Diagnostic | None:
@@ -287,6 +211,55 @@ def _block_on_the_line(t: Trouble) -> Diagnostic | None:
     return t.say(UNEXPECTED, "a block stands on the line of its head", hint)
 
 
+def _product(t: Trouble) -> Diagnostic | None:
+    """Commas in a product of axes."""
+    if t.word is None or t.word.text != ",":
+        return None
+    opened = [-1]
+    for place, word in enumerate(t.line.words[: t.index]):
+        if word.kind == "sign" and word.text in PAIRS:
+            opened.append(place)
+        elif word.kind == "sign" and word.text in PAIRS.values():
+            opened.pop()
+    place = opened[-1]
+    if place < 1 or t.line.words[place].text != "(":
+        return None
+    called = t.line.words[place - 1]
+    if (called.kind == "name" and called.text not in RESERVED) or called.text in PAIRS.values():
+        return None
+    return t.say(
+        UNEXPECTED, "a comma stands in a product of axes", "Its factors stand side by side: (heads head_dim)."
+    )
+
+
+def _results(t: Trouble) -> Diagnostic | None:
+    """Several results without names."""
+    if t.word is None or t.word.text != "," or t.bracketed or t.line.first != "return":
+        return None
+    return t.say(UNEXPECTED, "only results that have names can be several", "Write 'return a=..., b=...'.")
+
+
+def _chain(t: Trouble) -> Diagnostic | None:
+    """``a < b < c``."""
+    if t.word is None or t.word.text not in COMPARISONS or "AND" not in t.accepts:
+        return None
+    return t.say(UNEXPECTED, "comparisons do not chain", "Join two of them by 'and'.")
+
+
+def _option(t: Trouble) -> Diagnostic | None:
+    """A name where ``name=value`` must stand."""
+    if t.accepts != {"ASSIGN"} or t.before is None or t.before.kind != "name":
+        return None
+    return t.say(UNEXPECTED, f"'{t.before.text}' has no value", "An option is 'name=value'.", t.before)
+
+
+def _string(t: Trouble) -> Diagnostic | None:
+    """A word that should stand in quotes."""
+    if t.accepts != {"STRING"} or t.word is None or t.word.kind != "name":
+        return None
+    return t.say(UNEXPECTED, "a string is expected here", f'Strings stand in double quotes: "{t.word.text}".')
+
+
 def _two_values(t: Trouble) -> Diagnostic | None:
     """Two values in a row."""
     if t.word is None or t.before is None or t.bracketed or "_NEWLINE" not in t.accepts:
@@ -337,5 +310,10 @@ RULES: tuple[Callable[[Trouble], Diagnostic | None], ...] = (
     _too_early,
     _unused,
     _block_on_the_line,
+    _product,
+    _results,
+    _chain,
+    _option,
+    _string,
     _two_values,
 )

@@ -1,7 +1,7 @@
 """What is refused before it is read: text that is no spec at all, and text made to be slow.
 
-The limits are far above what a spec needs (the largest shipped one has 6 kB, 150 characters a line and a nesting of
-five) and low enough that whatever they let through is parsed, or refused, in about a second.
+The limits are far above what a spec needs (a shipped one has about 6 kB, 1 500 words, at most 180 characters a line and
+a nesting of five) and low enough that whatever they let through is parsed, or refused, in about a second.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from ttmlc.language.codes import NOT_TEXT, UNREADABLE
 from ttmlc.source import Diagnostic, DiagnosticError, SourceFile, Span
 
 MAX_BYTES = 256 * 1024
+MAX_FILE_WORDS = 20_000
+"""Words and signs in a file: what reading it costs."""
 MAX_LINE = 1000
 MAX_WORDS = 400
 """Words in one statement."""
@@ -25,8 +27,8 @@ MAX_BLOCKS = 16
 MAX_NAME = 64
 MAX_ERRORS = 20
 """Diagnostics of one run."""
-MAX_RETRIED = 2 * MAX_BYTES
-"""Characters that are parsed again in search of further errors."""
+MAX_RETRIED = 20_000
+"""Words that are parsed again in search of further errors."""
 
 # Control characters; marks that reorder or hide text; line ends that only some programs take for such.
 UNSEEN = re.compile(

@@ -67,7 +67,7 @@ def _number_hint(text: str) -> str:
     plain = text.replace("_", "")
     if plain != text and (INTEGER.fullmatch(plain) or REAL.fullmatch(plain)):
         return f"Write {plain}."
-    if re.fullmatch(r"[0-9]+[A-Za-z_][A-Za-z0-9_]*", text) and not text.lower().startswith(
+    if re.fullmatch(r"[0-9]+(?![eE]$)[A-Za-z_][A-Za-z0-9_]*", text) and not text.lower().startswith(
         ("0x", "0b", "0o")
     ):
         return "A name does not begin with a digit."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lark import Token, Tree, UnexpectedInput
 from lark.exceptions import LarkError
 
@@ -26,22 +28,25 @@ def parse(file: SourceFile) -> tree.File:
             each statement.
     """
     if len(file.text) > MAX_BYTES:
-        raise DiagnosticError([too_large(file)])
+        raise DiagnosticError([too_large(SourceFile(file.name, ""))])
     problems = unseen(file)
     if problems:
         raise DiagnosticError(problems)
     found = scan(file)
     arrange(found)
-    if any(problem.code == TOO_MUCH for problem in found.problems):
+    if len(found.problems) >= MAX_ERRORS or any(problem.code == TOO_MUCH for problem in found.problems):
         raise DiagnosticError(_in_order(found.problems))  # made to be slow, perhaps: no second look
+    start = 0
     if not found.problems:
         try:
             parsed = parser().parse(file.text + "\n")
-        except (UnexpectedInput, LarkError):
+        except UnexpectedInput as error:
+            start = int(getattr(error, "pos_in_stream", None) or 0)
+        except LarkError:
             pass
         else:
             return _built(file, parsed)
-    raise DiagnosticError(_in_order(found.problems + syntax_errors(found)))
+    raise DiagnosticError(_in_order(found.problems + syntax_errors(found, start)))
 
 
 def _built(file: SourceFile, parsed: Tree[Token]) -> tree.File:
@@ -55,7 +60,10 @@ def _built(file: SourceFile, parsed: Tree[Token]) -> tree.File:
 
 
 def _in_order(problems: list[Diagnostic]) -> list[Diagnostic]:
-    return sorted(problems, key=lambda problem: problem.span.start)[:MAX_ERRORS]
+    told = sorted(problems, key=lambda problem: problem.span.start)[:MAX_ERRORS]
+    if len(told) == MAX_ERRORS:
+        told[-1] = replace(told[-1], notes=(*told[-1].notes, "there may be more errors; these come first"))
+    return told
 
 
 def _refuse_depth(file: SourceFile, parsed: Tree[Token]) -> None:

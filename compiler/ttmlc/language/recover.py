@@ -17,11 +17,12 @@ from collections.abc import Iterator
 from lark import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 from lark.exceptions import LarkError
 
-from ttmlc.language.explain import Trouble, explain, nearest
+from ttmlc.language.explain import explain
 from ttmlc.language.grammar import parser
 from ttmlc.language.limits import MAX_ERRORS, MAX_RETRIED
 from ttmlc.language.scan import Line, Scan
-from ttmlc.language.words import BODIES, SECTIONS
+from ttmlc.language.trouble import Trouble
+from ttmlc.language.words import BODIES, SECTIONS, nearest
 from ttmlc.source import Diagnostic
 
 HEADERS = {
@@ -39,15 +40,23 @@ ENTRIES = {"config": "require x", "defaults": "x: x=x", "offers": "x"}
 """What stands in for a wrong line of these sections; its block, which it should not have, is left out."""
 
 
-def syntax_errors(scan: Scan) -> list[Diagnostic]:
-    """The first syntax error of every statement of ``scan`` that the scan itself has not refused."""
+def syntax_errors(scan: Scan, start: int = 0) -> list[Diagnostic]:
+    """The first syntax error of every statement of ``scan`` that the scan itself has not refused.
+
+    Args:
+        scan: the statements of a file.
+        start: a place in the file before which no section ends that is wrong.
+    """
     found: list[Diagnostic] = []
     budget = MAX_RETRIED
     for first, last in _sections(scan.lines):
+        if last < len(scan.lines) and scan.lines[last].start <= start:
+            continue
+        words = sum(len(line.words) for line in scan.lines[first:last])
         wrong = {number for number in range(first, last) if number in scan.wrong}
         while budget > 0 and len(found) < MAX_ERRORS:
             text, places = _rewritten(scan, first, last, wrong)
-            budget -= len(text)
+            budget -= words
             trouble = _trouble(scan, text, places)
             if trouble is None or trouble.number in wrong:
                 break
@@ -108,8 +117,8 @@ def _stand_in(scan: Scan, number: int, deeper: bool) -> tuple[str, bool]:
         word = line.first if line.first in SECTIONS else nearest(line.first, SECTIONS)
         header = HEADERS.get(word or "", "") if deeper else ""
         return header, bool(header)
-    parent = scan.lines[enclosing(scan, number)]
-    section = scan.lines[section_of(scan, number)]
+    parent = scan.lines[number if line.parent is None else line.parent]
+    section = scan.lines[line.section]
     if parent.first in ENTRIES and (parent.first == "config" or parent.level == 0):
         return ENTRIES[parent.first], False
     if section.first not in BODIES:
@@ -119,14 +128,3 @@ def _stand_in(scan: Scan, number: int, deeper: bool) -> tuple[str, bool]:
     if deeper:
         return ("match x:" if line.first == "match" else "if x:"), True
     return "require x", True
-
-
-def enclosing(scan: Scan, number: int) -> int:
-    """The number of the line whose block the line stands in; its own where it stands in none."""
-    level = scan.lines[number].level
-    return next((n for n in range(number - 1, -1, -1) if scan.lines[n].level < level), number)
-
-
-def section_of(scan: Scan, number: int) -> int:
-    """The number of the line that begins its section."""
-    return next((n for n in range(number, -1, -1) if scan.lines[n].level == 0), number)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ttmlc.language import literals
 from ttmlc.language.codes import BAD_STRING, BRACKET, STRAY, TOO_MUCH
-from ttmlc.language.limits import MAX_LINE, MAX_NESTING, MAX_WORDS
+from ttmlc.language.limits import MAX_FILE_WORDS, MAX_LINE, MAX_NESTING, MAX_WORDS
 from ttmlc.source import Diagnostic, SourceFile, Span
 
 PAIRS = {"(": ")", "[": "]"}
@@ -53,6 +53,10 @@ class Line:
     words: list[Word] = field(default_factory=list)
     level: int = 0
     """How many blocks it stands in."""
+    parent: int | None = None
+    """The number of the line whose block it stands in."""
+    section: int = 0
+    """The number of the line that begins its section; its own where it begins one."""
 
     @property
     def start(self) -> int:
@@ -97,14 +101,21 @@ class _Scanner:
         self._line: Line | None = None
         self._open: list[Word] = []
         self._alone = True  # whether nothing but a comment has been met on this physical line
+        self._words = 0
         self._begins = 0  # where this physical line begins
 
     def run(self) -> Scan:
         place = 0
-        while place < len(self._text):
+        while place < len(self._text) and self._words <= MAX_FILE_WORDS:
             match = WORD.match(self._text, place)
             assert match is not None, "the last branch matches any character"
             place = self._take(str(match.lastgroup), match.group(), place)
+        if self._words > MAX_FILE_WORDS:
+            where = Span(self._file, place - 1, place)
+            message = f"the file has more than {MAX_FILE_WORDS:,} words"
+            hint = "Split the spec, and join its parts with 'use'."
+            self._found.problems = [Diagnostic(TOO_MUCH, message, where, hint=hint)]
+            return self._found
         self._close_line()
         self._long_lines()
         return self._found
@@ -114,7 +125,7 @@ class _Scanner:
         if kind == "space":
             return start + len(text)
         if kind == "end":
-            if not self._open:
+            if not self._open and not self._goes_on():
                 self._close_line()
             self._alone, self._begins = True, start + len(text)
             return start + len(text)
@@ -127,6 +138,10 @@ class _Scanner:
             self._look_for_a_missing_bracket(text, start)
         self._add(Word(kind, text, start, start + len(text)))
         return start + len(text)
+
+    def _goes_on(self) -> bool:
+        """Whether the line ends in a backslash: which is wrong here, but says what its author meant."""
+        return self._line is not None and self._line.words[-1].text == "\\"
 
     def _doc(self, start: int) -> int:
         end = self._text.find('"""', start + 3)
@@ -143,6 +158,7 @@ class _Scanner:
         if self._line is None:
             self._line = Line(word.start - self._begins)
         line = self._line
+        self._words += 1
         self._alone = False
         line.words.append(word)
         if word.kind == "sign":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 SECTIONS = frozenset(
     [
         "use",
@@ -115,3 +118,9 @@ OPERATORS = frozenset(
     ]
 )
 """What may follow nearly any value, and is not worth naming where something else is expected."""
+
+
+def nearest(word: str, known: Iterable[str], cutoff: float = 0.7) -> str | None:
+    """The one of ``known`` that ``word`` may have been meant to be."""
+    close = difflib.get_close_matches(word, sorted(known), 1, cutoff)
+    return close[0] if close else None

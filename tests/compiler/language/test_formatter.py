@@ -29,6 +29,9 @@ def comments(text: str) -> list[str]:
     return [comment.text.strip("# ") for comment in scan(SourceFile("test.spec", text)).comments]
 
 
+@pytest.mark.filterwarnings(
+    "ignore:Generating overly large repr"
+)  # strategies of a whole language have long names
 @ROUND
 @given(strategies.files)
 def test_parsing_what_was_printed_gives_the_tree_back(file: tree.File) -> None:
@@ -127,8 +130,15 @@ EXAMPLES = {
     ),
     "cases": (
         "fn f():\n  match a:\n    b:\n      return 1\n    c: return 2\n    d:\n      e = 1\n      return e",
-        "fn f():\n    match a:\n        b: return 1\n        c: return 2\n"
-        "        d:\n            e = 1\n            return e\n",
+        """\
+fn f():
+    match a:
+        b: return 1
+        c: return 2
+        d:
+            e = 1
+            return e
+""",
     ),
     "parentheses that say nothing": ("axis a = ((b) + (c * d)) ** (2)", "axis a = (b + c * d) ** 2\n"),
     "numbers as they are spelt": ("axis a = 1E-5 + 1.50", "axis a = 1E-5 + 1.50\n"),
