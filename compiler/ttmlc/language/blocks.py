@@ -14,7 +14,7 @@ def arrange(scan: Scan) -> None:
 
     Lines whose level is in doubt get the likeliest one, so that one mistake is told once.
     """
-    stack = [(0, 0)]  # indentation and level of the blocks that are open
+    stack = [(0, 0, 0)]  # indentation, level and first line of the blocks that are open
     odd: set[int] = set()  # indentations that were told to be wrong
     parents: list[int] = []  # the lines whose blocks are open, outermost first, and the last line
     before: Line | None = None
@@ -23,9 +23,9 @@ def arrange(scan: Scan) -> None:
         if before is not None and before.opens and not deeper:
             _no_block(scan, number - 1)
         if deeper:
-            stack.append((line.indent, stack[-1][1] + _opened(scan, number, before)))
+            stack.append((line.indent, stack[-1][1] + _opened(scan, number, before), number))
         else:
-            _dedent(scan, line, stack, odd)
+            _dedent(scan, number, stack, odd)
         line.level = stack[-1][1]
         parents = [*parents[: line.level], number]
         line.parent, line.section = (parents[-2] if len(parents) > 1 else None), parents[0]
@@ -51,6 +51,7 @@ def _opened(scan: Scan, number: int, before: Line | None) -> int:
             scan.problems.append(Diagnostic(NO_COLON, "':' is missing", place, hint=hint))
             scan.wrong.add(number - 1)
         return 1
+    scan.wrong.add(number)
     message = "this line is indented, but nothing before it opens a block"
     related = () if before is None else ((Span(scan.file, before.start, before.end), "opens none"),)
     where = _indentation(scan, scan.lines[number])
@@ -60,7 +61,9 @@ def _opened(scan: Scan, number: int, before: Line | None) -> int:
     return 0
 
 
-def _dedent(scan: Scan, line: Line, stack: list[tuple[int, int]], odd: set[int]) -> None:
+def _dedent(scan: Scan, number: int, stack: list[tuple[int, int, int]], odd: set[int]) -> None:
+    """Leave the blocks that a line is not indented for; one that fits none is taken for the nearest."""
+    line = scan.lines[number]
     left = stack[-1]
     while line.indent < stack[-1][0]:
         left = stack.pop()
@@ -70,8 +73,22 @@ def _dedent(scan: Scan, line: Line, stack: list[tuple[int, int]], odd: set[int])
             wanted = " or ".join(str(indent) for indent in sorted({stack[-1][0], left[0]}))
             message = "this line is indented like nothing before it"
             hint = f"Indent it by {wanted} spaces."
-            scan.problems.append(Diagnostic(INDENTATION, message, _indentation(scan, line), hint=hint))
-        stack.append(left)
+            related = ((_indentation(scan, scan.lines[left[2]]), f"the block above began with {left[0]}"),)
+            where = _indentation(scan, line)
+            scan.problems.append(
+                Diagnostic(
+                    INDENTATION,
+                    message,
+                    where,
+                    f"{line.indent} space{'s' if line.indent > 1 else ''}",
+                    related,
+                    (),
+                    hint,
+                )
+            )
+            scan.wrong.add(number)
+        if left[0] - line.indent <= line.indent - stack[-1][0]:
+            stack.append(left)
 
 
 def _tabs(scan: Scan, line: Line) -> None:

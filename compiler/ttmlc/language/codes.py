@@ -15,7 +15,7 @@ BAD_STRING = declare("E0110", "a string is not closed, or holds what it must not
 BAD_NAME = declare("E0111", "a word that cannot be a name")
 NO_COLON = declare("E0112", "a colon is missing")
 NO_BLOCK = declare("E0113", "a line that ends in a colon opens no block")
-EQUALS = declare("E0114", "'=' and '==' are exchanged")
+EQUALS = declare("E0114", "'=' is missing, or exchanged with '=='")
 NO_COMMA = declare("E0115", "a comma is missing, or one too many")
 MISPLACED = declare("E0116", "a line stands where its kind may not")
 TOO_EARLY = declare("E0117", "a line ends too early")

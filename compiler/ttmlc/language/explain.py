@@ -148,13 +148,16 @@ def _no_colon(t: Trouble) -> Diagnostic | None:
     if t.word is None and t.line.first in OPENERS | {"config"}:
         hint = f"A line that opens a block ends in ':'; this one begins with '{t.line.first}'."
         return t.say(NO_COLON, "':' is missing", hint)
-    if t.word is None or t.before is None or t.before.kind != "name":
+    if t.word is None or t.before is None:
         return None
-    typed = t.word.text == "[" or (t.after is not None and t.after.text == "[")
+    if t.accepts == {"COLON"}:
+        return t.say(NO_COLON, f"':' is missing before '{_short(t.word)}'")
+    name = t.before.text if t.before.text != "?" else t.line.words[t.index - 2].text + "?"
+    typed = t.word.text == "[" or (t.word.kind == "name" and t.after is not None and t.after.text == "[")
     field = t.index == 1 and t.context == "config" and t.word.kind == "name"
-    if typed or field:
+    if (typed or field) and (t.before.kind == "name" or t.before.text == "?"):
         what = "kind" if field else "type"
-        hint = f"Write '{t.before.text}: {t.word.text}{'...]' if t.word.text == '[' else ''}'."
+        hint = f"Write '{name}: {t.word.text}{'...]' if t.word.text == '[' else ''}'."
         return t.say(NO_COLON, f"':' is missing between a name and its {what}", hint)
     return None
 
@@ -201,6 +204,14 @@ def _unused(t: Trouble) -> Diagnostic | None:
         hint = "Name it by 'name = ...', or 'return' it."
         return t.say(UNEXPECTED, "this value is used for nothing", hint, t.line.words[0])
     return None
+
+
+def _no_equals(t: Trouble) -> Diagnostic | None:
+    """A value that follows the name that it should be given to."""
+    if t.index != 1 or not t.body or t.word is None or t.word.kind == "sign" or "ASSIGN" not in t.accepts:
+        return None
+    hint = f"Write '{_short(t.line.words[0])} = {_short(t.word)}'."
+    return t.say(EQUALS, f"'=' is missing before '{_short(t.word)}'", hint)
 
 
 def _block_on_the_line(t: Trouble) -> Diagnostic | None:
@@ -270,13 +281,36 @@ def _two_values(t: Trouble) -> Diagnostic | None:
     return t.say(UNEXPECTED, f"'{_short(t.word)}' cannot follow '{_short(t.before)}'", hint)
 
 
+def _missing(t: Trouble) -> Diagnostic | None:
+    """A value or name that is missing before a sign."""
+    if t.word is None or t.word.kind != "sign" or t.word.text in PAIRS:
+        return None
+    wanted = t.accepts & STARTERS
+    if wanted >= {"NAME", "INTEGER", "LPAR"}:
+        return t.say(UNEXPECTED, f"a value is missing before '{t.word.text}'")
+    if wanted == {"NAME"}:
+        return t.say(UNEXPECTED, f"a name is missing before '{t.word.text}'")
+    return None
+
+
 def _unexpected(t: Trouble) -> Diagnostic:
     """Nothing better is known than what could have stood here."""
     shown = "the end of the line" if t.word is None else f"'{_short(t.word)}'"
+    wanted = _wanted(t.accepts)
+    if len(wanted) == 1 and wanted[0].startswith("'"):
+        return t.say(UNEXPECTED, f"{wanted[0]} is missing before {shown}")
     return t.say(UNEXPECTED, f"{shown} cannot stand here", _expected(t.accepts))
 
 
 def _expected(accepts: frozenset[str]) -> str:
+    wanted = _wanted(accepts)
+    if not wanted or len(wanted) > 6:
+        return ""
+    return f"Expected {', '.join(wanted[:-1])}{' or ' if len(wanted) > 1 else ''}{wanted[-1]}."
+
+
+def _wanted(accepts: frozenset[str]) -> list[str]:
+    """What could have stood there, in words; operators only where nothing else could."""
     left = set(accepts)
     wanted = []
     if {"NAME", "INTEGER", "LPAR"} <= left:
@@ -289,10 +323,7 @@ def _expected(accepts: frozenset[str]) -> str:
         for name in sorted(left)
         if name not in ("_INDENT", "_DEDENT")
     ]
-    wanted += list(dict.fromkeys(named))
-    if not wanted or len(wanted) > 6:
-        return ""
-    return f"Expected {', '.join(wanted[:-1])}{' or ' if len(wanted) > 1 else ''}{wanted[-1]}."
+    return [*wanted, *dict.fromkeys(named)]
 
 
 def _short(word: Word) -> str:
@@ -309,11 +340,13 @@ RULES: tuple[Callable[[Trouble], Diagnostic | None], ...] = (
     _no_comma,
     _too_early,
     _unused,
+    _no_equals,
     _block_on_the_line,
     _product,
     _results,
     _chain,
     _option,
     _string,
+    _missing,
     _two_values,
 )

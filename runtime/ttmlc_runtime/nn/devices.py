@@ -76,7 +76,7 @@ def resolve(dtype: str | None, given: types.Device | None) -> tuple[str, types.D
         return found, chosen
     dtype = dtype or "bfloat16"
     kept = _opened.get(dtype)
-    if kept is None or not getattr(kept, "open", True):
+    if kept is None or not getattr(kept, "is_open", True):  # a board does not say
         kept = _opened[dtype] = open_device(dtype)
     return dtype, kept
 

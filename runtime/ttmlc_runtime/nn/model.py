@@ -241,13 +241,11 @@ class Model(Generic[C]):
 
 def _as_array(name: str, value: Any) -> Array:
     try:
-        array = np.asarray(value)
+        return np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(
             f"{name}: numpy cannot read a {type(value).__name__} ({error}): give float32 values on the host"
         ) from None
-    # numpy has no bfloat16 of its own; packages that add one say its name.
-    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
 def _stored(array: Array) -> str:

@@ -142,6 +142,17 @@ def test_a_fixed_key_must_have_its_value() -> None:
         read(position_embedding_type="relative")
 
 
+def test_nought_is_not_false() -> None:
+    with pytest.raises(ConfigError, match="'is_encoder_decoder' = 0"):
+        read(is_encoder_decoder=0)
+
+
+def test_writing_does_not_change_the_config() -> None:
+    config = read(rope={"theta": 5}).replace(theta=6.0)
+    config.to_hugging_face()
+    assert config.extra["rope"] == {"theta": 5}
+
+
 def test_harmless_keys_pass() -> None:
     assert read(
         use_cache=True, summary_type="x", _name_or_path="y", architectures=["Z"], torch_dtype="float16"

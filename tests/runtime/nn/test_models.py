@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 from ttmlc_runtime import nn, ttnn
 from ttmlc_runtime.errors import BackendError, ConfigError, WeightsError
 from ttmlc_runtime.weights import concat, normal, ones, zeros
+from ttmlc_runtime.weights.format import SafeFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +215,21 @@ def test_models_without_a_device_share_one_for_each_dtype() -> None:
     assert Tiny(dtype="float32").device is not Tiny().device
     before = Tiny().device
     nn.close_devices()
-    assert Tiny().device is not before
+    after = Tiny().device
+    assert after is not before
+    ttnn.close_device(after)  # by a user, behind our back
+    assert Tiny()([[1]]).right.shape == (1, 1, 32)
+
+
+def test_every_role_computes_precisely() -> None:
+    """ttnn's own defaults differ from op to op and fall to LoFi, so each role's call is told."""
+    kernels = Tiny().kernels
+    for role in (kernels.matmul, kernels.norm, kernels.attention):
+        config = role["compute_kernel_config"]
+        assert config.math_fidelity is ttnn.MathFidelity.HiFi4
+        assert (config.math_approx_mode, config.fp32_dest_acc_en) == (False, True)
+    assert kernels.matmul["core_grid"] is not None  # without one no activation is fused
+    assert set(kernels.norm) == set(kernels.attention) == {"compute_kernel_config"}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -308,6 +323,53 @@ def test_saving_keeps_little_on_the_host(tmp_path: Path) -> None:
         tracemalloc.stop()
     # A storage of two tensors, its copies on the way to the host, and the two parameters.
     assert peak < 9 * tensor
+
+
+def test_forms_that_saving_does_not_read_are_not_kept_on_the_host(tmp_path: Path) -> None:
+    class Shared(nn.Model[TinyConfig]):
+        """Each shared matrix is held alone, and once more beside another: the second form is not what is saved."""
+
+        Config = TinyConfig
+
+        def build(self, at: nn.Scope, c: TinyConfig) -> None:
+            square = (c.hidden, c.hidden)
+            self.held = []
+            for i in range(c.layers):
+                shared = at.parameter(f"{i}.shared", square, normal(1))
+                own = at.parameter(f"{i}.own", square, normal(1))
+                self.held.append(at.store(alone=shared, both=concat(own, shared.T)))
+
+    model = Shared(TinyConfig(hidden=256, layers=16), dtype="float32")
+    tensor = 4 * 256 * 256
+    tracemalloc.start()
+    try:
+        state = model.save_pretrained(tmp_path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert state == ["model.safetensors", "config.json"]
+    # One storage of two tensors on its way to the host; sixteen kept ones would be seen.
+    assert peak < 9 * tensor
+    found = load_file(tmp_path / "model.safetensors")
+    assert all((found[name] == array).all() for name, array in model.state_dict().items())
+
+
+def test_reading_that_fails_midway_leaves_nothing_waiting(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = folder_of(tmp_path, random_bits())
+    model = Tiny(dtype="float32")
+    read = SafeFile.read
+
+    def breaks(self: SafeFile, name: str) -> np.ndarray:
+        if name == "layer.0.right.weight":
+            raise WeightsError("the disk is gone")
+        return read(self, name)
+
+    monkeypatch.setattr(SafeFile, "read", breaks)
+    with pytest.raises(WeightsError, match="the disk is gone"):
+        model.load_checkpoint(folder)
+    assert not any(storage._staged for storage in model._registry.storages)
 
 
 def test_a_state_dict_loads_into_another_model() -> None:
@@ -417,6 +479,7 @@ def test_outputs_are_read_by_name_key_and_place() -> None:
     output = Tiny(dtype="float32")([[1, 2, 3]])
     assert output.keys() == ("left", "right")
     assert output[0] is output.left is output["left"]
+    assert output[1] is output.right
     assert output.to_tuple() == (output.left, output.right)
     assert len(output) == 2
     assert list(output) == ["left", "right"]
@@ -440,8 +503,26 @@ def test_a_fused_storage_computes_both_parts() -> None:
 # Cost
 
 
+<<<<<<< HEAD
 def test_importing_needs_only_numpy() -> None:
     slow = "{'torch', 'safetensors', 'tqdm', 'numba', 'ttmlc'}"
     code = f"import sys, ttmlc_runtime.nn; print(sorted({slow} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+=======
+def test_importing_is_quick_and_needs_only_numpy() -> None:
+    code = (
+        "import sys, time; import numpy; t = time.process_time(); import ttmlc_runtime.nn;"
+        "print(time.process_time() - t, sorted({'torch', 'safetensors', 'tqdm', 'numba', 'ttmlc'} & set(sys.modules)))"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split(
+            " ", 1
+        )
+        for _ in range(3)
+    ]
+    assert {loaded.strip() for _, loaded in runs} == {"[]"}
+    assert (
+        min(float(seconds) for seconds, _ in runs) < 0.2
+    )  # the bar; processor time, as others may use the machine
+>>>>>>> main

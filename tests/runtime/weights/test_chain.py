@@ -118,10 +118,17 @@ def test_a_missing_shard_is_noticed() -> None:
         gather([left], [array])
 
 
+def test_where_windows_overlap_the_first_counts() -> None:
+    chain = leaf("w", 4)
+    parts = [np.float32([1, 2, 3]), np.float32([7, 8, 9])]
+    assert gather([chain.window(0, 0, 3), chain.window(0, 1, 4)], parts)["w"].tolist() == [1, 2, 3, 9]
+
+
 def test_windows_of_one_parameter_may_lie_in_one_storage() -> None:
     whole = leaf("qkv", 6, 4)
     swapped = concat(whole.window(0, 4, 6), whole.window(0, 0, 4), axis=0)
     values = any_bits(swapped, 3)
+    values["qkv"][1, :2] = values["qkv"][5, 2:] = -0.0
     array = swapped.forward(values)
     assert array[:2].tobytes() == values["qkv"][4:].tobytes()
     assert_same_bits(gather([swapped], [array]), values)
@@ -179,6 +186,12 @@ def test_every_bfloat16_comes_through_a_cast_unchanged(bits: list[int]) -> None:
     chain = leaf("w", len(bits)).cast("bfloat16")
     assert_same_bits(chain.inverse(chain.forward({"w": values})), {"w": values})
     assert bfloat16_bits(values).tolist() == bits
+
+
+def test_all_65536_bfloat16_come_through_bit_for_bit() -> None:
+    """NaNs with their payloads too: what a file held is what is written."""
+    bits = np.arange(1 << 16, dtype=np.uint16)
+    assert (bfloat16_bits(from_bfloat16_bits(bits)) == bits).all()
 
 
 def test_rounding_to_bfloat16_is_torchs() -> None:

@@ -49,7 +49,7 @@ def test_the_single_file_is_taken_before_an_index_as_transformers_does(tmp_path:
 @pytest.mark.parametrize(
     "name",
     ["../out.safetensors", "/etc/passwd", "sub/../../out.safetensors", "sub/in.safetensors", "..\\out.safetensors",
-     "..", ".", "", "a\0b", "link.safetensors", "loop.safetensors"],
+     "..", ".", "", "a\0b", "link.safetensors",],
 )  # fmt: skip
 def test_an_index_that_points_outside_its_folder_is_refused(tmp_path: Path, name: str) -> None:
     folder = sharded(tmp_path / "model", {"a": name})
@@ -57,10 +57,18 @@ def test_an_index_that_points_outside_its_folder_is_refused(tmp_path: Path, name
     (folder / "sub").mkdir()
     (folder / "sub" / "in.safetensors").write_bytes(floats({"a": A}))
     (folder / "link.safetensors").symlink_to(tmp_path / "out.safetensors")
-    (folder / "loop.safetensors").symlink_to(folder / "loop.safetensors")
     with pytest.raises(WeightsError, match=r"refused|no file name") as caught:
         open_checkpoint(folder)
     assert str(folder) in str(caught.value)
+
+
+def test_a_link_to_itself_is_refused(tmp_path: Path) -> None:
+    folder = sharded(tmp_path, {"a": "loop.safetensors"})
+    (folder / "loop.safetensors").symlink_to(folder / "loop.safetensors")
+    with pytest.raises(
+        WeightsError, match=r"no file name|not there: loop\.safetensors"
+    ):  # the second from Python 3.13 on
+        open_checkpoint(folder)
 
 
 def test_a_link_within_the_folder_is_followed(tmp_path: Path) -> None:
