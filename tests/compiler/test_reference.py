@@ -12,7 +12,7 @@ from ttmlc.language import parse
 from ttmlc.source import SourceFile
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs/language.md").read_text()
-EXAMPLES = re.findall(r"```\n(.*?)```", TEXT, re.DOTALL)
+EXAMPLES = re.findall(r"```ttml\n(.*?)```", TEXT, re.DOTALL)
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
