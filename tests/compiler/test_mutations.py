@@ -42,7 +42,7 @@ MODULES = {
 
 
 def by_character(text: str, choose: random.Random) -> str:
-    for _ in range(choose.randint(1, 3)):
+    for _ in range(choose.randint(1, 2)):
         place = choose.randrange(len(text))
         kind = choose.randrange(3)
         piece = choose.choice(CHARACTERS) if kind else ""
