@@ -122,7 +122,9 @@ def run(count: int, seed: int) -> dict[str, int]:
     choose = random.Random(seed)
     seen = {"parsed": 0, "compiled": 0, "refused": 0}
     for number in range(count):
-        kind = choose.choice(("character", "token", "tree", "tree"))  # the parser alone refuses most of the others
+        kind = choose.choice(
+            ("character", "token", "tree", "tree")
+        )  # the parser alone refuses most of the others
         mutated = MUTATIONS[kind](TEXT, choose)
         file = SourceFile("bert.spec", mutated)
         start = time.process_time()
