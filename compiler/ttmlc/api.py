@@ -183,5 +183,4 @@ def format_file(path: Path) -> tuple[str, str]:
         DiagnosticError: it does not parse.
     """
     file = load(path)
-    parse(file)
-    return file.text, format_text(file.text)
+    return file.text, format_text(file.text, file.name)
