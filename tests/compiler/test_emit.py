@@ -248,3 +248,20 @@ def test_paths_that_look_alike_are_kept_apart(tmp_path: Path) -> None:
     text = compile_text(SourceFile("bert.spec", spec), BERT).text
     assert "self.word = at.store(" in text
     assert "self.word_ = at.store(" in text
+
+
+@pytest.mark.parametrize("word", ["__class__", "0", "a-b", "c", "import", "nn"])
+def test_any_word_of_a_path_names_a_value_soundly(word: str, tmp_path: Path) -> None:
+    spec = BERT.read_text().replace("output.dense", f"output.{word}")
+    module = load(compile_text(SourceFile("bert.spec", spec), BERT).text, tmp_path / "bert_w.py")
+    model = module.BertModel(
+        module.BertConfig(vocab=9, hidden=32, heads=1, layers=1, inner=32), dtype="float32"
+    )
+    assert f"encoder.layer.0.output.{word}.weight" in model.state_dict()
+    assert np.isfinite(model(np.zeros((1, 3), int)).last_hidden_state.numpy()).all()
+    names = {
+        node.id
+        for node in ast.walk(ast.parse((tmp_path / "bert_w.py").read_text()))
+        if isinstance(node, ast.Name)
+    }
+    assert not any(name.startswith("_") for name in names)

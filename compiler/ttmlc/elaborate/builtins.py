@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ttmlc.elaborate.binding import Bound, Signature
+from ttmlc.elaborate.names import value_name
 from ttmlc.elaborate.problems import MISFIT, NOT_YET, problem
 from ttmlc.elaborate.values import Init, Meaning, Number, Tensor, Text, Words, Written, describe
 from ttmlc.ir.module import Attribute, Form
@@ -89,7 +90,7 @@ def _linear(elaborator: Expressions, bound: Bound) -> Meaning:
     bias = _bias(elaborator, bound, at, out)
     attributes: dict[str, Attribute] = {"stored_in_out": Const(True)} if turned else {}
     return elaborator.apply(
-        "linear", [x, weight, bias], attributes, bound.call, name=bound.wanted or at.rpartition(".")[2]
+        "linear", [x, weight, bias], attributes, bound.call, name=bound.wanted or value_name(at)
     )
 
 
@@ -127,9 +128,7 @@ def _embedding(elaborator: Expressions, bound: Bound) -> Meaning:
     table = elaborator.parameter(
         f"{at}.weight", made, init(elaborator, bound), bound.span("at"), zero_row=_pad(elaborator, bound)
     )
-    return elaborator.apply(
-        "embedding", [ids, table], {}, bound.call, name=bound.wanted or at.rpartition(".")[2]
-    )
+    return elaborator.apply("embedding", [ids, table], {}, bound.call, name=bound.wanted or value_name(at))
 
 
 def _pad(elaborator: Expressions, bound: Bound) -> Scalar | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ttmlc.elaborate import scalars
 from ttmlc.elaborate.binding import Signature, bind
 from ttmlc.elaborate.builtins import BUILTINS, LATER
-from ttmlc.elaborate.names import path
+from ttmlc.elaborate.names import path, value_name
 from ttmlc.elaborate.problems import BAD_PATH, MISFIT, NOT_YET, UNKNOWN_NAME, Problems, nearest, problem
 from ttmlc.elaborate.scope import Scope
 from ttmlc.elaborate.values import (
@@ -285,7 +285,7 @@ class Expressions:
             attributes["zero_row"] = zero_row
         if also:
             attributes["also"] = tuple(also)
-        wished = name or "_".join(at.split(".")[-2:])
+        wished = name or value_name(at, 2)
         value = self.build.add("param", (), attributes, name=wished, span=span, types=(type_,))
         return Tensor(value, span)
 

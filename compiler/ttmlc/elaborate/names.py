@@ -86,3 +86,9 @@ def path(node: tree.Literal, indices: tuple[str, ...] = ()) -> str:
             hint="Words of letters, digits and '_', joined by '.'.",
         )
     return text
+
+
+def value_name(at: str, words: int = 1) -> str:
+    """A plain name for a value that comes of the parameter at a checkpoint path: its last ``words``."""
+    clean = re.sub(r"\W+", "_", "_".join(at.split(".")[-words:])).strip("_")
+    return clean if clean[:1].isalpha() else f"p_{clean}"

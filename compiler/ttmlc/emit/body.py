@@ -149,14 +149,16 @@ class Body:
     def _name(self, value: Value, place: int) -> str:
         """A Python name for ``value``: the spec's, once more where what it meant before is not read any more."""
         wanted = identifier(re.sub(r"_\d+$", "", value.name))
-        if wanted in self.given:
-            wanted = f"{wanted}_"
-        holder = self.bound.get(wanted)
-        if holder is not None and holder != value.name and self.last_read.get(holder, -1) > place:
-            wanted = identifier(value.name)
+        while wanted in self.given or self._alive(wanted, value, place):
+            wanted += "_"
         self.bound[wanted] = value.name
         self.names[value.name] = Raw(wanted)
         return wanted
+
+    def _alive(self, name: str, value: Value, place: int) -> bool:
+        """Whether ``name`` still means another value that is read later."""
+        holder = self.bound.get(name)
+        return holder is not None and holder != value.name and self.last_read.get(holder, -1) > place
 
     def _operations(self, operations: Sequence[Operation], indent: int) -> None:
         operations = [operation for operation in operations if operation.op not in ("storage", "output")]
