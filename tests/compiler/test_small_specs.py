@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from ttmlc.api import compile_text
 from ttmlc.ir.evaluate import evaluate
-from ttmlc.source import SourceFile
+from ttmlc.source import DiagnosticError, SourceFile
 
 HEAD = """config Small for "small":
     vocab: size = 19 from vocab_size
@@ -127,3 +127,16 @@ def test_the_module_computes_what_the_reference_does(name: str, causal: bool, tm
         assert np.abs(values - wanted[output])[seen if values.ndim < 4 else slice(0, 1)].max() < 1e-11
         assert np.isfinite(values).all()
     assert "unused" not in compiled.text
+
+
+def test_defaults_are_read_where_they_stand(tmp_path: Path) -> None:
+    text = spec("h = h + std[types]\nreturn h=h").replace("init=normal(0.5)", "init=normal(std)")
+    text = text.replace("    head_dim =", "    std: float = 0.5 from std\n    head_dim =")
+    text = text.replace('"word.weight"\n', '"word.weight"\n    param std: [vocab, hidden] at "std.weight"\n')
+    assert "normal(c.std)" in compile_text(SourceFile("small.spec", text), tmp_path / "small.spec").text
+
+
+@pytest.mark.parametrize("body", ["return h=word", "return h=ids", "return h=h + word", "return h=h, m=mask"])
+def test_what_has_no_form_on_the_device_is_refused_with_its_place(body: str, tmp_path: Path) -> None:
+    with pytest.raises(DiagnosticError, match=r"small\.spec:\d+:\d+: error\[E0\d+\]"):
+        compile_text(SourceFile("small.spec", spec(body)), tmp_path / "small.spec")

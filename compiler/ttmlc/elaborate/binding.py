@@ -26,6 +26,8 @@ class Bound:
     given: Mapping[str, tree.Expr]
     wanted: str = ""
     """The name that the spec gives the result, if it gives one."""
+    defaulted: frozenset[str] = frozenset()
+    """Those that the file's defaults gave: they are read where the defaults stand, not where the call does."""
 
     def span(self, name: str) -> Span:
         """Where an argument stands; the call where it is not given."""
@@ -62,11 +64,10 @@ def bind(
             related = ((given[word].span, "given here already"),)
             raise problem(MISSING_ARGUMENT, f"{word!r} is given twice", option.span, related=related)
         given[word] = option.value
-    for word, value in defaults.items():
-        if word in signature.names:
-            given.setdefault(word, value)
+    defaulted = {word for word in defaults if word in signature.names and word not in given}
+    given.update({word: defaults[word] for word in defaulted})
     for parameter in signature.names[: signature.required]:
         if parameter not in given:
             hint = f"Write {parameter}=... here, or in 'defaults'."
             raise problem(MISSING_ARGUMENT, f"'{name}' needs {parameter!r}", node.function.span, hint=hint)
-    return Bound(node.span, given, wanted)
+    return Bound(node.span, given, wanted, frozenset(defaulted))

@@ -22,7 +22,7 @@ Build = Callable[["Expressions", Bound], Meaning]
 
 def tensor(elaborator: Expressions, bound: Bound, name: str) -> Tensor:
     """A tensor argument."""
-    meaning = elaborator.expression(bound.given[name])
+    meaning = elaborator.argument(bound, name)
     if not isinstance(meaning, Tensor):
         raise problem(MISFIT, f"{name!r} must be a tensor", bound.span(name), f"is {describe(meaning)}")
     return Tensor(meaning.value, bound.span(name))
@@ -30,7 +30,7 @@ def tensor(elaborator: Expressions, bound: Bound, name: str) -> Tensor:
 
 def dim(elaborator: Expressions, bound: Bound, name: str) -> Dim:
     """A dimension argument: a size that is an axis, a declared axis, or a written product."""
-    meaning = elaborator.expression(bound.given[name])
+    meaning = elaborator.argument(bound, name)
     if isinstance(meaning, Written):
         return meaning.dim
     if isinstance(meaning, Number) and meaning.dim is not None:
@@ -45,7 +45,7 @@ def number(
     elaborator: Expressions, bound: Bound, name: str, kinds: tuple[str, ...] = ("int", "float")
 ) -> Scalar:
     """A scalar argument of one of ``kinds``."""
-    meaning = elaborator.expression(bound.given[name])
+    meaning = elaborator.argument(bound, name)
     if not isinstance(meaning, Number) or meaning.kind not in kinds:
         raise problem(
             MISFIT, f"{name!r} must be {' or '.join(kinds)}", bound.span(name), f"is {describe(meaning)}"
@@ -55,7 +55,7 @@ def number(
 
 def path(elaborator: Expressions, bound: Bound) -> str:
     """The ``at`` argument."""
-    meaning = elaborator.expression(bound.given["at"])
+    meaning = elaborator.argument(bound, "at")
     if not isinstance(meaning, Text) or not isinstance(bound.given["at"], tree.Literal):
         raise problem(
             MISFIT, "'at' must be a checkpoint path in quotes", bound.span("at"), f"is {describe(meaning)}"
@@ -65,8 +65,7 @@ def path(elaborator: Expressions, bound: Bound) -> str:
 
 def init(elaborator: Expressions, bound: Bound, otherwise: Init | None = None) -> Form:
     """The ``init`` argument as a form."""
-    node = bound.given.get("init")
-    meaning = elaborator.expression(node) if node is not None else otherwise
+    meaning = elaborator.argument(bound, "init") if "init" in bound.given else otherwise
     if not isinstance(meaning, Init):
         hint = "Say init=normal(std), init=zeros or init=ones, here or in 'defaults'."
         label = describe(meaning) if meaning is not None else "has none"
@@ -97,7 +96,7 @@ def _linear(elaborator: Expressions, bound: Bound) -> Meaning:
 def _stored(elaborator: Expressions, bound: Bound) -> bool:
     if "stored" not in bound.given:
         return False
-    meaning = elaborator.expression(bound.given["stored"])
+    meaning = elaborator.argument(bound, "stored")
     if not isinstance(meaning, Words) or sorted(meaning.words) != ["in", "out"]:
         raise problem(
             MISFIT, "'stored' is [out, in] or [in, out]", bound.span("stored"), f"is {describe(meaning)}"
@@ -108,7 +107,7 @@ def _stored(elaborator: Expressions, bound: Bound) -> bool:
 def _bias(elaborator: Expressions, bound: Bound, at: str, out: Dim) -> Tensor | None:
     name = f"{at}.bias"
     if "bias" in bound.given:
-        meaning = elaborator.expression(bound.given["bias"])
+        meaning = elaborator.argument(bound, "bias")
         if isinstance(meaning, Text):
             name = elaborator.path(bound.given["bias"])
         elif isinstance(meaning, Number) and meaning.scalar == Const(False):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ttmlc.elaborate import scalars
-from ttmlc.elaborate.binding import Signature, bind
+from ttmlc.elaborate.binding import Bound, Signature, bind
 from ttmlc.elaborate.builtins import BUILTINS, LATER
 from ttmlc.elaborate.names import path, value_name
 from ttmlc.elaborate.problems import BAD_PATH, MISFIT, NOT_YET, UNKNOWN_NAME, Problems, nearest, problem
@@ -76,6 +76,16 @@ class Expressions:
         if isinstance(meaning, Poison):
             raise DiagnosticError([])
         return meaning
+
+    def argument(self, bound: Bound, name: str) -> Meaning:
+        """What an argument means; a default of the file sees no value of the function at hand."""
+        if name not in bound.defaulted:
+            return self.expression(bound.given[name])
+        here, self.values = self.values, {}
+        try:
+            return self.expression(bound.given[name])
+        finally:
+            self.values = here
 
     def _expression(self, node: tree.Expr, wanted: str) -> Meaning:
         if isinstance(node, tree.Literal):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ttmlc.elaborate.binding import Bound, Signature
 from ttmlc.elaborate.expressions import Expressions
 from ttmlc.elaborate.names import INPUTS, OUTPUT_MEMBERS, class_name, path, plain
 from ttmlc.elaborate.problems import (
     BAD_PATH,
     DECLARED_TWICE,
     MISFIT,
-    MISSING_ARGUMENT,
     NOT_YET,
+    UNKNOWN_OPTION,
     WRONG_SHAPE,
     nearest,
     problem,
@@ -24,6 +25,8 @@ from ttmlc.ir.scalar import Const, Scalar
 from ttmlc.ir.types import DType, TensorType
 from ttmlc.language import tree
 from ttmlc.source import DiagnosticError
+
+PARAM = Signature(("init", "pad"), 0)
 
 
 class Elaborator(Expressions):
@@ -166,23 +169,23 @@ class Elaborator(Expressions):
         name = plain(node.name)
         self.values[name] = Poison()
         type_ = tensor_type(self.scope, node.type)
-        options = {option.name.text: option.value for option in node.options}
         for option in node.options:
-            if option.name.text not in ("init", "pad"):
-                hint = nearest(option.name.text, ("init", "pad"))
-                raise problem(
-                    MISSING_ARGUMENT, f"'param' has no option {option.name.text!r}", option.span, hint=hint
-                )
-        options = {**self.scope.defaults.get("param", {}), **options}
-        init = self.expression(options["init"]) if "init" in options else None
+            if option.name.text not in PARAM.names:
+                hint = nearest(option.name.text, PARAM.names)
+                message = f"'param' has no option {option.name.text!r}"
+                raise problem(UNKNOWN_OPTION, message, option.name.span, hint=hint)
+        given = {option.name.text: option.value for option in node.options}
+        defaults = {word: v for word, v in self.scope.defaults.get("param", {}).items() if word not in given}
+        bound = Bound(node.span, {**defaults, **given}, name, frozenset(defaults))
+        init = self.argument(bound, "init") if "init" in bound.given else None
         if not isinstance(init, Init):
             hint = "Say init=normal(std) here or in 'defaults'."
-            raise problem(MISFIT, "a parameter needs an initialisation", node.span, hint=hint)
+            raise problem(MISFIT, "a parameter needs an initialisation", bound.span("init"), hint=hint)
         zero_row: Scalar | None = None
-        if "pad" in options:
-            pad = self.expression(options["pad"])
+        if "pad" in bound.given:
+            pad = self.argument(bound, "pad")
             if not isinstance(pad, Number) or pad.kind not in ("int", "none"):
-                raise problem(MISFIT, "'pad' must be a token", options["pad"].span, f"is {describe(pad)}")
+                raise problem(MISFIT, "'pad' must be a token", bound.span("pad"), f"is {describe(pad)}")
             zero_row = pad.scalar
         at, *also = (path(literal, self.indices) for literal in node.at)
         made = self.parameter(

@@ -50,7 +50,7 @@ def elaborate(file: tree.File, name: str, find: Import) -> Module:
     done: dict[str, Function] = {}
     functions = _functions(models, scope, problems, done)
     check_heads(file, used, scope, models, problems)
-    problems.raise_any()
+    problems.raise_any(Span(file.span.file, 0, 0))
     docs = [item.text for item in file.items if isinstance(item, tree.Doc)]
     prefix = next(
         (str(i.at.value) for i in file.items if isinstance(i, tree.Offers) and i.at is not None), ""

@@ -29,6 +29,7 @@ class Problems:
 
     def __init__(self) -> None:
         self.found: list[Diagnostic] = []
+        self.silent = False
 
     @contextmanager
     def kept(self) -> Iterator[None]:
@@ -36,16 +37,21 @@ class Problems:
         try:
             yield
         except DiagnosticError as error:
+            self.silent = self.silent or not error.diagnostics
             for diagnostic in error.diagnostics:
                 if diagnostic not in self.found:
                     self.found.append(diagnostic)
 
-    def raise_any(self) -> None:
+    def raise_any(self, everything: Span) -> None:
         """Raise what was found.
 
         Raises:
             DiagnosticError: where anything was.
         """
+        if (
+            self.silent and not self.found
+        ):  # a value was wrong and nobody said why: better said so than compiled
+            raise problem(WRONG_SHAPE, "something in this spec has no meaning", everything)
         if self.found:
             order = sorted(self.found, key=lambda d: (d.span.file.name, d.span.start))
             raise DiagnosticError(order[:MAX_PROBLEMS])

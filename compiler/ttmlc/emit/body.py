@@ -162,7 +162,7 @@ class Body:
 
     def _operations(self, operations: Sequence[Operation], indent: int) -> None:
         operations = [operation for operation in operations if operation.op not in ("storage", "output")]
-        following = [*operations[1:], None]
+        following = [*operations[1:], None][: len(operations)]
         for operation, after in zip(operations, following, strict=True):
             place = self.places[id(operation)]
             if operation.op == "repeat":

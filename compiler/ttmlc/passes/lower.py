@@ -37,6 +37,7 @@ from ttmlc.passes.base import Outcome, Pass
 from ttmlc.passes.lowering.refusal import cannot
 from ttmlc.passes.lowering.resident import Padding, attention_padding, resident
 from ttmlc.passes.lowering.storages import Storages
+from ttmlc.source import Span
 
 Lowered = Callable[["Lowering", Operation], "Sequence[Value]"]
 
@@ -112,7 +113,19 @@ class Lowering:
     def operand(self, operation: Operation, place: int) -> Value | None:
         """The device value of an operand; None where it is absent."""
         value = operation.operands[place] if place < len(operation.operands) else None
-        return None if value is None else self.values[value.name]
+        return None if value is None else self.value(value, operation.span)
+
+    def value(self, value: Value, span: Span | None) -> Value:
+        """The device value that stands for ``value``.
+
+        Raises:
+            DiagnosticError: it is a parameter, or an input of integers, which live there only as what reads them.
+        """
+        if value.name not in self.values:
+            raise cannot(
+                span, f"{value.name!r}, {value.type}, cannot be read as an activation on the device yet"
+            )
+        return self.values[value.name]
 
     def add(
         self, source: Operation, op: str, operands: Sequence[Value | None], **attributes: Attribute | None
@@ -176,7 +189,7 @@ class Lowering:
         return forms.pop() if forms else Const(False)
 
     def _output(self, value: Value) -> Value:
-        made = self.values[value.name]
+        made = self.value(value, self.function.span)
         if self.function.kind is Kind.BLOCK:
             return made
         type_ = value.type
