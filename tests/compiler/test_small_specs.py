@@ -81,6 +81,10 @@ BODIES = {
     ),
     "one table, two lookups": "h = h + word[types]\nreturn h=h",
     "a norm of a sum that is kept": "s = h + linear(h, hidden, at=\"a\")\nn = layer_norm(s, at=\"n\")\nreturn n=n, s=s",
+    "views before a repeat": (
+        "h = layer_norm(h + word[types] + word[types], at=\"n\")\n"
+        "repeat i in layers at \"layer.{i}\":\n    h = Inner(h, at=\"a\")\n    h = Outer(h, at=\"b\")\nreturn h=h"
+    ),
     "a value that is made and not read": "unused = linear(h, hidden, at=\"unused\")\nreturn h=h",
 }  # fmt: skip
 

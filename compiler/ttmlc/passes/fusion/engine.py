@@ -78,15 +78,16 @@ class Fuse(Pass):
 
         def change(function: Function) -> Function:
             wanted = [value for _, value in function.outputs]
-            return replace(function, operations=self._body(function.operations, wanted, declined))
+            work = _Work(declined, _names(function))
+            return replace(function, operations=self._body(function.operations, wanted, work))
 
         return Outcome(module.map_functions(change), tuple(declined))
 
     def _body(
-        self, operations: tuple[Operation, ...], wanted: list[Value], declined: list[Declined]
+        self, operations: tuple[Operation, ...], wanted: list[Value], work: _Work
     ) -> tuple[Operation, ...]:
-        refused: set[int] = set()
-        operations = tuple(self._inside(operation, declined) for operation in operations)
+        refused: dict[int, Operation] = {}  # by identity: two equal operations are two finds
+        operations = tuple(self._inside(operation, work) for operation in operations)
         while True:
             scope = Scope(operations, wanted)
             for root in operations:
@@ -95,27 +96,48 @@ class Fuse(Pass):
                     continue
                 reason = self.rule.check(match, scope)
                 if reason is None:
-                    operations = _replace(operations, match, self.rule)
+                    operations = _replace(operations, match, self.rule, work)
                     break
-                refused.add(id(root))
-                declined.append(Declined(self.rule.name, reason, root.span))
+                refused[id(root)] = root
+                work.declined.append(Declined(self.rule.name, reason, root.span))
             else:
                 return operations
 
-    def _inside(self, operation: Operation, declined: list[Declined]) -> Operation:
+    def _inside(self, operation: Operation, work: _Work) -> Operation:
         if operation.body is None:
             return operation
         body: Region = operation.body
-        inner = self._body(body.operations, list(body.yields), declined)
+        inner = self._body(body.operations, list(body.yields), work)
         return replace(operation, body=replace(body, operations=inner))
 
 
-def _replace(operations: tuple[Operation, ...], match: Match, rule: Rule) -> tuple[Operation, ...]:
+@dataclass
+class _Work:
+    """What applying a rule to one function keeps: the reasons for declining, and the names that are in use."""
+
+    declined: list[Declined]
+    names: set[str]
+
+
+def _names(function: Function) -> set[str]:
+    """Every name of a function: names are its own throughout, inside bodies too."""
+    names = {given.value.name for given in function.inputs}
+    for operation in function.walk():
+        names.update(value.name for value in operation.results)
+        if operation.body is not None:
+            names.update(value.name for value in operation.body.arguments)
+    return names
+
+
+def _replace(
+    operations: tuple[Operation, ...], match: Match, rule: Rule, work: _Work
+) -> tuple[Operation, ...]:
     gone = {id(part) for part in match.parts}
     freed = {value.name for part in (*match.parts, match.root) for value in part.results}
-    taken = {value.name for operation in operations for value in operation.results} - freed
-    build = Builder(Names(taken))
+    build = Builder(Names(work.names - freed))
     rule.rewrite(match, build)
+    work.names -= freed
+    work.names.update(value.name for made in build.operations for value in made.results)
     result: list[Operation] = []
     for operation in operations:
         if operation is match.root:
