@@ -103,6 +103,22 @@ class Model(Generic[C]):
     # Weights
 
     @classmethod
+    def unfilled(
+        cls: type[M], config: Any = None, *, dtype: str | None = None, device: types.Device | None = None
+    ) -> M:
+        """A model whose parameters take their memory and hold nothing: to see what fits, or to be loaded.
+
+        Raises:
+            ConfigError: the config does not fit.
+            BackendError: as from the constructor.
+        """
+        model = cls.__new__(cls)
+        model._prepare(config, dtype, device)
+        for storage in model._registry.storages:
+            storage.reserve(model.device)
+        return model
+
+    @classmethod
     def from_pretrained(
         cls: type[M],
         folder: StrPath,

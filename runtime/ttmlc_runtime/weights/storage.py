@@ -61,6 +61,13 @@ class Storage:
         """Let go of parameters that wait for others."""
         self._staged = {}
 
+    def reserve(self, device: types.Device) -> None:
+        """Take the memory of the tensor and leave its values as they happen to be."""
+        layout = self.layout if self.layout is not None else ttnn.TILE_LAYOUT
+        self._tensor = ttnn.empty(
+            list(self.chain.shape), dtype=self.dtype or ttnn.bfloat16, layout=layout, device=device
+        )
+
     def fill(self, parameters: Mapping[str, Array], device: types.Device) -> None:
         """Make the tensor from all parameters of the chain."""
         values = self.chain.forward(parameters)
