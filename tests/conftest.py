@@ -1,10 +1,13 @@
-"""What all tests share: golden files."""
+"""What all tests share: golden files, and the Python that has the real ttnn."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
+from ttmlc_runtime.errors import BackendError
+from ttmlc_runtime.mockboard import python_with_ttnn
 
 pytest.register_assert_rewrite("tests.golden")
 
@@ -22,3 +25,29 @@ def golden(request: pytest.FixtureRequest) -> Golden:
     if update and os.environ.get("CI"):
         pytest.fail("golden files are not rewritten in CI")
     return Golden(update)
+
+
+def missing_ttnn() -> str:
+    """Why the real ttnn cannot be had; empty where it can."""
+    try:
+        python_with_ttnn()
+    except BackendError as error:
+        return str(error)
+    return ""
+
+
+@pytest.fixture(scope="session")
+def real_ttnn() -> Path:
+    """The Python that has the real ttnn; without one the test is skipped, and under CI=true it fails."""
+    why = missing_ttnn()
+    if why:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"THE REAL ttnn IS NOT HERE: {why}")
+    return python_with_ttnn()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say it where nobody overlooks it."""
+    why = missing_ttnn()
+    if why:
+        terminalreporter.section("NOTHING WAS RUN ON THE REAL ttnn", red=True, bold=True)
+        terminalreporter.line(why)
