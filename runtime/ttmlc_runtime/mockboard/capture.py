@@ -149,23 +149,27 @@ def read(nodes: Sequence[Node], banks: int = 1) -> Capture:
     """A captured graph as data."""
     programs: list[Program] = []
     transfers: list[Transfer] = []
-    dram, tensors_l1 = _Level(), _Level()
-    peak_l1 = 0
+    dram, l1 = _Level(), _Level()
+    running: list[int] = []  # what the program that runs takes on its fullest core; nothing between programs
     for node in nodes:
         kind, params = node["node_type"], node.get("params") or {}
         if kind in ("buffer_allocate", "buffer_deallocate"):
-            level, scale = (dram, banks) if params["type"] == "DRAM" else (tensors_l1, 1)
+            level, scale = (dram, banks) if params["type"] == "DRAM" else (l1, 1)
             step = int(params["max_size_per_bank"]) * scale
             level.add(step if kind == "buffer_allocate" else -step)
-            peak_l1 = max(peak_l1, tensors_l1.now)
-        elif kind == "function_start" and params.get("program_factory_type"):
-            program = _program(node, nodes)
-            programs.append(program)
-            peak_l1 = max(peak_l1, tensors_l1.now + program.l1_bytes)
-        elif kind == "function_start" and params["name"] in ("Tensor::to_device", "Tensor::cpu"):
-            moved = sum(operand.bytes for operand in _operands(node["input_tensors"], nodes))
-            transfers.append(Transfer(params["name"] == "Tensor::to_device", moved))
-    return Capture(tuple(programs), tuple(transfers), dram.peak, dram.now, peak_l1)
+        elif kind == "function_start":
+            here = 0
+            if params.get("program_factory_type"):
+                programs.append(_program(node, nodes))
+                here = programs[-1].l1_bytes
+            elif params["name"] in ("Tensor::to_device", "Tensor::cpu"):
+                moved = sum(operand.bytes for operand in _operands(node["input_tensors"], nodes))
+                transfers.append(Transfer(params["name"] == "Tensor::to_device", moved))
+            running.append(here)
+            l1.add(here)
+        elif kind == "function_end":
+            l1.add(-running.pop())
+    return Capture(tuple(programs), tuple(transfers), dram.peak, dram.now, l1.peak)
 
 
 class _Level:

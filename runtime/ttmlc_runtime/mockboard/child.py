@@ -51,11 +51,11 @@ def run(
     with tempfile.TemporaryDirectory(prefix="ttmlc-job-") as folder:
         asked, answer = Path(folder, "request.json"), Path(folder, "answer.json")
         asked.write_text(json.dumps({"job": job, "board": board, "request": dict(request)}), encoding="utf-8")
-        command = [str(python), "-m", "ttmlc_runtime.mockboard.child", str(asked), str(answer)]
+        command = [str(python), "-c", f"from {__name__} import main; main()", str(asked), str(answer)]
         try:
             ended = subprocess.run(
                 command,
-                env=environment(python),
+                env=environment(path),
                 capture_output=True,
                 text=True,
                 errors="replace",
@@ -116,7 +116,3 @@ def main() -> None:
     new = answer.with_suffix(".new")
     new.write_text(json.dumps(found), encoding="utf-8")
     new.replace(answer)
-
-
-if __name__ == "__main__":
-    main()
