@@ -111,9 +111,10 @@ def refusal(found: Data) -> list[str]:
             f"needs {size(need)} of DRAM, {found['board']} has {size(has)}: weights {size(found['weights_bytes'])}, "
             f"what a step adds {size(rest)}"
         )
-    elif refused["lacking"] == "L1":
+    elif refused["lacking"] == "L1" and "peak_l1_bytes" in found:
+        need, has = found["peak_l1_bytes"], found["l1_bytes"]
         lines.append(
-            f"does not fit into a core's L1, which has {size(found['l1_bytes'])} for tensors and buffers"
+            f"needs {size(need)} of L1 on a core, {found['board']} has {size(has)} for tensors and buffers"
         )
     lines.append(f"ttnn says: {refused['said']}")
     if refused["line"]:
