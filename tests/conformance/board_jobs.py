@@ -130,3 +130,19 @@ def captured(request: Data) -> Data:
         "to_device": [transfer.to_device for transfer in dispatched.transfers],
         "transferred": [transfer.bytes for transfer in dispatched.transfers],
     }
+
+
+def signatures(request: Data) -> Data:
+    """What ttnn says an op takes: it lists that when it is called with nothing."""
+    import ttnn
+
+    found: Data = {}
+    for name in request["ops"]:
+        op: Any = ttnn
+        for part in name.removeprefix("ttnn.").split("."):
+            op = getattr(op, part)
+        try:
+            op()
+        except TypeError as error:
+            found[name] = str(error).partition("Available signature")[2]
+    return found
