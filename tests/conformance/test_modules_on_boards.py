@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ttmlc.api import compile_spec, compile_text
 from ttmlc.presets import preset_values
+from ttmlc.source import SourceFile
 from ttmlc.specs import presets
 from ttmlc_runtime import mockboard
+
+from tests.compiler.small_specs import BODIES, spec
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = {path.stem: path for path in sorted((ROOT / "generated").glob("*.py"))}
@@ -98,6 +102,45 @@ def test_the_base_model_makes_fewer_programs_than_a_plain_hand_written_one(
     assert plain["programs"] < masked["programs"] <= HAND_WRITTEN
     assert masked["by_kind"]["SDPA"] == masked["by_kind"]["NlpCreateHeads"] == 12, "one each a layer"
     assert masked["by_kind"]["Matmul"] == 4 * 12 + 1, "four a layer, activations fused, and the pooler"
+
+
+@pytest.fixture(scope="module")
+def small_modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What the small specs compile to, one feature of the language each."""
+    folder = tmp_path_factory.mktemp("small")
+    found = {}
+    for number, (name, body) in enumerate(BODIES.items()):
+        compiled = compile_text(SourceFile("small.spec", spec(body)), folder / "small.spec")
+        found[name] = folder / f"small_{number}.py"
+        found[name].write_text(compiled.text, encoding="utf-8")
+    return found
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_every_feature_of_the_language_is_accepted(board: str, small_modules: dict[str, Path]) -> None:
+    common = {"model": None, "entry": "forward", "batch": 2}
+    asked = [
+        {**common, "module": str(path), "seq": seq, "mask": mask, "fields": {"causal": causal}}
+        for path in small_modules.values()
+        for seq, mask, causal in ((33, True, False), (64, False, True))
+    ]
+    for one, found in zip(asked, verified(board, asked), strict=True):
+        assert found["accepted"], (one, found)
+        assert found["new_programs"]["second_step"] == 0
+
+
+@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_build_with_its_sizes_folded_in_is_the_same_program(
+    preset: str, board: str, tmp_path: Path
+) -> None:
+    compiled = compile_spec(ROOT / f"specs/models/{preset.partition('-')[0]}.spec", preset=preset)
+    path = tmp_path / f"{compiled.name}.py"
+    path.write_text(compiled.text, encoding="utf-8")
+    (found,) = verified(board, [{**request(preset, 8, 128), "module": str(path)}])
+    generic = of_preset(preset, board)[-2]
+    for name in ("by_kind", "peak_dram_bytes", "peak_l1_bytes", "dram_bytes_moved", "matmuls"):
+        assert found[name] == generic[name], name
 
 
 def odd_configs(seed: int, count: int) -> list[tuple[dict[str, Any], int, int]]:

@@ -25,7 +25,8 @@ from ttmlc_runtime.mockboard.boards import BOARDS
 from ttmlc_runtime.mockboard.capture import Capture, banks_of, capture
 
 Data = dict[str, Any]
-MASK = "attention_mask"
+MASKS = ("attention_mask", "mask")
+"""What an optional input over keys is called."""
 SPEC_LINE = re.compile(r"#\s+(\S+\.spec:\d+)\s+(.*)")
 
 
@@ -222,7 +223,7 @@ def _entry(kind: Any, request: Data) -> Callable[[Any], Any]:
     for name, parameter in list(inspect.signature(kind.__call__).parameters.items())[1:]:
         if parameter.default is inspect.Parameter.empty:
             given[name] = np.zeros((batch, seq), np.int64)
-        elif name == MASK and request["mask"]:
+        elif name in MASKS and request["mask"]:
             given[name] = np.ones((batch, seq), np.int64)
     return lambda model: model(**given)
 
