@@ -87,7 +87,7 @@ def test_a_core_that_is_too_small_is_told_with_its_line(tmp_path: Path) -> None:
     assert "u = act(linear(x, inner" in found["refused"]["spec"]
     code, out, _ = command(module, "--batch", "64", "--seq", "512")
     assert code == 1
-    assert "needs 4.3 MiB of L1 on a core, n150 has 1.3 MiB for tensors and buffers" in out
+    assert "needs 4,360 KiB of L1 on a core, n150 has 1,361 KiB for tensors and buffers" in out
 
 
 @pytest.mark.parametrize(

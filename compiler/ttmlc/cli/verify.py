@@ -114,7 +114,7 @@ def refusal(found: Data) -> list[str]:
     elif refused["lacking"] == "L1" and "peak_l1_bytes" in found:
         need, has = found["peak_l1_bytes"], found["l1_bytes"]
         lines.append(
-            f"needs {size(need)} of L1 on a core, {found['board']} has {size(has)} for tensors and buffers"
+            f"needs {kib(need)} of L1 on a core, {found['board']} has {kib(has)} for tensors and buffers"
         )
     lines.append(f"ttnn says: {refused['said']}")
     if refused["line"]:
@@ -136,12 +136,12 @@ def _programs(console: Any, found: Data) -> None:
     ):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]  # the literals are right
     for kind, count in found["by_kind"].items():
-        table.add_row(kind, str(count), size(found["moved_by_kind"][kind]), size(found["l1_by_kind"][kind]))
+        table.add_row(kind, str(count), size(found["moved_by_kind"][kind]), kib(found["l1_by_kind"][kind]))
     table.add_row(
         "in all",
         str(found["programs"]),
         size(found["dram_bytes_moved"]),
-        size(found["peak_l1_bytes"]),
+        kib(found["peak_l1_bytes"]),
         style="bold",
     )
     console.print(table)
@@ -182,9 +182,7 @@ def _memory(console: Any, found: Data) -> None:
     console.print(
         f"peak DRAM {size(peak)} of {size(has)}: weights {size(weights)}, what a step adds {size(peak - weights)}"
     )
-    console.print(
-        f"peak L1   {size(found['peak_l1_bytes'])} of {size(found['l1_bytes'])} on the fullest core"
-    )
+    console.print(f"peak L1   {kib(found['peak_l1_bytes'])} of {kib(found['l1_bytes'])} on the fullest core")
     uploads = found["uploads"]
     console.print(f"uploads   {uploads['count']} a step, {size(uploads['bytes'])}")
     if "new_programs" in found:
@@ -200,6 +198,11 @@ def size(count: int) -> str:
         if count >= of:
             return f"{count / of:.2f} {unit}" if unit == "GiB" else f"{count / of:.1f} {unit}"
     return f"{count} B"
+
+
+def kib(count: int) -> str:
+    """Bytes of a core's memory, which is some 1,400 KiB."""
+    return f"{count / 1024:,.0f} KiB"
 
 
 def shape(sizes: list[int]) -> str:
