@@ -6,10 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
-from ttmlc_runtime.errors import BackendError
-from ttmlc_runtime.mockboard import python_with_ttnn
+
+os.environ["TTMLC_BACKEND"] = (
+    "emulator"  # also where there is a board; jobs on the real ttnn say so themselves
+)
 
 pytest.register_assert_rewrite("tests.golden")
+
+from ttmlc_runtime.errors import BackendError  # noqa: E402  # after the backend is chosen
+from ttmlc_runtime.mockboard import python_with_ttnn  # noqa: E402
 
 from tests.golden import Golden  # noqa: E402  # after it is registered, so that its assertions show a difference
 

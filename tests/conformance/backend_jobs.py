@@ -124,3 +124,20 @@ def mesh(request: Data) -> Data:
     }
     nn.close_device(device)
     return found
+
+
+def check_board(request: Data) -> Data:
+    """The script that a board's owner runs first. A mock board computes nothing, so the script has to say so."""
+    import contextlib
+    import io
+    import runpy
+
+    sys.argv = [request["script"], "--module", request["module"]]
+    printed = io.StringIO()
+    ended: Any = 0
+    with contextlib.redirect_stdout(printed):
+        try:
+            runpy.run_path(request["script"], run_name="__main__")
+        except SystemExit as error:
+            ended = error.code
+    return {"printed": printed.getvalue(), "ended": ended}

@@ -74,3 +74,13 @@ def test_a_model_lives_on_every_chip_of_a_mesh(board: str, mesh: tuple[int, int]
     assert found["chips"] == mesh[0] * mesh[1]
     assert found["shape"] == [1, 3, 128]
     assert found["weights"] == [1, 2]
+
+
+def test_the_script_for_a_boards_owner_tells_a_board_that_computes_nothing() -> None:
+    found = run("check_board", script=str(ROOT / "examples/check_board.py"))
+    assert "the board does not compute what it should: PCC 0.0000" in found["ended"]
+    rows = [line.split() for line in found["printed"].splitlines()[1:]]
+    assert len(rows) == 6
+    for row in rows:
+        board, emulator = float(row[-3]), float(row[-2])
+        assert board == 0 and emulator > 0.99, row
