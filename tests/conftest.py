@@ -14,7 +14,7 @@ os.environ["TTMLC_BACKEND"] = (
 pytest.register_assert_rewrite("tests.golden")
 
 from ttmlc_runtime.errors import BackendError  # noqa: E402  # after the backend is chosen
-from ttmlc_runtime.mockboard import python_with_ttnn  # noqa: E402
+from ttmlc_runtime.mockboard import python_with_ttnn  # noqa: E402  # likewise
 
 from tests.golden import Golden  # noqa: E402  # after it is registered, so that its assertions show a difference
 

@@ -190,7 +190,7 @@ def test_a_tensor_before_its_values_is_refused() -> None:
     ):
         model.pairs[0].weight  # noqa: B018  # the refusal is what is looked at
     with pytest.raises(AttributeError, match="no storage is called 'wieght' here: weight, bias"):
-        model.pairs[0].wieght  # noqa: B018
+        model.pairs[0].wieght  # noqa: B018  # the attribute is what is tested
     assert "layer.0.left.weight.T" in repr(model.pairs[0])
 
 
