@@ -16,6 +16,8 @@ from ttmlc_runtime.weights import concat, normal, ones, zeros
 
 TILE = ttnn.TILE_LAYOUT
 ROW_MAJOR = ttnn.ROW_MAJOR_LAYOUT
+# how each role of op computes, given to every call: four passes a multiplication, sums in float32
+POLICY = nn.Policy(matmul=nn.HIFI4, attention=nn.HIFI4, norm=nn.HIFI4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +186,7 @@ class BertModel(nn.Model[BertConfig]):
     """model BertModel of bert.spec:48."""
 
     Config = BertConfig
+    policy = POLICY
     prefix = "bert"
     stale = ("embeddings.position_ids",)
 

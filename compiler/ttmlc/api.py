@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ttmlc.ir.device
 import ttmlc.ir.ops  # noqa: F401  # importing the two declares the ops
@@ -26,14 +27,21 @@ from ttmlc.language import load, parse
 from ttmlc.language.format import format_text
 from ttmlc.passes.base import Declined
 from ttmlc.passes.pipeline import Stage, inference, run
-from ttmlc.presets import PresetError, hugging_face_fields, met, preset_fields
+from ttmlc.presets import (
+    PresetError,
+    hugging_face_fields,
+    met,
+    preset_fields,
+    preset_values,
+    read_object,
+)
 from ttmlc.report import Summary, summarise
 from ttmlc.source import DiagnosticError, SourceFile
 from ttmlc.specs import finder, presets, shipped
 
 __all__ = [
-    "Compiled", "DiagnosticError", "PresetError", "check", "compile_spec", "compile_text", "format_file", "write",
-    "write_text",
+    "Compiled", "DiagnosticError", "PresetError", "check", "compile_spec", "compile_text", "format_file", "verify",
+    "write", "write_text",
 ]  # fmt: skip
 
 
@@ -184,3 +192,23 @@ def format_file(path: Path) -> tuple[str, str]:
     """
     file = load(path)
     return file.text, format_text(file.text, file.name)
+
+
+def verify(module: Path, *, preset: str = "", config: Path | None = None, **options: Any) -> dict[str, Any]:
+    """Run a generated module through the real ttnn on a mock board; see ``ttmlc_runtime.mockboard.verify``.
+
+    Args:
+        module: what ``compile_spec`` wrote.
+        preset: the name of a shipped preset, or the path of a YAML file: the sizes to run with.
+        config: a Hugging Face config.json, instead.
+        options: ``model``, ``board``, ``batch``, ``seq``, ``entry``, ``mask``.
+
+    Raises:
+        PresetError: the preset or config cannot be read, or is of another spec.
+        RuntimeFault: as ``ttmlc_runtime.mockboard.verify`` raises it.
+    """
+    from ttmlc_runtime.mockboard import verify as on_board
+
+    fields = preset_values(find_preset(preset, module.stem), module.stem) if preset else None
+    values = read_object(config) if config is not None else None
+    return on_board(module, fields=fields, hugging_face=values, **options)

@@ -76,6 +76,15 @@ def preset_fields(path: Path, spec: str, config: Config) -> dict[str, scalar.Val
     Raises:
         PresetError: it is for another spec, or a key or value does not fit.
     """
+    return checked(preset_values(path, spec), config, str(path))
+
+
+def preset_values(path: Path, spec: str) -> dict[str, Any]:
+    """What a preset of ``spec`` says of fields, not compared with any config yet.
+
+    Raises:
+        PresetError: it cannot be read, or is for another spec.
+    """
     value = read_yaml(path)
     for key in value:
         if key not in ("model", "config"):
@@ -85,7 +94,7 @@ def preset_fields(path: Path, spec: str, config: Config) -> dict[str, scalar.Val
     fields = value.get("config")
     if not isinstance(fields, dict):
         raise PresetError(f"{path}: 'config' must be a mapping of fields")
-    return checked(fields, config, str(path))
+    return fields
 
 
 def checked(values: Mapping[str, Any], config: Config, where: str) -> dict[str, scalar.Value]:
@@ -154,17 +163,26 @@ def hugging_face_fields(path: Path, config: Config) -> dict[str, scalar.Value]:
     from ttmlc_runtime.errors import ConfigError
 
     try:
+        made = _runtime_class(config).from_hugging_face(read_object(path))
+    except ConfigError as error:
+        raise PresetError(f"{path}: {error}") from None
+    fields = {entry.name: getattr(made, entry.name) for entry in config.fields}
+    return met(config, fields, str(path))
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        PresetError: it cannot be read, or is none.
+    """
+    try:
         values = json.loads(_text(path))
     except (ValueError, RecursionError) as error:
         raise PresetError(f"{path} is no JSON: {error}") from None
     if not isinstance(values, dict):
         raise PresetError(f"{path} holds no JSON object")
-    try:
-        made = _runtime_class(config).from_hugging_face(values)
-    except ConfigError as error:
-        raise PresetError(f"{path}: {error}") from None
-    fields = {entry.name: getattr(made, entry.name) for entry in config.fields}
-    return met(config, fields, str(path))
+    return values
 
 
 def _runtime_class(config: Config) -> Any:

@@ -1,14 +1,9 @@
-"""Run a sketch of docs/adr on the real ttnn and a mock board, and write what it did as one line of JSON.
-
-python -m tests.adr.on_board {llama_layer_tp8 | llama_decode_step | refusals} FOLDER
-"""
+"""Jobs for the real ttnn on a mock board: run a sketch of docs/adr, and say what it did."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import math
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,8 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-
-from tests.adr import mock_board
+from ttmlc_runtime.mockboard import Capture, banks_of, capture, open_board
 
 SKETCHES = Path(__file__).resolve().parents[2] / "docs/adr/sketches"
 
@@ -55,16 +49,14 @@ class Kernels:
 class Board:
     """A device, and what a call on it does."""
 
-    def __init__(self, name: str, folder: Path) -> None:
-        mock_board.prepare(name, folder)
-        os.environ["TTMLC_BACKEND"] = "ttnn"
+    def __init__(self, name: str, mesh: tuple[int, int] | None = None) -> None:
         import ttmlc_runtime
         import ttnn
 
         from tests.adr import runtime_to_be
 
         self.ttnn: Any = ttnn
-        self.device = mock_board.open_board(ttnn, name)
+        self.device = open_board(ttnn, name, mesh)
         self.kernels = Kernels(ttnn, self.device)
         sys.modules.update(runtime_to_be.modules(ttnn))
         assert ttmlc_runtime.ttnn is ttnn
@@ -92,24 +84,9 @@ class Board:
             shape[split] //= chips
         return self.zeros(*shape, layout=layout)
 
-    def captured(self, call: Callable[[], Any]) -> tuple[Any, list[str], int]:
-        """The result, the programs that ran, and the peak of new DRAM in bytes a chip."""
-        graph = self.ttnn._ttnn.graph
-        graph.begin_graph_capture(graph.RunMode.NORMAL)
-        try:
-            result = call()
-        finally:
-            nodes = graph.end_graph_capture()
-        programs: list[str] = []
-        live = peak = 0
-        for node in nodes:
-            kind, params = node["node_type"], node["params"]
-            if kind == "function_start" and params.get("program_factory_type"):
-                programs.append(params["name"].split("::")[-1])
-            elif kind in ("buffer_allocate", "buffer_deallocate") and params.get("type") == "DRAM":
-                live += int(params["size"]) * (1 if kind == "buffer_allocate" else -1)
-                peak = max(peak, live)
-        return result, programs, peak
+    def captured(self, call: Callable[[], Any]) -> tuple[Any, Capture]:
+        """The result, and what ran, for each chip."""
+        return capture(self.ttnn, call, banks=banks_of(self.ttnn, self.device))
 
 
 def load(name: str) -> ModuleType:
@@ -122,9 +99,9 @@ def load(name: str) -> ModuleType:
     return module
 
 
-def llama_layer_tp8(folder: Path) -> dict[str, Any]:
+def llama_layer_tp8(request: dict[str, Any]) -> dict[str, Any]:
     """One layer forward and backward on eight chips."""
-    board = Board("t3000", folder)
+    board = Board("t3000", (1, 8))
     sketch = load("llama_layer_tp8")
     config = sketch.LlamaConfig()
     config.placement.check(board.device, config.fingerprint)
@@ -133,9 +110,9 @@ def llama_layer_tp8(folder: Path) -> dict[str, Any]:
     angles = sys.modules["ttmlc_runtime.rotary"].Angles(*table)
     mask = type("Mask", (), {"additive": board.zeros(1, 1, 2048, 2048)})
     h = board.zeros(1, 1, 2048, 4096)
-    (y, saved), forward, forward_peak = board.captured(lambda: layer.forward(h, mask, angles))
+    (y, saved), forward = board.captured(lambda: layer.forward(h, mask, angles))
     kept = {name: list(tensor.shape) for name, tensor in _named(saved)}
-    dh, backward, backward_peak = board.captured(lambda: layer.backward(y, saved, mask, angles))
+    dh, backward = board.captured(lambda: layer.backward(y, saved, mask, angles))
     grads = {
         name.rpartition("/")[2].removeprefix("layers.0."): list(holder.grads["weight"].shape)
         for name, holder in board.scope.holders.items()
@@ -143,11 +120,16 @@ def llama_layer_tp8(folder: Path) -> dict[str, Any]:
     return {
         "shapes": {"y": list(y.shape), "dh": list(dh.shape)},
         "kept_bytes": sum(2 * math.prod(shape) for shape in kept.values()),  # bfloat16
-        "programs": {"forward": forward, "backward": backward},
-        "peak_bytes": {"forward": forward_peak, "backward": backward_peak},
+        "programs": {"forward": kinds(forward), "backward": kinds(backward)},
+        "peak_bytes": {"forward": forward.peak_dram_bytes, "backward": backward.peak_dram_bytes},
         "grads": grads,
         "parts_as_in_the_chain": _parts(board),
     }
+
+
+def kinds(ran: Capture) -> list[str]:
+    """The kinds of the programs, in order."""
+    return [program.kind for program in ran.programs]
 
 
 def _parts(board: Board) -> int:
@@ -178,9 +160,9 @@ def _named(saved: Any, before: str = "") -> list[tuple[str, Any]]:
     return found
 
 
-def llama_decode_step(folder: Path) -> dict[str, Any]:
+def llama_decode_step(request: dict[str, Any]) -> dict[str, Any]:
     """A prefill of two rows and some steps, on one chip, two layers of a small model."""
-    board = Board("n150", folder)
+    board = Board("n150")
     sketch = load("llama_decode_step")
     config = sketch.LlamaConfig(
         vocab=512, hidden=256, layers=2, heads=8, kv=2, head_dim=64, inner=512, positions=256
@@ -193,16 +175,16 @@ def llama_decode_step(folder: Path) -> dict[str, Any]:
     found = sketch.greedy(model, [[7] * 17, [5] * 50], 3)  # other lengths of the same number of tiles
     grown = board.device.num_program_cache_entries() - entries
     cache = model.cache(2, 60)
-    _, prefill, _ = board.captured(lambda: model.prefill([1] * 33, 0, cache))
+    _, prefill = board.captured(lambda: model.prefill([1] * 33, 0, cache))
     step = sketch.Step([33, 20], board.device)
     ids = step.ids([1, 2])
-    logits, decode, _ = board.captured(lambda: model.decode(ids, step, cache))
+    logits, decode = board.captured(lambda: model.decode(ids, step, cache))
     layer = model.self_attn[0]
     x = board.zeros(1, 1, 2, 256)
     rows = board.ttnn.to_memory_config(board.zeros(1, 2, 1, 64), board.kernels.core_a_row(2, 64))
     angles = sketch.Angles(cos=rows, sin=rows)
-    _, attention, _ = board.captured(lambda: layer.decode(x, angles, cache[0], step))
-    _, forward, _ = board.captured(lambda: model.mlp[0](x))
+    _, attention = board.captured(lambda: layer.decode(x, angles, cache[0], step))
+    _, forward = board.captured(lambda: model.mlp[0](x))
     refused = None
     try:
         model.cache(33, 60)
@@ -212,7 +194,10 @@ def llama_decode_step(folder: Path) -> dict[str, Any]:
         "logits": list(logits.shape),
         "tokens": [len(tokens) for tokens in found],
         "programs": {
-            "prefill": prefill, "decode": decode, "attention_decode": attention, "feed_forward": forward
+            "prefill": kinds(prefill),
+            "decode": kinds(decode),
+            "attention_decode": kinds(attention),
+            "feed_forward": kinds(forward),
         },
         "new_programs_for_other_lengths": grown,
         "cache": list(cache[0].k.shape),
@@ -220,9 +205,9 @@ def llama_decode_step(folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def refusals(folder: Path) -> dict[str, Any]:
+def refusals(request: dict[str, Any]) -> dict[str, Any]:
     """What ttnn says of calls that the sketches take care not to make, and of what the records name instead."""
-    board = Board("n150", folder)
+    board = Board("n150")
     ttnn, zeros, experimental = board.ttnn, board.zeros, board.ttnn.experimental
     attention = ttnn.transformer.scaled_dot_product_attention
     decode = ttnn.transformer.scaled_dot_product_attention_decode
@@ -264,13 +249,3 @@ def refusals(folder: Path) -> dict[str, Any]:
         except RuntimeError as error:
             said[what] = str(error)
     return {"programs": {}, "refusals": said}
-
-
-REPORTS: dict[str, Callable[[Path], dict[str, Any]]] = {
-    "llama_layer_tp8": llama_layer_tp8,
-    "llama_decode_step": llama_decode_step,
-    "refusals": refusals,
-}
-
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(REPORTS[sys.argv[1]](Path(sys.argv[2]))) + "\n")

@@ -1,53 +1,34 @@
-"""The real ttnn takes every call of the sketches of docs/adr, on a mock board, and counts their programs.
-
-Its environment is ``.venv-ttnn`` (``make env``). Where that cannot be made, these tests are skipped and say so; under
-CI=true they fail instead.
-"""
+"""The real ttnn takes every call of the sketches of docs/adr, on a mock board, and counts their programs."""
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ttmlc_runtime import mockboard
 
 ROOT = Path(__file__).resolve().parents[2]
-PYTHON = ROOT / ".venv-ttnn/bin/python"
+BOARDS = {"llama_layer_tp8": "t3000", "llama_decode_step": "n150", "refusals": "n150"}
 MIB = 1 << 20
 HEADER = (ROOT / "docs/adr/sketches/llama_layer_tp8.py").read_text(encoding="utf-8")
 
 
+pytestmark = pytest.mark.usefixtures("real_ttnn")
+
+
 @cache
-def report_of(sketch: str, folder: Path) -> dict[str, Any]:
+def report_of(sketch: str) -> dict[str, Any]:
     """What ``on_board`` reports of a sketch."""
-    if not PYTHON.exists():
-        why = "THE REAL ttnn IS NOT HERE: no .venv-ttnn (make env, which needs Python 3.12 or 3.10)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(why)
-        pytest.skip(why)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "runtime")])}
-    done = subprocess.run(
-        [str(PYTHON), "-m", "tests.adr.on_board", sketch, str(folder)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return report
+    return mockboard.run(f"tests.adr.on_board:{sketch}", {}, board=BOARDS[sketch], path=ROOT, timeout=300)
 
 
-def run(sketch: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+def run(sketch: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     """The report, after printing how many programs each direction launches."""
-    report = report_of(sketch, folder)
+    report = report_of(sketch)
     counts = ", ".join(f"{name} {len(programs)}" for name, programs in report["programs"].items())
     if counts:
         with capsys.disabled():
@@ -55,20 +36,15 @@ def run(sketch: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> dict[s
     return report
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("board")
-
-
 def collectives(programs: list[str]) -> int:
     """How many all-reduces ran: ttnn makes one of a reduce-scatter and an all-gather."""
-    scattered = programs.count("ReduceScatterDeviceOperation")
-    assert scattered == programs.count("AllGatherDeviceOperation")
+    scattered = programs.count("ReduceScatter")
+    assert scattered == programs.count("AllGather")
     return scattered
 
 
-def test_the_layer_on_eight_chips(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report = run("llama_layer_tp8", folder, capsys)
+def test_the_layer_on_eight_chips(capsys: pytest.CaptureFixture[str]) -> None:
+    report = run("llama_layer_tp8", capsys)
     assert report["shapes"] == {"y": [1, 1, 2048, 4096], "dh": [1, 1, 2048, 4096]}
     # Megatron's count, two a layer and direction
     assert {way: collectives(programs) for way, programs in report["programs"].items()} == {
@@ -90,8 +66,8 @@ def test_the_layer_on_eight_chips(folder: Path, capsys: pytest.CaptureFixture[st
     }
 
 
-def test_the_memory_that_the_layers_header_promises(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report = run("llama_layer_tp8", folder, capsys)
+def test_the_memory_that_the_layers_header_promises(capsys: pytest.CaptureFixture[str]) -> None:
+    report = run("llama_layer_tp8", capsys)
     (kept, all_layers, more) = re.findall(
         r"memory: (\d+) MiB kept a layer and device, ([\d.]+) GiB for 32 layers; at most (\d+) MiB more",
         HEADER,
@@ -104,13 +80,13 @@ def test_the_memory_that_the_layers_header_promises(folder: Path, capsys: pytest
     assert 32 * report["kept_bytes"] + peak["backward"] < 2048 * MIB, "the budget"
 
 
-def test_ttnn_splits_a_storage_as_its_chain_says(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report = run("llama_layer_tp8", folder, capsys)
+def test_ttnn_splits_a_storage_as_its_chain_says(capsys: pytest.CaptureFixture[str]) -> None:
+    report = run("llama_layer_tp8", capsys)
     assert report["parts_as_in_the_chain"] == 8
 
 
-def test_prefill_and_decode(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report = run("llama_decode_step", folder, capsys)
+def test_prefill_and_decode(capsys: pytest.CaptureFixture[str]) -> None:
+    report = run("llama_decode_step", capsys)
     assert report["logits"] == [1, 1, 2, 512]
     assert report["cache"] == [2, 2, 64, 64], "60 tokens are two tiles"
     assert report["tokens"] == [3, 3]
@@ -141,7 +117,7 @@ def test_prefill_and_decode(folder: Path, capsys: pytest.CaptureFixture[str]) ->
     ],
 )
 def test_what_ttnn_answers_to_calls_that_the_records_speak_of(
-    what: str, answer: str, folder: Path, capsys: pytest.CaptureFixture[str]
+    what: str, answer: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report = run("refusals", folder, capsys)
+    report = run("refusals", capsys)
     assert answer in report["refusals"][what]

@@ -1,7 +1,7 @@
 """The commands, put together; each lives in a file of its own.
 
 Exit codes: 0 all is well; 1 a spec, preset or config is wrong; 2 the command line is; 3 a file cannot be read or
-written.
+written; 4 the real ttnn cannot be had.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from ttmlc.cli.check import check
 from ttmlc.cli.compile import compile_
 from ttmlc.cli.fmt import fmt
 from ttmlc.cli.list import list_
+from ttmlc.cli.verify import verify
 
 app = typer.Typer(
     name="ttmlc",
@@ -23,12 +24,13 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 all is well, 1 a spec or preset is wrong, 2 the command line is, "
-    "3 a file cannot be read or written.",
+    "3 a file cannot be read or written, 4 the real ttnn cannot be had.",
 )
 app.command("compile")(compile_)
 app.command("check")(check)
 app.command("fmt")(fmt)
 app.command("list")(list_)
+app.command("verify")(verify)
 
 
 def version(value: bool) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
+from ttmlc_runtime.errors import BackendError, RuntimeFault
 
 from ttmlc.api import DiagnosticError, PresetError
 from ttmlc.language.codes import UNREADABLE as UNREADABLE_SPEC
 from ttmlc.source import render
 
-WRONG, UNREADABLE = 1, 3
+WRONG, UNREADABLE, NO_BACKEND = 1, 3, 4
 
 
 @contextmanager
@@ -23,9 +24,9 @@ def told() -> Iterator[None]:
     except DiagnosticError as error:
         show(error)
         raise typer.Exit(UNREADABLE if is_unreadable(error) else WRONG) from None
-    except PresetError as error:
+    except (PresetError, RuntimeFault) as error:
         typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(WRONG) from None
+        raise typer.Exit(NO_BACKEND if isinstance(error, BackendError) else WRONG) from None
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         typer.echo(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,9 @@ from ttmlc.emit.calls import size_text
 from ttmlc.emit.config import config_view
 from ttmlc.emit.python import WIDTH, identifier, string
 from ttmlc.emit.views import BlockView, ModelView, ModuleView, OutputView
-from ttmlc.ir.device import shape_of
-from ttmlc.ir.module import Function, Kind, Level, Module
+from ttmlc.ir.device import ROLES, DeviceOp, shape_of
+from ttmlc.ir.module import Function, Kind, Level, Module, Operation
+from ttmlc.ir.op import TABLE
 
 if TYPE_CHECKING:
     import jinja2
@@ -80,6 +82,7 @@ def module_view(module: Module) -> ModuleView:
         passes=", ".join(module.passes),
         imports=(*standard, "", *imports),
         constants=tuple(constants),
+        policy=_policy(module),
         config=config,
         blocks=blocks,
         models=models,
@@ -96,6 +99,22 @@ def _build(module: Module) -> str:
     if module.build.is_generic:
         return "generic: every size comes from the config"
     return f"specialised for {doc_text(module.build.label)}: sizes are folded in and checked"
+
+
+def _policy(module: Module) -> str:
+    """How each role that occurs computes, as a call."""
+    found = {role for function in module.functions for role in _roles(function.operations)}
+    arguments = ", ".join(f"{role}=nn.HIFI4" for role in ROLES if role in found)
+    return f"nn.Policy({arguments})"
+
+
+def _roles(operations: Sequence[Operation]) -> Iterator[str]:
+    for operation in operations:
+        declaration = TABLE[operation.op]
+        if isinstance(declaration, DeviceOp) and declaration.role:
+            yield declaration.role
+        if operation.body is not None:
+            yield from _roles(operation.body.operations)
 
 
 def _block(module: Module, function: Function) -> BlockView:

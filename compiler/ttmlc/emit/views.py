@@ -90,6 +90,7 @@ class ModuleView:
     passes: str
     imports: tuple[str, ...]
     constants: tuple[str, ...]
+    policy: str
     config: ConfigView
     blocks: tuple[BlockView, ...] = field(default=())
     models: tuple[ModelView, ...] = field(default=())

@@ -20,6 +20,10 @@ BFLOAT16 = "bfloat16"
 UINT32 = "uint32"
 
 
+ROLES = ("matmul", "attention", "norm", "softmax", "reduce", "loss")
+"""What a call does, as far as how it computes is decided by it; the runtime's policy has a field for each."""
+
+
 class DeviceOp(OpDef):
     """An op of the ttnn level.
 

@@ -31,13 +31,16 @@ SHOWN = 2000
 """Characters of a dead process's last words."""
 
 
-def run(job: str, request: Mapping[str, Any], *, board: str, timeout: float = TIMEOUT) -> Data:
+def run(
+    job: str, request: Mapping[str, Any], *, board: str, path: Path | None = None, timeout: float = TIMEOUT
+) -> Data:
     """Run ``job`` ("package.module:function") on a mock board.
 
     Args:
         job: called with the request as its only argument, once the board is prepared and TTMLC_BACKEND is "ttnn".
         request: what JSON can hold.
         board: a name in ``BOARDS``.
+        path: a folder that the job's module is imported from, where it is not of this package.
         timeout: in seconds.
 
     Raises:
@@ -48,11 +51,11 @@ def run(job: str, request: Mapping[str, Any], *, board: str, timeout: float = TI
     with tempfile.TemporaryDirectory(prefix="ttmlc-job-") as folder:
         asked, answer = Path(folder, "request.json"), Path(folder, "answer.json")
         asked.write_text(json.dumps({"job": job, "board": board, "request": dict(request)}), encoding="utf-8")
-        command = [str(python), "-m", "ttmlc_runtime.mockboard.child", str(asked), str(answer)]
+        command = [str(python), "-c", f"from {__name__} import main; main()", str(asked), str(answer)]
         try:
             ended = subprocess.run(
                 command,
-                env=environment(python),
+                env=environment(path),
                 capture_output=True,
                 text=True,
                 errors="replace",
@@ -72,22 +75,22 @@ def run(job: str, request: Mapping[str, Any], *, board: str, timeout: float = TI
     return value
 
 
-def environment(python: Path) -> dict[str, str]:
+def environment(path: Path | None = None) -> dict[str, str]:
     """The child's environment: this very runtime ahead of any that is installed there, and the real ttnn.
 
     The runtime comes by a link in a folder of its own, because beside it lie packages of this Python.
     """
     package = Path(ttmlc_runtime.__file__).resolve().parent
-    path = default_folder() / "path" / hashlib.sha256(str(package).encode()).hexdigest()[:16]
-    path.mkdir(parents=True, exist_ok=True)
-    link = path / package.name
+    own = default_folder() / "path" / hashlib.sha256(str(package).encode()).hexdigest()[:16]
+    own.mkdir(parents=True, exist_ok=True)
+    link = own / package.name
     if not link.is_symlink():
         with contextlib.suppress(FileExistsError):  # another process was first
             link.symlink_to(package)
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("TT_", "TTMLC_BACKEND"))
     }
-    before = [str(path), *filter(None, [kept.get("PYTHONPATH")])]
+    before = [str(own), *([str(path)] if path else ()), *filter(None, [kept.get("PYTHONPATH")])]
     return {**kept, "PYTHONPATH": os.pathsep.join(before), "TTMLC_BACKEND": "ttnn"}
 
 
@@ -113,7 +116,3 @@ def main() -> None:
     new = answer.with_suffix(".new")
     new.write_text(json.dumps(found), encoding="utf-8")
     new.replace(answer)
-
-
-if __name__ == "__main__":
-    main()

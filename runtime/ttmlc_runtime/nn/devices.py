@@ -6,11 +6,13 @@ import atexit
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from ttmlc_runtime import emulator as types
 from ttmlc_runtime import ttnn
 from ttmlc_runtime.errors import BackendError
 
+chosen: Any = ttnn  # meshes are typed loosely: their names differ between the two
 DTYPES = ("bfloat16", "float32", "float64")
 _current: ContextVar[types.Device | None] = ContextVar("device", default=None)
 _opened: dict[str, types.Device] = {}
@@ -25,16 +27,55 @@ def open_device(dtype: str = "bfloat16", device_id: int = 0) -> types.Device:
     Raises:
         BackendError: another dtype, or an exact one on a real board.
     """
+    numerics = _numerics(dtype)
+    if ttnn is types:
+        return types.open_device(device_id, numerics=numerics)
+    opened = ttnn.open_device(device_id=device_id)
+    opened.enable_program_cache()
+    return opened
+
+
+def open_mesh(rows: int, columns: int, dtype: str = "bfloat16") -> types.Device:
+    """Open a mesh of chips. A model on it holds its weights on every chip, and results are read from the first.
+
+    Raises:
+        BackendError: another dtype, an exact one on a real board, or there are not so many chips.
+    """
+    numerics = _numerics(dtype)
+    if ttnn is types:
+        return chosen.open_mesh_device(chosen.MeshShape(rows, columns), numerics=numerics)
+    try:
+        if rows * columns > 1:
+            chosen.set_fabric_config(chosen.FabricConfig.FABRIC_1D)
+        opened = chosen.open_mesh_device(chosen.MeshShape(rows, columns))
+    except RuntimeError as error:
+        chosen.set_fabric_config(chosen.FabricConfig.DISABLED)
+        raise BackendError(f"a mesh of {rows} x {columns} chips cannot be opened: {error}") from None
+    opened.enable_program_cache()
+    return opened
+
+
+def close_device(opened: types.Device) -> None:
+    """Close a device or a mesh; what lives on it can no longer be used."""
+    if opened.get_num_devices() == 1:
+        ttnn.close_device(opened)
+        return
+    chosen.close_mesh_device(opened)
+    chosen.set_fabric_config(chosen.FabricConfig.DISABLED)
+
+
+def _numerics(dtype: str) -> str:
+    """What the emulator calls ``dtype``, where this backend can compute in it."""
     if dtype not in DTYPES:
         raise BackendError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
-    if ttnn is types:
-        return types.open_device(device_id, numerics="device" if dtype == "bfloat16" else dtype)
-    if dtype != "bfloat16":
+    if dtype == "bfloat16":
+        return "device"
+    if ttnn is not types:
         raise BackendError(
             f"dtype={dtype!r} is exact arithmetic, which a board does not have: set TTMLC_BACKEND=emulator, "
             "or use bfloat16"
         )
-    return ttnn.open_device(device_id=device_id)
+    return dtype
 
 
 def dtype_of(device: types.Device) -> str:
@@ -85,7 +126,7 @@ def close_devices() -> None:
     """Close the devices that were opened for models which were given none."""
     while _opened:
         _, kept = _opened.popitem()
-        ttnn.close_device(kept)
+        close_device(kept)
 
 
 atexit.register(close_devices)

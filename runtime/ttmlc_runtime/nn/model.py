@@ -17,7 +17,7 @@ from ttmlc_runtime import emulator as types
 from ttmlc_runtime.errors import ConfigError, WeightsError
 from ttmlc_runtime.nn.config import Config
 from ttmlc_runtime.nn.devices import resolve
-from ttmlc_runtime.nn.kernels import Kernels
+from ttmlc_runtime.nn.kernels import Kernels, Policy
 from ttmlc_runtime.nn.scope import Registry, Scope
 from ttmlc_runtime.weights.checkpoint import CONFIG, open_checkpoint, read_json
 from ttmlc_runtime.weights.load import SHOWN, LoadReport, Matching, Rules, match, printable, refuse
@@ -51,6 +51,7 @@ class Model(Generic[C]):
         dtype: "bfloat16" computes as a board does; "float32" and "float64" compute the same program exactly. Left
             out it is that of the device, and bfloat16 where there is none yet.
         device: where it lives; by default the one of an enclosing ``nn.device``, else one kept for the dtype.
+        policy: how each role of op computes, where it is not to be the module's own.
 
     Raises:
         ConfigError: the config does not fit.
@@ -58,6 +59,8 @@ class Model(Generic[C]):
     """
 
     Config: ClassVar[type[Any]]
+    policy: Policy = Policy()
+    """How each role of op computes; the emitted class says."""
     prefix: ClassVar[str | tuple[str, ...]] = ""
     """What stands before the base's names in files of a model with a head; of several, the first is written."""
     stale: ClassVar[tuple[str, ...]] = ()
@@ -72,12 +75,15 @@ class Model(Generic[C]):
         seed: int = 0,
         dtype: str | None = None,
         device: types.Device | None = None,
+        policy: Policy | None = None,
     ) -> None:
-        self._prepare(config, dtype, device)
+        self._prepare(config, dtype, device, policy)
         for name in in_order(self._registry.storages):
             self._take(name, self._registry.parameters[name].initial(seed))
 
-    def _prepare(self, config: C | None, dtype: str | None, device: types.Device | None) -> None:
+    def _prepare(
+        self, config: C | None, dtype: str | None, device: types.Device | None, policy: Policy | None
+    ) -> None:
         made = config if config is not None else self.Config()
         if not isinstance(made, self.Config):
             raise ConfigError(
@@ -85,7 +91,8 @@ class Model(Generic[C]):
             )
         self.config: C = made
         self.dtype, self.device = resolve(dtype, device)
-        self.kernels = Kernels.precise(self.device)
+        self.policy = policy if policy is not None else self.policy
+        self.kernels = Kernels.of(self.policy, self.device)
         self.report: LoadReport | None = None
         self._registry = Registry()
         self.build(Scope(self._registry, self.kernels), self.config)
@@ -103,12 +110,34 @@ class Model(Generic[C]):
     # Weights
 
     @classmethod
+    def unfilled(
+        cls: type[M],
+        config: Any = None,
+        *,
+        dtype: str | None = None,
+        device: types.Device | None = None,
+        policy: Policy | None = None,
+    ) -> M:
+        """A model whose parameters take their memory and hold nothing: to see what fits, or to be loaded.
+
+        Raises:
+            ConfigError: the config does not fit.
+            BackendError: as from the constructor.
+        """
+        model = cls.__new__(cls)
+        model._prepare(config, dtype, device, policy)
+        for storage in model._registry.storages:
+            storage.reserve(model.device)
+        return model
+
+    @classmethod
     def from_pretrained(
         cls: type[M],
         folder: StrPath,
         *,
         dtype: str | None = None,
         device: types.Device | None = None,
+        policy: Policy | None = None,
         strict: bool = False,
         seed: int = 0,
     ) -> M:
@@ -128,7 +157,7 @@ class Model(Generic[C]):
             )
         config = cls.Config.from_hugging_face(read_json(path / CONFIG))
         model = cls.__new__(cls)
-        model._prepare(config, dtype, device)
+        model._prepare(config, dtype, device, policy)
         model.load_checkpoint(path, strict=strict, seed=seed)
         return model
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ttmlc_runtime import emulator as types
-from ttmlc_runtime import ttnn
+from ttmlc_runtime.weights.storage import to_host
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Activation:
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The values on the host: float32, or float64 on a float64 device."""
-        return ttnn.to_dtype(self.tensor.cpu(), ttnn.float32).to_numpy().reshape(self.shape)
+        return to_host(self.tensor).reshape(self.shape)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         values = self.numpy()

@@ -17,6 +17,15 @@ from ttmlc_runtime.weights.parameter import Array
 ttnn = choose()
 
 
+def to_host(tensor: types.Tensor) -> Array:
+    """A device tensor's values: float32, or float64 from such a device. Of a mesh, those of its first chip."""
+    host = ttnn.to_dtype(tensor.cpu(), ttnn.float32)
+    device = tensor.device()
+    if device is not None and device.get_num_devices() > 1:
+        host = ttnn.get_device_tensors(host)[0]
+    return host.to_numpy()
+
+
 @dataclass(eq=False)
 class Storage:
     """What the device holds of some parameters: a chain, a label, a layout, and the tensor once it is filled."""
@@ -61,6 +70,13 @@ class Storage:
         """Let go of parameters that wait for others."""
         self._staged = {}
 
+    def reserve(self, device: types.Device) -> None:
+        """Take the memory of the tensor and leave its values as they happen to be."""
+        layout = self.layout if self.layout is not None else ttnn.TILE_LAYOUT
+        self._tensor = ttnn.empty(
+            list(self.chain.shape), dtype=self.dtype or ttnn.bfloat16, layout=layout, device=device
+        )
+
     def fill(self, parameters: Mapping[str, Array], device: types.Device) -> None:
         """Make the tensor from all parameters of the chain."""
         values = self.chain.forward(parameters)
@@ -73,7 +89,7 @@ class Storage:
 
     def host(self) -> Array:
         """The device's array: float32, or float64 on such a device."""
-        return ttnn.to_dtype(self.tensor.cpu(), ttnn.float32).to_numpy()
+        return to_host(self.tensor)
 
     def read(self) -> dict[str, Array]:
         """The parameters, by name, as the device holds them; zeros where a window leaves elements out."""

@@ -191,7 +191,7 @@ def test_an_unknown_field_is_refused_with_the_nearest_one() -> None:
     with pytest.raises(ConfigError, match=r"Sample has no field 'hiden'; did you mean 'hidden'\?"):
         Sample(hiden=3)  # type: ignore[call-arg]  # that is the point
     with pytest.raises(ConfigError, match=r"no field 'xyz'$"):
-        Sample(xyz=3)  # type: ignore[call-arg]
+        Sample(xyz=3)  # type: ignore[call-arg]  # the wrong name is what is tested
 
 
 def test_a_field_without_default_must_be_given() -> None:

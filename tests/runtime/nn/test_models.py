@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from ttmlc.ir.device import ROLES
 from ttmlc_runtime import nn, ttnn
 from ttmlc_runtime.errors import BackendError, ConfigError, WeightsError
 from ttmlc_runtime.weights import concat, normal, ones, zeros
@@ -182,13 +184,13 @@ def test_a_parameter_that_no_storage_holds_is_refused() -> None:
 
 def test_a_tensor_before_its_values_is_refused() -> None:
     model = Tiny.__new__(Tiny)
-    model._prepare(None, None, None)
+    model._prepare(None, None, None, None)
     with pytest.raises(
         WeightsError, match=r"left\.weight\.T, .*right\.weight\.T\) has no values yet: it waits for"
     ):
         model.pairs[0].weight  # noqa: B018  # the refusal is what is looked at
     with pytest.raises(AttributeError, match="no storage is called 'wieght' here: weight, bias"):
-        model.pairs[0].wieght  # noqa: B018
+        model.pairs[0].wieght  # noqa: B018  # the attribute is what is tested
     assert "layer.0.left.weight.T" in repr(model.pairs[0])
 
 
@@ -224,12 +226,28 @@ def test_models_without_a_device_share_one_for_each_dtype() -> None:
 def test_every_role_computes_precisely() -> None:
     """ttnn's own defaults differ from op to op and fall to LoFi, so each role's call is told."""
     kernels = Tiny().kernels
-    for role in (kernels.matmul, kernels.norm, kernels.attention):
-        config = role["compute_kernel_config"]
+    for role, keywords in vars(kernels).items():
+        config = keywords["compute_kernel_config"]
         assert config.math_fidelity is ttnn.MathFidelity.HiFi4
         assert (config.math_approx_mode, config.fp32_dest_acc_en) == (False, True)
+        assert set(keywords) - {"compute_kernel_config"} == ({"core_grid"} if role == "matmul" else set())
     assert kernels.matmul["core_grid"] is not None  # without one no activation is fused
-    assert set(kernels.norm) == set(kernels.attention) == {"compute_kernel_config"}
+
+
+def test_the_policy_of_a_model_may_be_another() -> None:
+    quick = nn.Policy(matmul=nn.HIFI2, norm=nn.Compute("LoFi", float32_sums=False, approximate=True))
+    kernels = Tiny(policy=quick).kernels
+    assert kernels.matmul["compute_kernel_config"].math_fidelity is ttnn.MathFidelity.HiFi2
+    norm = kernels.norm["compute_kernel_config"]
+    assert (norm.math_approx_mode, norm.fp32_dest_acc_en) == (True, False)
+    assert kernels.attention == Tiny().kernels.attention
+    with pytest.raises(BackendError, match="'HiFi5' is not one of LoFi, HiFi2, HiFi3, HiFi4"):
+        nn.Compute("HiFi5")
+
+
+def test_roles_are_the_compilers() -> None:
+    assert tuple(field.name for field in dataclasses.fields(nn.Policy)) == ROLES
+    assert tuple(field.name for field in dataclasses.fields(nn.Kernels)) == ROLES
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -1,0 +1,194 @@
+"""Every generated module, every entry, every preset: accepted by the real ttnn, for one chip of each architecture."""
+
+from __future__ import annotations
+
+import random
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ttmlc.api import compile_spec, compile_text
+from ttmlc.presets import preset_values
+from ttmlc.source import SourceFile
+from ttmlc.specs import presets
+from ttmlc_runtime import mockboard
+
+from tests.compiler.small_specs import BODIES, spec
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = {path.stem: path for path in sorted((ROOT / "generated").glob("*.py"))}
+PRESETS = [preset.stem for preset in presets()]
+BOARDS = ("n150", "p150")
+SHAPES = ((1, 1), (2, 7), (2, 33), (8, 128))
+"""Batch and tokens: one tile and several, whole and ragged."""
+HAND_WRITTEN = 150
+"""Programs of a plain hand-written forward pass of the base size, batch 8 x 128."""
+
+pytestmark = pytest.mark.usefixtures("real_ttnn")
+
+
+def verified(board: str, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What ``verify`` finds for each request, in one process."""
+    request = {"board": board, "requests": requests}
+    job = "tests.conformance.board_jobs:verify_many"
+    found: list[dict[str, Any]] = mockboard.run(job, request, board=board, path=ROOT, timeout=500)["found"]
+    return found
+
+
+def request(
+    preset: str, batch: int, seq: int, *, mask: bool = True, fields: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """A request for the module that the preset is of."""
+    spec = preset.partition("-")[0]
+    path = next(path for path in presets(spec) if path.stem == preset)
+    return {
+        "module": str(MODULES[spec]),
+        "model": None,
+        "fields": preset_values(path, spec) if fields is None else fields,
+        "batch": batch,
+        "seq": seq,
+        "mask": mask,
+        "entry": "forward",
+    }
+
+
+@cache
+def of_preset(preset: str, board: str) -> list[dict[str, Any]]:
+    """All shapes, with a mask and without."""
+    return verified(board, [request(preset, *shape, mask=mask) for shape in SHAPES for mask in (True, False)])
+
+
+@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_is_accepted(preset: str, board: str) -> None:
+    for found in of_preset(preset, board):
+        assert found["accepted"], found
+        assert 0 < found["weights_bytes"] < found["peak_dram_bytes"] < found["dram_bytes"]
+        assert 0 < found["peak_l1_bytes"] < found["l1_bytes"]
+
+
+@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_second_step_builds_no_program(preset: str, board: str) -> None:
+    for found in of_preset(preset, board):
+        assert found["new_programs"]["second_step"] == 0, found
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_every_program_computes_as_the_policy_says(board: str) -> None:
+    for found in of_preset("bert-tiny", board):
+        assert {"Matmul", "LayerNorm", "SDPA"} <= set(found["compute_by_kind"])
+        for kind, configs in found["compute_by_kind"].items():
+            for config in configs:
+                said = {
+                    name: config[name] for name in ("math_fidelity", "math_approx_mode", "fp32_dest_acc_en")
+                }
+                wanted = {"math_fidelity": "HiFi4", "math_approx_mode": "0", "fp32_dest_acc_en": "1"}
+                assert said == wanted, kind
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_the_base_model_makes_fewer_programs_than_a_plain_hand_written_one(
+    board: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    masked, plain = of_preset("bert-base", board)[-2:]
+    assert (masked["batch"], masked["seq"], plain["mask"]) == (8, 128, False)
+    with capsys.disabled():
+        print(  # noqa: T201  # a figure that people follow
+            f"\nbert-base 8 x 128 on {board}: {masked['programs']} programs, {plain['programs']} without a mask; "
+            f"peak DRAM {masked['peak_dram_bytes'] / 2**20:.1f} MiB, L1 {masked['peak_l1_bytes'] / 2**10:.0f} KiB"
+        )
+    assert plain["programs"] < masked["programs"] <= HAND_WRITTEN
+    assert masked["by_kind"]["SDPA"] == masked["by_kind"]["NlpCreateHeads"] == 12, "one each a layer"
+    assert masked["by_kind"]["Matmul"] == 4 * 12 + 1, "four a layer, activations fused, and the pooler"
+
+
+@pytest.fixture(scope="module")
+def small_modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What the small specs compile to, one feature of the language each."""
+    folder = tmp_path_factory.mktemp("small")
+    found = {}
+    for number, (name, body) in enumerate(BODIES.items()):
+        compiled = compile_text(SourceFile("small.spec", spec(body)), folder / "small.spec")
+        found[name] = folder / f"small_{number}.py"
+        found[name].write_text(compiled.text, encoding="utf-8")
+    return found
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_every_feature_of_the_language_is_accepted(board: str, small_modules: dict[str, Path]) -> None:
+    common = {"model": None, "entry": "forward", "batch": 2}
+    asked = [
+        {**common, "module": str(path), "seq": seq, "mask": mask, "fields": {"causal": causal}}
+        for path in small_modules.values()
+        for seq, mask, causal in ((33, True, False), (64, False, True))
+    ]
+    for one, found in zip(asked, verified(board, asked), strict=True):
+        assert found["accepted"], (one, found)
+        assert found["new_programs"]["second_step"] == 0
+
+
+@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_build_with_its_sizes_folded_in_is_the_same_program(
+    preset: str, board: str, tmp_path: Path
+) -> None:
+    compiled = compile_spec(ROOT / f"specs/models/{preset.partition('-')[0]}.spec", preset=preset)
+    path = tmp_path / f"{compiled.name}.py"
+    path.write_text(compiled.text, encoding="utf-8")
+    (found,) = verified(board, [{**request(preset, 8, 128), "module": str(path)}])
+    generic = of_preset(preset, board)[-2]
+    for name in ("by_kind", "peak_dram_bytes", "peak_l1_bytes", "dram_bytes_moved", "matmuls"):
+        assert found[name] == generic[name], name
+
+
+def odd_configs(seed: int, count: int) -> list[tuple[dict[str, Any], int, int]]:
+    """Sizes that nobody publishes, many of which do not fit each other; batch and tokens beside them."""
+    chance = random.Random(seed)
+    found = []
+    for _ in range(count):
+        head_dim = chance.choice((16, 32, 32, 48, 64, 96, 100, 128))
+        heads = chance.choice((1, 2, 3, 5))
+        fields = {
+            "layers": chance.choice((1, 2)),
+            "heads": heads,
+            "hidden": head_dim * heads + chance.choice((0, 0, 0, 1)),
+            "inner": chance.choice((1, 31, 50, 96, 257)),
+            "vocab": chance.choice((1, 31, 33, 99, 1000)),
+            "positions": chance.choice((1, 33, 130, 512)),
+            "types": chance.choice((1, 2, 5)),
+            "act": chance.choice(("gelu", "gelu_new", "relu", "silu", "tanh", "sigmoid")),
+            "causal": chance.choice((False, True)),
+        }
+        found.append((fields, chance.choice((1, 3, 32)), chance.choice((1, 7, 31, 33, 130))))
+    return found
+
+
+def never_refused_by_ttnn(seed: int, count: int, board: str) -> None:
+    """Each is accepted by ttnn, or refused by us in words of our own."""
+    chosen = odd_configs(seed, count)
+    answers = verified(
+        board,
+        [
+            request("bert-tiny", batch, seq, mask=bool(place % 2), fields=fields)
+            for place, (fields, batch, seq) in enumerate(chosen)
+        ],
+    )
+    ours = {"ConfigError", "InputError"}
+    for one, answer in zip(chosen, answers, strict=True):
+        assert answer["accepted"] or answer.get("error") in ours, (one, answer)
+        assert not answer["accepted"] or answer["new_programs"]["second_step"] == 0, (one, answer)
+    accepted = sum(answer["accepted"] for answer in answers)
+    assert 0.2 * count < accepted < 0.8 * count, f"{accepted} of {count} accepted: the sample says little"
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_what_ttnn_would_refuse_is_refused_by_us_first(board: str) -> None:
+    never_refused_by_ttnn(7, 60, board)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("board", mockboard.BOARDS)
+def test_what_ttnn_would_refuse_is_refused_by_us_first_on_every_board(board: str) -> None:
+    never_refused_by_ttnn(8, 250, board)

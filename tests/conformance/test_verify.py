@@ -1,0 +1,179 @@
+"""``ttmlc verify``: what it says of modules that ttnn accepts, of those that it refuses, and of wrong requests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from ttmlc.cli.main import app
+from ttmlc_runtime import mockboard
+from ttmlc_runtime.errors import BackendError, ConfigError, InputError
+from ttmlc_runtime.mockboard import verify
+from typer.testing import CliRunner
+
+ROOT = Path(__file__).resolve().parents[2]
+BERT = ROOT / "generated/bert.py"
+TINY = {"layers": 2, "hidden": 128, "heads": 2, "inner": 512}
+
+pytestmark = pytest.mark.usefixtures("real_ttnn")
+
+
+def command(*args: str | Path) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, ["verify", *map(str, args)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_the_command_gives_json() -> None:
+    options = (
+        "--preset",
+        "bert-base",
+        "--board",
+        "n150",
+        "--batch",
+        "8",
+        "--seq",
+        "128",
+        "--entry",
+        "forward",
+    )
+    code, out, err = command(BERT, "--model", "BertModel", *options, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert found["accepted"] is True
+    assert found["programs"] == sum(found["by_kind"].values()) == 116
+    assert sum(matmul["programs"] for matmul in found["matmuls"]) == found["by_kind"]["Matmul"]
+    assert found["dram_bytes_moved"] == sum(found["moved_by_kind"].values())
+    parameters = 109_482_240
+    assert 2 * parameters < found["weights_bytes"] < 1.04 * 2 * parameters, "bfloat16, biases in whole tiles"
+    # ids of three embeddings, and a mask for each row; [1, 1, S, S] beside it
+    assert found["uploads"]["count"] == 5
+
+
+def test_the_command_draws_tables() -> None:
+    code, out, _ = command(BERT, "--preset", "bert-tiny", "--batch", "2", "--seq", "33")
+    assert code == 0
+    for words in (
+        "accepted by ttnn",
+        "LayerNorm",
+        "ReuseMcast",
+        "[2, 1, 33, 128]",
+        "peak DRAM",
+        "0 by the second",
+    ):
+        assert words in out
+    assert "HiFi4, float32 sums, exact functions: LayerNorm, Matmul, SDPA" in out
+
+
+def test_what_does_not_fit_is_told_with_what_it_needs(tmp_path: Path) -> None:
+    preset = tmp_path / "huge.yaml"
+    preset.write_text("model: bert\nconfig: {layers: 96, hidden: 4096, heads: 32, inner: 16384}\n")
+    code, out, _ = command(BERT, "--preset", preset, "--batch", "8")
+    assert code == 1
+    assert "refused by ttnn" in out
+    assert "needs 36.69 GiB of DRAM, n150 has 11.99 GiB: weights 36.58 GiB" in out
+    assert "Out of Memory" in out
+
+
+def test_a_core_that_is_too_small_is_told_with_its_line(tmp_path: Path) -> None:
+    module = tmp_path / "bert.py"
+    keep_near = "activation=nn.fused(c.act), memory_config=ttnn.L1_MEMORY_CONFIG"
+    module.write_text(BERT.read_text().replace("activation=nn.fused(c.act)", keep_near))
+    found = verify(module, batch=64, seq=512, fields={"layers": 1})
+    assert (found["accepted"], found["refused"]["lacking"]) == (False, "L1")
+    assert found["peak_l1_bytes"] > found["l1_bytes"]
+    assert "u = act(linear(x, inner" in found["refused"]["spec"]
+    code, out, _ = command(module, "--batch", "64", "--seq", "512")
+    assert code == 1
+    assert "needs 4,360 KiB of L1 on a core, n150 has 1,361 KiB for tensors and buffers" in out
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said", "spec"),
+    [
+        ("activation=nn.fused(c.act)", 'activation="bogus"', "Unknown unary op", "u = act(linear(x, inner"),
+        ("residual_input_tensor=x", "residual_input_tensor=mask.additive", "shape", "return layer_norm(x + "),
+    ],
+)
+def test_a_refused_call_is_told_with_its_lines(
+    tmp_path: Path, old: str, new: str, said: str, spec: str
+) -> None:
+    text = BERT.read_text()
+    assert old in text
+    module = tmp_path / "bert.py"
+    module.write_text(text.replace(old, new, 1))
+    found = verify(module, fields=TINY, seq=33)
+    refused = found["refused"]
+    assert (found["accepted"], refused["lacking"]) == (False, "arguments")
+    assert said in refused["said"]
+    assert "TT_FATAL" not in refused["said"]
+    assert "/project/" not in refused["said"]
+    assert spec in refused["spec"]
+    line = module.read_text().splitlines()[refused["line"] - 1]
+    assert line.strip() == refused["source"]
+    assert "ttnn." in line
+    code, out, _ = command(module, "--seq", "33")
+    assert code == 1
+    for words in ("ttnn says: ", f"at line {refused['line']} of the module", "which came of bert.spec:"):
+        assert words in out
+
+
+def test_a_module_that_takes_the_process_down_is_survived(tmp_path: Path) -> None:
+    module = tmp_path / "bert.py"
+    module.write_text(
+        BERT.read_text().replace(
+            "c, kernels = self.config, self.kernels\n",
+            "c, kernels = self.config, self.kernels\n        ttnn.deallocate(x); ttnn.relu(x)\n",
+            1,
+        )
+    )
+    with pytest.raises(BackendError, match="was ended by SIG"):
+        verify(module, fields=TINY)
+    code, _, err = command(module)
+    assert code == 4
+    assert "was ended by SIG" in err
+
+
+def test_wrong_requests_are_told(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.py"
+    empty.write_text("")
+    broken = tmp_path / "broken.py"
+    broken.write_text("import nothing_of_that_name\n")
+    for request, error, words in (
+        ({"module": tmp_path / "no.py"}, InputError, "there is no file"),
+        ({"module": empty}, InputError, "defines no model: give a module that `ttmlc compile` wrote"),
+        ({"module": broken}, InputError, "cannot be imported: ModuleNotFoundError"),
+        ({"model": "Bert"}, InputError, "no model 'Bert'; it defines BertModel"),
+        ({"entry": "train"}, InputError, "no entry 'train'; it has forward"),
+        ({"batch": 0}, InputError, "must be at least 1"),
+        ({"fields": {"hiden": 1}}, ConfigError, "did you mean 'hidden'"),
+        ({"hugging_face": {"model_type": "gpt2"}}, ConfigError, "of a 'gpt2' model"),
+        ({"seq": 600}, InputError, "must be in"),
+    ):
+        with pytest.raises(error, match=words):
+            verify(**{"module": BERT, **request})
+
+
+def test_the_command_tells_wrong_requests_in_a_line(tmp_path: Path) -> None:
+    assert command(BERT, "--preset", "bert-bsae")[0] == 1
+    assert "Did you mean 'bert-base'?" in command(BERT, "--preset", "bert-bsae")[2]
+    assert command(BERT, "--board", "n15")[0] == 2
+    assert command(tmp_path / "none.py") == (1, "", f"error: there is no file {tmp_path / 'none.py'}\n")
+    preset = tmp_path / "other.yaml"
+    preset.write_text("model: other\nconfig: {}\n")
+    assert "is a preset of 'other', not of 'bert'" in command(BERT, "--preset", preset)[2]
+    config = tmp_path / "config.json"
+    config.write_text('{"model_type": "bert", "hidden_size": 64, "num_attention_heads": 2}')
+    assert command(BERT, "--config", config)[0] == 0
+
+
+def test_every_chip_of_a_mesh_holds_the_model() -> None:
+    one, eight = (verify(BERT, fields=TINY, board=board, seq=33) for board in ("n300", "t3000"))
+    assert (one["chips"], eight["chips"]) == (2, 8)
+    assert one["weights_bytes"] == eight["weights_bytes"]
+
+
+def test_the_api_is_exported() -> None:
+    assert mockboard.verify is verify
