@@ -29,7 +29,7 @@ def rounded(values: Array, dtype: DataType) -> Array:
 def round_bfloat16(values: Array) -> Array:
     """float32 values rounded to bfloat16, still as float32; a NaN stays one."""
     bits = np.require(values, requirements="C").view(np.uint32)
-    result = bits >> np.uint32(16)
+    result = np.asarray(bits >> np.uint32(16))
     result &= np.uint32(1)
     result += np.uint32(0x7FFF)
     result += bits
@@ -59,7 +59,7 @@ def round_block(values: Array, magnitude: int) -> Array:
     negative = (bits >> np.uint32(31) == 1) & (kept > 0)  # zero has no sign here
     with np.errstate(over="ignore"):  # beyond float32 lies infinity
         signed = np.where(negative, -result, result).astype(np.float32)
-    return signed.reshape(padded.shape)[..., :width]
+    return signed.reshape(padded.shape)[..., :width].reshape(values.shape)
 
 
 def _to_nearest(values: Array, places: int) -> Array:

@@ -15,6 +15,7 @@ of it may still say that it is there.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,11 @@ import numpy as np
 from tests.conformance.differential import calls as c
 
 CRASH = "the process ends"
+
+
+def is_refusal(answer: str) -> bool:
+    """Whether an answer is the kind of an exception, or the end of the process."""
+    return answer == CRASH or bool(re.fullmatch(r"(cannot be made: )?\w*(Error|Exception)", answer))
 
 
 class Side:
@@ -37,7 +43,9 @@ class Side:
         """The answer, and the first line of what a refusal says."""
         tensors: list[Any] = []
         try:
-            function = functools.reduce(getattr, call.op.split("."), self.ttnn) if call.op != "getitem" else _item
+            function = (
+                functools.reduce(getattr, call.op.split("."), self.ttnn) if call.op != "getitem" else _item
+            )
             args = [self.made(value, tensors) for value in call.args]
             keywords = {name: self.made(value, tensors) for name, value in call.keywords}
         except Exception as error:
@@ -106,8 +114,8 @@ class Side:
 
     def freed(self, name: str, tensor: Any, named: list[tuple[str, Any]]) -> str:
         """What freeing a tensor frees, where that is not it and all that share its storage."""
-        if _place(tensor) == "host" or not tensor.is_allocated():
-            return ""
+        if _place(tensor) == "host" or not tensor.is_allocated() or 0 in tuple(tensor.shape):
+            return ""  # what has no elements takes no memory that could be seen to be freed
         alive = [(other, one) for other, one in named if _place(one) != "host" and one.is_allocated()]
         sharing = [other for other, one in alive if _share(tensor, one)]
         before = self.allocated() if self.allocated else 0

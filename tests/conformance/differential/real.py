@@ -32,12 +32,10 @@ class Real:
 
     def _started(self) -> subprocess.Popen[str]:
         if self.process is None:
-            given = environment(self.python)
-            given["PYTHONPATH"] += f":{ROOT}"
             self.process = subprocess.Popen(
                 [str(self.python), "-m", "tests.conformance.differential.server"],
                 cwd=ROOT,
-                env=given,
+                env=environment(ROOT),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ttmlc_runtime.emulator import kernels
-from ttmlc_runtime.emulator.dtypes import TILE_SIZE, DataType, Layout, MemoryConfig
+from ttmlc_runtime.emulator.dtypes import DRAM_MEMORY_CONFIG, TILE_SIZE, DataType, Layout, MemoryConfig
 from ttmlc_runtime.emulator.numerics import Array
 from ttmlc_runtime.emulator.ops.result import modelled, result
 from ttmlc_runtime.emulator.ops.table import Operand, op
@@ -147,4 +147,4 @@ def scaled_dot_product_attention(
         if output_concat_heads
         else joined.transpose(0, 2, 1, 3)
     )
-    return result(y, input_tensor_q, memory=memory_config, op=NAME)
+    return result(y, input_tensor_q, memory=memory_config or DRAM_MEMORY_CONFIG, op=NAME)  # wherever q is

@@ -32,6 +32,10 @@ class Rule:
     """Whether two float dtypes go together."""
     quotient: bool = False
     """Whether two integers make a float32."""
+    number_first: bool = False
+    """Whether the first of the two may be the number."""
+    one_tensor: bool = False
+    """Whether with a number ttnn calls an op of one tensor, which has fewer keywords."""
 
 
 def _test(compute: Callable[[Any, Any], Any]) -> Rule:
@@ -43,15 +47,15 @@ def _truth(compute: Callable[[Any, Any], Any]) -> Rule:
 
 
 RULES: dict[str, Rule] = {
-    "add": Rule(np.add),
-    "subtract": Rule(np.subtract),
-    "multiply": Rule(np.multiply),
-    "divide": Rule(np.divide, total=False, quotient=True),
+    "add": Rule(np.add, number_first=True),
+    "subtract": Rule(np.subtract, number_first=True),
+    "multiply": Rule(np.multiply, number_first=True),
+    "divide": Rule(np.divide, COUNTED - {DataType.UINT32}, total=False, quotient=True, number_first=True),
     "rsub": Rule(lambda a, b: b - a),
-    "maximum": Rule(np.maximum, mixed=False),
-    "minimum": Rule(np.minimum, mixed=False),
+    "maximum": Rule(np.maximum, mixed=False, one_tensor=True),
+    "minimum": Rule(np.minimum, mixed=False, one_tensor=True),
     "squared_difference": Rule(lambda a, b: np.square(a - b)),
-    "pow": Rule(np.power, FLOATS, total=False),
+    "pow": Rule(np.power, FLOATS, total=False, mixed=False, number_first=True, one_tensor=True),
     "eq": _test(np.equal),
     "ne": _test(np.not_equal),
     "lt": _test(np.less),
@@ -101,6 +105,23 @@ def _scalar(value: Any, like: Tensor, op_name: str) -> Any:
     return like.array.dtype.type(value)
 
 
+def _check_output(op_name: str, tensors: Sequence[Tensor], output: Tensor | None, *, alone: bool) -> None:
+    """Refuse to write into a tensor where ttnn cannot: its kernel for rows makes new ones."""
+    if output is None:
+        return
+    if alone:
+        check(
+            output.layout is tensors[0].layout,
+            f"{op_name}: Output format (tile/row-major) must match input when preallocated",
+        )
+        return
+    check(
+        any(tensor.layout is Layout.TILE for tensor in tensors),
+        f"{op_name}: Optional output tensor with Row Major input is not supported right now",
+        "Convert it: ttnn.to_layout(tensor, ttnn.TILE_LAYOUT)",
+    )
+
+
 def _computed(
     op_name: str,
     rule: Rule,
@@ -112,9 +133,16 @@ def _computed(
     chains: tuple[Sequence[Any], Sequence[Any], Sequence[Any]],
 ) -> Tensor:
     tensors = [value for value in (a, b) if isinstance(value, Tensor)]
-    if not tensors:
-        raise TypeError(f"{op_name}(): incompatible function arguments: one of the two must be a ttnn.Tensor")
+    if not tensors or not (isinstance(a, Tensor) or rule.number_first):
+        which = "one of the two" if rule.number_first else "the first"
+        raise TypeError(f"{op_name}(): incompatible function arguments: {which} must be a ttnn.Tensor")
     like = tensors[0]
+    alone = rule.one_tensor and len(tensors) == 1 and isinstance(a, Tensor)
+    if alone and op_name == "ttnn.pow" and (dtype is not None or any(chains)):
+        raise TypeError(
+            f"{op_name}(): incompatible function arguments: dtype= and activations= need two tensors"
+        )
+    _check_output(op_name, tensors, output, alone=alone)
     if len(tensors) == 2:
         _same_kind(a, b, rule.mixed, op_name)
     values: list[Any] = []
@@ -225,10 +253,11 @@ def _ternary(
     return result(np.array(y), like, label, padding=padding, memory=memory, output=output, op=op_name)
 
 
-TERNARY = Operand(COUNTED, Layout.TILE)
+CHOICE = Operand(COUNTED)
+FACTOR = Operand(FLOATS, Layout.TILE)
 
 
-@op("where", predicate=TERNARY, true_value=TERNARY, false_value=TERNARY)
+@op("where", predicate=CHOICE, true_value=CHOICE, false_value=CHOICE)
 def where(
     predicate: Tensor,
     true_value: Tensor | float,
@@ -239,6 +268,11 @@ def where(
 ) -> Tensor:
     """true_value where predicate is not 0, else false_value."""
     choices = [value for value in (true_value, false_value) if isinstance(value, Tensor)]
+    check(
+        len(choices) < 2 or all(tensor.layout is Layout.TILE for tensor in (predicate, *choices)),
+        "ttnn.where: three tensors must be tilized",
+        "Convert them: ttnn.to_layout(tensor, ttnn.TILE_LAYOUT)",
+    )
     integers = not predicate.dtype.is_float
     for choice in choices:
         mixed = integers or (choice.dtype.is_float and (len(choices) == 2 or choice.dtype is predicate.dtype))
@@ -249,13 +283,15 @@ def where(
         )
     label = choices[0].dtype if choices else DataType.FLOAT32 if integers else predicate.dtype
     like = choices[0] if choices else predicate
+    # Two choices: where the predicate is; one: where that is. So it is in ttnn.
+    memory_config = memory_config or (choices[0] if len(choices) == 1 else predicate).memory_config()
     return _ternary(
         "ttnn.where", lambda p, a, b: np.where(p != 0, a, b), (predicate, true_value, false_value), like, label,
         memory_config, output_tensor,
     )  # fmt: skip
 
 
-@op("mac", input_tensor_a=TERNARY, input_tensor_b=TERNARY, input_tensor_c=TERNARY)
+@op("mac", input_tensor_a=FACTOR, input_tensor_b=FACTOR, input_tensor_c=FACTOR)
 def mac(
     input_tensor_a: Tensor,
     input_tensor_b: Tensor | float,
@@ -265,6 +301,10 @@ def mac(
     output_tensor: Tensor | None = None,
 ) -> Tensor:
     """A * b + c, rounded once."""
+    if output_tensor is not None and not (
+        isinstance(input_tensor_b, Tensor) and isinstance(input_tensor_c, Tensor)
+    ):
+        raise TypeError("ttnn.mac(): incompatible function arguments: output_tensor= needs three tensors")
     return _ternary(
         "ttnn.mac", lambda a, b, c: a * b + c, (input_tensor_a, input_tensor_b, input_tensor_c), input_tensor_a,
         None, memory_config, output_tensor,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import numbers
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -14,8 +15,11 @@ from ttmlc_runtime.emulator.padding import WILD, Padding
 from ttmlc_runtime.emulator.refusal import check
 from ttmlc_runtime.emulator.tensor import Tensor
 
+COUNTABLE = frozenset({DataType.BFLOAT16, DataType.FLOAT32, DataType.INT32, DataType.UINT32, DataType.UINT16})
+
 
 def _filled(
+    op_name: str,
     shape: Sequence[int],
     value: float,
     dtype: DataType | None,
@@ -28,11 +32,39 @@ def _filled(
     label = dtype or DataType.BFLOAT16
     check(device is None or device.is_open, f"{device!r} was closed")
     numerics = DEVICE if device is None else device.arithmetic
+    if not all(isinstance(size, numbers.Integral) and size >= 0 for size in shape):
+        raise TypeError(
+            f"{op_name}(): incompatible function arguments: a shape is a list of sizes, not {list(shape)!r}"
+        )
     sizes = [int(size) for size in shape]
     array = numerics.held(np.full(sizes, value, np.float64), label)
     where = Layout.TILE if label.is_block else layout or Layout.ROW_MAJOR
     padding: Padding = WILD if wild else float(value)
     return Tensor.make(array, label, where, device, numerics, padding=padding, memory=memory)
+
+
+Creation = Callable[..., Tensor]
+
+
+def _creation(name: str, value: float) -> Creation:
+    @op(name)
+    def call(
+        shape: Sequence[int],
+        dtype: DataType | None = None,
+        layout: Layout | None = None,
+        device: MeshDevice | None = None,
+        memory_config: MemoryConfig | None = None,
+    ) -> Tensor:
+        return _filled(f"ttnn.{name}", shape, value, dtype, layout, device, memory_config)
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = (
+        f"A tensor of {name}, bfloat16 in rows where nothing is said; on the host without ``device``."
+    )
+    return call
+
+
+zeros, ones = _creation("zeros", 0.0), _creation("ones", 1.0)
 
 
 @op("full", ignored=("optional_tensor",))
@@ -44,32 +76,8 @@ def full(
     device: MeshDevice | None = None,
     memory_config: MemoryConfig | None = None,
 ) -> Tensor:
-    """A tensor of one value, bfloat16 in rows where nothing is said; on the host without ``device``."""
-    return _filled(shape, fill_value, dtype, layout, device, memory_config)
-
-
-@op("zeros")
-def zeros(
-    shape: Sequence[int],
-    dtype: DataType | None = None,
-    layout: Layout | None = None,
-    device: MeshDevice | None = None,
-    memory_config: MemoryConfig | None = None,
-) -> Tensor:
-    """A tensor of zeros."""
-    return _filled(shape, 0.0, dtype, layout, device, memory_config)
-
-
-@op("ones")
-def ones(
-    shape: Sequence[int],
-    dtype: DataType | None = None,
-    layout: Layout | None = None,
-    device: MeshDevice | None = None,
-    memory_config: MemoryConfig | None = None,
-) -> Tensor:
-    """A tensor of ones."""
-    return _filled(shape, 1.0, dtype, layout, device, memory_config)
+    """A tensor of one value."""
+    return _filled("ttnn.full", shape, fill_value, dtype, layout, device, memory_config)
 
 
 @op("empty")
@@ -84,10 +92,11 @@ def empty(
     if device is None:
         raise TypeError("ttnn.empty(): incompatible function arguments: 'device' is missing")
     value = np.nan if dtype.is_float and not dtype.is_block else 0.0
-    return _filled(shape, value, dtype, layout, device, memory_config, wild=True)
+    return _filled("ttnn.empty", shape, value, dtype, layout, device, memory_config, wild=True)
 
 
 def _like(
+    op_name: str,
     x: Tensor,
     value: float,
     dtype: DataType | None,
@@ -95,14 +104,34 @@ def _like(
     device: MeshDevice | None,
     memory: MemoryConfig | None,
 ) -> Tensor:
-    return _filled(
-        x.shape,
-        value,
-        dtype or x.dtype,
-        layout or x.layout,
-        device or x.device(),
-        memory or x.memory_config(),
+    label, where = dtype or x.dtype, layout or x.layout
+    check(
+        not label.is_block or where is Layout.TILE,
+        f"{op_name}: Only TILE layout is supported for {label!r}",
+        "Say layout=ttnn.TILE_LAYOUT",
     )
+    if memory is None and x.device() is not None:
+        memory = x.memory_config()
+    return _filled(op_name, x.shape, value, label, where, device or x.device(), memory)
+
+
+def _creation_like(name: str, value: float) -> Creation:
+    @op(name, ignored=("optional_tensor",), tensor=Operand(host=True))
+    def call(
+        tensor: Tensor,
+        dtype: DataType | None = None,
+        layout: Layout | None = None,
+        device: MeshDevice | None = None,
+        memory_config: MemoryConfig | None = None,
+    ) -> Tensor:
+        return _like(f"ttnn.{name}", tensor, value, dtype, layout, device, memory_config)
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = f"{name.partition('_')[0].title()} in the shape of another tensor."
+    return call
+
+
+zeros_like, ones_like = _creation_like("zeros_like", 0.0), _creation_like("ones_like", 1.0)
 
 
 @op("full_like", ignored=("optional_tensor",), tensor=Operand(host=True))
@@ -115,31 +144,7 @@ def full_like(
     memory_config: MemoryConfig | None = None,
 ) -> Tensor:
     """A tensor of one value in the shape of another."""
-    return _like(tensor, fill_value, dtype, layout, device, memory_config)
-
-
-@op("zeros_like", ignored=("optional_tensor",), tensor=Operand(host=True))
-def zeros_like(
-    tensor: Tensor,
-    dtype: DataType | None = None,
-    layout: Layout | None = None,
-    device: MeshDevice | None = None,
-    memory_config: MemoryConfig | None = None,
-) -> Tensor:
-    """Zeros in the shape of another tensor."""
-    return _like(tensor, 0.0, dtype, layout, device, memory_config)
-
-
-@op("ones_like", ignored=("optional_tensor",), tensor=Operand(host=True))
-def ones_like(
-    tensor: Tensor,
-    dtype: DataType | None = None,
-    layout: Layout | None = None,
-    device: MeshDevice | None = None,
-    memory_config: MemoryConfig | None = None,
-) -> Tensor:
-    """Ones in the shape of another tensor."""
-    return _like(tensor, 1.0, dtype, layout, device, memory_config)
+    return _like("ttnn.full_like", tensor, fill_value, dtype, layout, device, memory_config)
 
 
 @op("arange")
@@ -158,6 +163,11 @@ def arange(
     check(
         step != 0 and (last - first) * step >= 0,
         "ttnn.arange: Invalid range: Step direction does not match range bounds",
+    )
+    check(
+        dtype in COUNTABLE,
+        f"ttnn.arange: Unsupported dtype {dtype!r}",
+        "Make another, and convert it: ttnn.typecast",
     )
     numerics = DEVICE if device is None else device.arithmetic
     array = numerics.held(np.arange(first, last, int(step), dtype=np.int64), dtype)

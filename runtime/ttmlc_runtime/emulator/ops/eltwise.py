@@ -31,10 +31,15 @@ def _computed(
     return result(values, x, padding=padding, memory=memory, output=output, op=op_name)
 
 
+APPROXIMATED = ("erf", "exp", "log", "log10", "log1p", "log2", "mish", "rsqrt", "sqrt", "tanh")
+"""Functions that ttnn has a faster form of, by ``fast_and_approximate_mode``; it is not modelled."""
+
+
 def _unary(name: str, computes: str | None = None) -> Unary:
     function = UNARY[computes or name]
+    ignored = ("fast_and_approximate_mode",) if name in APPROXIMATED else ()
 
-    @op(name, ignored=("fast_and_approximate_mode", "mode"), input_tensor=Operand(function.dtypes))
+    @op(name, ignored=ignored, input_tensor=Operand(function.dtypes))
     def call(
         input_tensor: Tensor,
         *,
@@ -138,13 +143,17 @@ def unary_chain(
 def clamp(
     input_tensor: Tensor,
     min: float | None = None,  # noqa: A002  # ttnn's own name
-    max: float | None = None,  # noqa: A002
+    max: float | None = None,  # noqa: A002  # likewise
     *,
     memory_config: MemoryConfig | None = None,
     output_tensor: Tensor | None = None,
 ) -> Tensor:
     """X, no less than ``min`` and no more than ``max``."""
     check(min is not None or max is not None, "ttnn.clamp: only one of 'min' or 'max' can be None")
+    check(
+        min is None or max is None or isinstance(min, int) == isinstance(max, int),
+        f"ttnn.clamp: bounds {min!r} and {max!r} must both be floats or both integers",
+    )
 
     def compute(x: Any) -> Any:
         x = x if min is None else np.maximum(x, x.dtype.type(min))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ttmlc_runtime.emulator.dtypes import DataType, Layout, MemoryConfig
+from ttmlc_runtime.emulator.dtypes import DRAM_MEMORY_CONFIG, DataType, Layout, MemoryConfig
 from ttmlc_runtime.emulator.ops.result import result
 from ttmlc_runtime.emulator.ops.table import Operand, op
 from ttmlc_runtime.emulator.refusal import check
@@ -67,5 +67,12 @@ def embedding(
     if output_tensor is not None:
         label = dtype or output_tensor.dtype
     return result(
-        y, weight, label, layout=where, padding=0.0, memory=memory_config, output=output_tensor, op=NAME
+        y,
+        weight,
+        label,
+        layout=where,
+        padding=0.0,
+        memory=memory_config or DRAM_MEMORY_CONFIG,  # wherever the table is
+        output=output_tensor,
+        op=NAME,
     )

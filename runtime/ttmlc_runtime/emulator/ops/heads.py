@@ -34,6 +34,11 @@ def _split(
     kv = heads if shared is None else shared
     first, counts = joint.array, [heads + 2 * kv] if pair is None else [heads, 2 * kv]
     batch, tokens = first.shape[0], first.shape[-2]
+    check(
+        pair is None or pair.dtype is joint.dtype,
+        f"{name}: KV tensor dtype must be same as Q tensor dtype",
+        "Convert one: ttnn.typecast",
+    )
     parts: list[Array] = []
     for tensor, count in zip((joint, pair), counts, strict=False):
         assert tensor is not None  # there are as many counts as tensors

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ttmlc_runtime.emulator.dtypes import Layout, MemoryConfig
-from ttmlc_runtime.emulator.ops.result import moved
+from ttmlc_runtime.emulator.dtypes import TILE_SIZE, DataType, Layout, MemoryConfig
+from ttmlc_runtime.emulator.ops.result import moved, through_rows
 from ttmlc_runtime.emulator.ops.shape import squeeze
 from ttmlc_runtime.emulator.ops.table import Operand, op
 from ttmlc_runtime.emulator.padding import FINITE, WILD, Padding
 from ttmlc_runtime.emulator.refusal import check
+from ttmlc_runtime.emulator.shapes import tiled
 from ttmlc_runtime.emulator.tensor import Tensor
 
 NAME = "ttnn.slice"
@@ -57,14 +58,26 @@ def slice_(
         check(step > 0, f"{NAME}: a step of {step} is not positive (dim {dim})")
         key.append(slice(first, last, step))
     part = input_tensor.array[tuple(key)]
-    if part.shape == tuple(shape) and output_tensor is None:
+    counted_back = any(
+        place < 0 for place in (*slice_start, *slice_end)
+    )  # ttnn does not see that it is the whole
+    if part.shape == tuple(shape) and output_tensor is None and not counted_back:
         return input_tensor.alias()
+    label = input_tensor.dtype
+    if any(entry.step != 1 for entry in key):
+        check(
+            not label.is_block,
+            f"{NAME}: Strided slice is not supported for {label!r}",
+            "Convert it: ttnn.typecast(tensor, ttnn.bfloat16)",
+        )
+    elif rank == 1 or any(entry.start % TILE_SIZE for entry in key[-2:]):
+        label = through_rows(input_tensor, NAME)
     padding = _carried(input_tensor) if pad_value is None else float(pad_value)
     if output_tensor is not None:
         check(tuple(output_tensor.shape) == part.shape, f"{NAME}: the output tensor is {output_tensor.shape}")
         output_tensor.write(np.array(part), padding)
         return output_tensor
-    return moved(np.array(part), input_tensor, padding=padding, memory=memory_config)
+    return moved(np.array(part), input_tensor, padding=padding, memory=memory_config, dtype=label)
 
 
 def getitem(tensor: Tensor, key: Any) -> Tensor:
@@ -140,6 +153,14 @@ def concat(
         "ttnn.concat: All dimensions must be the same size except for the dimension along which the contenation is "
         f"taking place: {[list(tensor.shape) for tensor in tensors]}",
     )
+    label = first.dtype
+    if place >= rank - 2 and any(tensor.shape[place] % TILE_SIZE for tensor in tensors):
+        check(
+            len({tensor.layout for tensor in tensors}) == 1,
+            "ttnn.concat: expected all input tensors to be in tile layout",
+            "Convert them: ttnn.to_layout(tensor, ttnn.TILE_LAYOUT)",
+        )
+        label = through_rows(first, "ttnn.concat")
     array = np.concatenate([tensor.array for tensor in tensors], place)
     if output_tensor is not None:
         check(
@@ -148,8 +169,9 @@ def concat(
         )
         output_tensor.write(array, _carried(*tensors))
         return output_tensor
-    joined = moved(array, first, padding=_carried(*tensors), memory=memory_config)
-    if any(tensor.layout is Layout.ROW_MAJOR for tensor in tensors):
+    joined = moved(array, first, padding=_carried(*tensors), memory=memory_config, dtype=label)
+    ragged = any(size % TILE_SIZE for size in first.shape[-2:])
+    if any(tensor.layout is Layout.ROW_MAJOR for tensor in tensors) and ragged:
         joined._layout = Layout.ROW_MAJOR
     return joined
 
@@ -178,6 +200,7 @@ def split(
     whole = input_tensor.shape[dim]
     if isinstance(split_size, (list, tuple)):
         sizes = [int(size) for size in split_size]
+        check(all(size > 0 for size in sizes), f"ttnn.split: split_size should be greater than 0: {sizes}")
         check(
             sum(sizes) == whole,
             f"ttnn.split: split_sizes must sum exactly to the size of dimension {dim} ({whole}): {sizes}",
@@ -193,6 +216,8 @@ def split(
 def chunk(input_tensor: Tensor, chunks: int, dim: int) -> list[Tensor]:
     """``chunks`` pieces along ``dim``, as torch cuts them."""
     check(chunks > 0, f"ttnn.chunk: {chunks} chunks are not positive")
+    rank = len(input_tensor.shape)
+    check(-rank <= dim < rank, f"ttnn.chunk: Invalid dimension for chunk operation: {dim} of {rank}")
     return split(input_tensor, -(-input_tensor.shape[dim] // chunks), dim)
 
 
@@ -211,7 +236,7 @@ def pad(
         raise TypeError(
             f"ttnn.pad(): incompatible function arguments: padding {padding!r} is no list of (before, after)"
         )
-    check(len(amounts) <= rank, "ttnn.pad: padding len can't be larger than input tensor rank")
+    check(0 < rank >= len(amounts), "ttnn.pad: padding len can't be larger than input tensor rank")
     amounts = [(0, 0)] * (rank - len(amounts)) + amounts
     check(
         input_tensor.layout is Layout.ROW_MAJOR or all(before == 0 for before, _ in amounts),
@@ -220,6 +245,19 @@ def pad(
     )
     if not any(map(any, amounts)):
         return input_tensor.alias()
+    if input_tensor.layout is Layout.TILE:
+        grown = tiled([size + after for size, (_, after) in zip(input_tensor.shape, amounts, strict=True)])
+        check(
+            input_tensor.dtype is not DataType.UINT8,
+            "ttnn.pad: Unsupported datatype DataType.UINT8",
+            "Convert it: ttnn.typecast",
+        )
+        check(rank > 1, "ttnn.pad: a vector in tiles cannot be padded", "Give it two dims: ttnn.unsqueeze")
+        check(
+            input_tensor.dtype is not DataType.BFLOAT4_B or grown == tuple(input_tensor.padded_shape),
+            "ttnn.pad: Cannot pad tilized tensor with specified format DataType.BFLOAT4_B",
+            "Convert it: ttnn.typecast(tensor, ttnn.bfloat16)",
+        )
     array = np.pad(input_tensor.array, amounts, constant_values=value)
     return moved(array, input_tensor, padding=_carried(input_tensor), memory=memory_config)
 
@@ -230,6 +268,14 @@ def fill_implicit_tile_padding(
 ) -> Tensor:
     """The same tensor, with ``fill_value`` in the padding of its tiles: written in place, for every alias."""
     filled: Tensor = input_tensor.alias()
+    ragged = input_tensor.ragged_rows or input_tensor.ragged_columns
+    check(
+        input_tensor.dtype is not DataType.UINT8 or not ragged,
+        "ttnn.fill_implicit_tile_padding: Unsupported datatype DataType.UINT8",
+        "Convert it: ttnn.typecast",
+    )
+    if input_tensor.dtype.is_block and ragged:  # by way of bfloat16
+        filled = moved(np.array(input_tensor.array), input_tensor)
     if memory_config is not None and memory_config != input_tensor.memory_config():
         filled = moved(np.array(input_tensor.array), input_tensor, memory=memory_config)
     filled.padding = float(fill_value)

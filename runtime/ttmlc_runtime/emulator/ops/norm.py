@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ttmlc_runtime.emulator import kernels
-from ttmlc_runtime.emulator.dtypes import FLOATS, DataType, Layout, MemoryConfig
+from ttmlc_runtime.emulator.dtypes import FLOATS, TILE_SIZE, DataType, Layout, MemoryConfig
 from ttmlc_runtime.emulator.numerics import Array
 from ttmlc_runtime.emulator.ops.result import modelled, result
 from ttmlc_runtime.emulator.ops.table import Operand, op
@@ -65,6 +65,11 @@ def _norm(
     centre: bool,
 ) -> Tensor:
     check(len(x.shape) > 0, f"{op_name}: operation not supported for 0D tensors")
+    check(
+        x.layout is Layout.TILE or x.shape[-1] % TILE_SIZE == 0,
+        f"{op_name}: ROW_MAJOR input requires W ({x.shape[-1]}) to be a multiple of tile width ({TILE_SIZE})",
+        "Convert it: ttnn.to_layout(tensor, ttnn.TILE_LAYOUT)",
+    )
     width = x.shape[-1]
     tame(x, "input_tensor", op_name)
     if residual is not None:
@@ -148,6 +153,11 @@ def softmax(
     check(
         -rank <= dim < rank,
         f"ttnn.softmax: Dimension out of range (expected to be in range of [{-rank}, {rank - 1}], but got {dim})",
+    )
+    check(
+        input_tensor.layout is Layout.TILE or (rank == 4 and dim in (-1, 3)),
+        "ttnn.softmax: Inputs to softmax must be tilized",
+        "Convert it: ttnn.to_layout(tensor, ttnn.TILE_LAYOUT)",
     )
     modelled(compute_kernel_config, input_tensor, "ttnn.softmax")
     if dim in (-1, rank - 1):

@@ -26,7 +26,23 @@ def _over(dim: Any, rank: int, op_name: str) -> tuple[int, ...]:
             -rank <= place < rank or (rank == 0 and place in (0, -1)),
             f"{op_name}: Unsupported dim {place}: the tensor has {rank} dims",
         )
-    return tuple(sorted({place % rank for place in dims})) if dims and rank else tuple(range(rank))
+    if not dims or not rank:
+        return tuple(range(rank))
+    places = tuple(sorted(place % rank for place in dims))
+    check(
+        len(set(places)) == len(places), f"{op_name}: reduce dim list contains a duplicate axis: {list(dims)}"
+    )
+    return places
+
+
+def _stays_in_rows(name: str, dtype: DataType, dims: tuple[int, ...], rank: int) -> bool:
+    """Whether ttnn reduces rows as rows; else it makes tiles of them first."""
+    if rank == 0:
+        return name != "var"
+    one = len(dims) == 1 and dims[0] >= rank - 2
+    if name == "mean":
+        return one or rank > 2
+    return name == "sum" and dtype.is_float and one
 
 
 def _variance(x: Array, axis: tuple[int, ...], *, keepdims: bool, correction: bool) -> Array:
@@ -47,13 +63,10 @@ def _reduced(
     rank = len(x.shape)
     dims = _over(dim, rank, op_name)
     modelled(config, x, op_name)
-    # In rows, ttnn has a mean over any dims and a sum over one of the last two; the others make tiles of their input.
     y = np.asarray(compute(x.array, axis=dims, keepdims=keepdim))
     if scalar != 1.0:
         y = np.asarray(y * y.dtype.type(scalar))
-    stays = x.layout is Layout.ROW_MAJOR and (
-        name == "mean" or (name == "sum" and dims in ((rank - 1,), (rank - 2,)))
-    )
+    stays = x.layout is Layout.ROW_MAJOR and _stays_in_rows(name, x.dtype, dims, rank)
     return result(y, x, layout=Layout.ROW_MAJOR if stays else Layout.TILE, memory=memory)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Sequence
 from types import FrameType
 
 from ttmlc_runtime.emulator.dtypes import DataType, Layout, MemoryConfig
@@ -15,6 +16,14 @@ from ttmlc_runtime.emulator.settings import DeviceComputeKernelConfig, MathFidel
 from ttmlc_runtime.emulator.tensor import Tensor
 
 _warned: set[str] = set()
+
+
+def _significant(shape: Sequence[int]) -> list[int]:
+    """A shape without the ones in front, which ttnn does not compare."""
+    sizes = list(shape)
+    while sizes and sizes[0] == 1:
+        sizes.pop(0)
+    return sizes
 
 
 def result(
@@ -42,7 +51,11 @@ def result(
     """
     if output is not None:
         check(
-            tuple(output.shape) == array.shape,
+            output.device() is like.device(),
+            f"{op}: the output tensor is not on the input's device: Device Operations expect device tensors",
+        )
+        check(
+            _significant(output.shape) == _significant(array.shape),
             f"{op}: Shape of Output tensor {output.shape} provided does not match {list(array.shape)}",
         )
         check(
@@ -63,13 +76,34 @@ def result(
     )
 
 
+def through_rows(tensor: Tensor, op: str) -> DataType:
+    """The dtype of what ttnn makes by way of rows, because it cannot do it in whole tiles.
+
+    Raises:
+        RuntimeError: the dtype does not go into rows and back.
+    """
+    dtype = tensor.dtype
+    if tensor.layout is Layout.TILE:
+        check(
+            dtype not in (DataType.BFLOAT4_B, DataType.UINT8),
+            f"{op}: tiles of {dtype!r} that are cut or joined inside would have to become rows",
+            "Convert it first: ttnn.typecast(tensor, ttnn.bfloat16)",
+        )
+    return DataType.BFLOAT16 if dtype.is_block else dtype
+
+
 def moved(
-    array: Array, like: Tensor, *, padding: Padding = FINITE, memory: MemoryConfig | None = None
+    array: Array,
+    like: Tensor,
+    *,
+    padding: Padding = FINITE,
+    memory: MemoryConfig | None = None,
+    dtype: DataType | None = None,
 ) -> Tensor:
     """A result whose values are ``like``'s own, elsewhere: nothing is to be rounded."""
     return Tensor.make(
         array,
-        like.dtype,
+        dtype or like.dtype,
         like.layout,
         like.device(),
         like.numerics,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ttmlc_runtime.emulator.dtypes import TILE_SIZE, Layout, MemoryConfig
-from ttmlc_runtime.emulator.ops.result import moved
+from ttmlc_runtime.emulator.dtypes import TILE_SIZE, DataType, Layout, MemoryConfig
+from ttmlc_runtime.emulator.ops.result import moved, through_rows
 from ttmlc_runtime.emulator.ops.table import Operand, op
 from ttmlc_runtime.emulator.padding import FINITE, WILD
 from ttmlc_runtime.emulator.refusal import check
@@ -57,9 +57,19 @@ def reshape(
     sizes = _sizes(input_tensor.logical_volume(), shape, "ttnn.reshape")
     if is_view(input_tensor.shape, sizes, input_tensor.layout):
         return input_tensor.alias(sizes)
+    _reshapable(input_tensor, "ttnn.reshape")
     array = np.array(input_tensor.array, order="C").reshape(sizes)
     padding = FINITE if pad_value is None else float(pad_value)
     return moved(array, input_tensor, padding=padding, memory=memory_config)
+
+
+def _reshapable(x: Tensor, op_name: str) -> None:
+    """Refuse what ttnn's kernel that copies into another shape does not take."""
+    check(
+        x.dtype not in (DataType.UINT8, DataType.UINT16),
+        f"{op_name}: Can only work with bfloat16/float32 or int32/uint32 tensors, not {x.dtype!r}",
+        "Convert it: ttnn.typecast",
+    )
 
 
 @op("view", input_tensor=Operand())
@@ -88,7 +98,7 @@ def unsqueeze(input_tensor: Tensor, dim: int) -> Tensor:
     return reshape(input_tensor, shape)
 
 
-@op("squeeze", input_tensor=Operand())
+@op("squeeze", input_tensor=Operand(host=True))
 def squeeze(input_tensor: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     """Without the dims ``dim`` that are 1, or without all that are."""
     shape = list(input_tensor.shape)
@@ -98,24 +108,29 @@ def squeeze(input_tensor: Tensor, dim: int | Sequence[int] | None = None) -> Ten
         all(-rank <= place < rank for place in named), f"ttnn.squeeze: {dim} is out of range for {rank} dims"
     )
     gone = {place % rank for place in named if shape[place] == 1}
-    return reshape(input_tensor, [size for place, size in enumerate(shape) if place not in gone])
+    return _reshaped(input_tensor, [size for place, size in enumerate(shape) if place not in gone])
 
 
-@op("unsqueeze_to_4D", input_tensor=Operand())
+@op("unsqueeze_to_4D", input_tensor=Operand(host=True))
 def unsqueeze_to_4d(input_tensor: Tensor) -> Tensor:
     """With as many dims of 1 in front as make four."""
     rank = len(input_tensor.shape)
     check(rank <= 4, f"ttnn.unsqueeze_to_4D: the tensor has {rank} dims")
-    return reshape(input_tensor, [1] * (4 - rank) + list(input_tensor.shape))
+    return _reshaped(input_tensor, [1] * (4 - rank) + list(input_tensor.shape))
+
+
+def _reshaped(x: Tensor, shape: list[int]) -> Tensor:
+    """Another shape, of a host tensor too."""
+    return x.alias(shape) if x.device() is None else reshape(x, shape)
 
 
 @op("permute", input_tensor=Operand())
 def permute(
     input_tensor: Tensor,
     dims: Sequence[int],
+    pad_value: float = 0.0,
     *,
     memory_config: MemoryConfig | None = None,
-    pad_value: float = 0.0,
 ) -> Tensor:
     """The dims in another order; the identity is a view."""
     rank = len(input_tensor.shape)
@@ -148,6 +163,7 @@ def transpose(
 ) -> Tensor:
     """Two dims exchanged; a dim with itself is a view."""
     rank = len(input_tensor.shape)
+    check(rank >= 2, f"ttnn.transpose: a tensor of {rank} dims has no two to exchange")
     for dim in (dim1, dim2):
         check(
             -rank <= dim < rank,
@@ -164,9 +180,15 @@ def repeat(
 ) -> Tensor:
     """The tensor next to itself, so often along each dim; by ones it is a view."""
     times = [int(count) for count in repeat_dims]
+    rank = len(input_tensor.shape)
+    check(rank > 0, "ttnn.repeat: repeat does not support rank 0 tensors")
     check(all(count > 0 for count in times), f"ttnn.repeat: {times} must be positive")
-    if all(count == 1 for count in times) and len(times) <= len(input_tensor.shape):
-        return input_tensor.alias()
+    if all(count == 1 for count in times):
+        return input_tensor.alias([1] * (len(times) - rank) + list(input_tensor.shape))
+    for place in (-1, -2):
+        ragged = len(times) >= -place and (rank < -place or input_tensor.shape[place] % TILE_SIZE != 0)
+        if ragged and times[place] > 1:
+            through_rows(input_tensor, "ttnn.repeat")
     padding = WILD if input_tensor.wild else FINITE
     return moved(np.tile(input_tensor.array, times), input_tensor, padding=padding, memory=memory_config)
 
@@ -178,6 +200,11 @@ def repeat_interleave(
     """Each slice along ``dim`` next to itself, ``repeats`` times."""
     rank = len(input_tensor.shape)
     check(-rank <= dim < rank, f"ttnn.repeat_interleave: dim {dim} is out of range for {rank} dims")
+    check(repeats > 0, f"ttnn.repeat_interleave: {repeats} times is not positive")
+    if repeats == 1:
+        return input_tensor.alias()
+    if rank == 1:
+        _reshapable(input_tensor, "ttnn.repeat_interleave")
     padding = WILD if input_tensor.wild else FINITE
     array = np.repeat(input_tensor.array, repeats, axis=dim)
     return moved(array, input_tensor, padding=padding, memory=memory_config)
@@ -194,6 +221,15 @@ def expand(
         f"ttnn.expand: {list(output_shape)} has fewer dims than {input_tensor.shape}",
     )
     new = [was if size == -1 else int(size) for was, size in zip(old, output_shape, strict=True)]
+    check(
+        all(size >= 0 for size in new)
+        and -1 not in output_shape[: len(output_shape) - len(input_tensor.shape)],
+        f"ttnn.expand: Expand dimension size must be non-negative, or -1 where the tensor has the dimension: "
+        f"{list(output_shape)}",
+    )
+    check(len(new) > 0, "ttnn.expand: repeat does not support rank 0 tensors")
+    if new == list(input_tensor.shape) and memory_config in (None, input_tensor.memory_config()):
+        return input_tensor.alias()
     check(
         all(was in (1, size) for was, size in zip(old, new, strict=True)),
         f"ttnn.expand: Only size 1 dimensions can be expanded in the output shape: {old} to {new}",

@@ -126,6 +126,11 @@ def to_layout(
             f"ttnn.to_layout: dtype cannot be different from tensor dtype when converting to ROW_MAJOR: {dtype!r}",
         )
     elif tensor.device() is not None:
+        check(
+            label is not DataType.UINT8,
+            "ttnn.to_layout: Can only tilize bfloat16/float32 or int32/uint32/uint16 tensors",
+            "Convert it first: ttnn.typecast",
+        )
         label = dtype or label  # on the host ttnn does not convert
     return result(
         np.array(tensor.array), tensor, label, layout=layout, padding=float(pad_value), memory=memory_config
@@ -168,6 +173,11 @@ def clone(
 @op("copy", input_a=Operand(COUNTED), input_b=Operand(COUNTED))
 def copy(input_a: Tensor, input_b: Tensor) -> Tensor:
     """The values of the first in the second, for every alias of it to see."""
+    check(
+        input_a.layout is input_b.layout,
+        f"ttnn.copy: Input tensor layout ({input_a.layout!r}) must equal output tensor layout ({input_b.layout!r})",
+        "Convert one: ttnn.to_layout",
+    )
     return result(
         np.array(input_a.array),
         input_a,
@@ -192,6 +202,10 @@ def copy_host_to_device_tensor(
     check(
         host_tensor.dtype is device_tensor.dtype,
         "ttnn.copy_host_to_device_tensor: Host tensor has different dtype",
+    )
+    check(
+        host_tensor.layout is device_tensor.layout,
+        "ttnn.copy_host_to_device_tensor: Host tensor has different page config",
     )
     device_tensor.write(np.array(host_tensor.array), host_tensor.padding)
 

@@ -117,14 +117,25 @@ def repeat(s: Source) -> Call:
     x = anything(s)
     rank = len(x.shape)
     count = rank if s.chance(80) else s.integer(0, 5)
-    return call("repeat", x, [s.pick((1, 2, 3)) if s.chance(95) else s.pick((0, -1)) for _ in range(count)], **s.memory({}, 15))
+    return call(
+        "repeat",
+        x,
+        [s.pick((1, 2, 3)) if s.chance(95) else s.pick((0, -1)) for _ in range(count)],
+        **s.memory({}, 15),
+    )
 
 
 def repeat_interleave(s: Source) -> Call:
     """Along one dim."""
     x = anything(s)
     dim = s.dim(len(x.shape)) if s.chance(85) else s.integer(-6, 6)
-    return call("repeat_interleave", x, s.pick((2, 1, 3)) if s.chance(93) else s.pick((0, -1)), dim, **s.memory({}, 15))
+    return call(
+        "repeat_interleave",
+        x,
+        s.pick((2, 1, 3)) if s.chance(93) else s.pick((0, -1)),
+        dim,
+        **s.memory({}, 15),
+    )
 
 
 def expand(s: Source) -> Call:
@@ -153,7 +164,9 @@ def slices(s: Source) -> Call:
         steps.append(step)
     keywords = s.memory({}, 15)
     if s.chance(8):
-        shape = [-(-max(0, end - start) // step) for start, end, step in zip(starts, ends, steps, strict=True)]
+        shape = [
+            -(-max(0, end - start) // step) for start, end, step in zip(starts, ends, steps, strict=True)
+        ]
         keywords["output_tensor"] = s.tensor([max(1, size) for size in shape], x.dtype, x.layout)
     if s.chance(6):
         keywords["pad_value"] = s.pick((0.0, 1.0))
@@ -191,12 +204,18 @@ def concat(s: Source) -> Call:
         if not s.chance(88):
             shape = list(s.shape())
         layout = x.layout if s.chance(85) else None
-        tensors.append(Same(0) if s.chance(10) else s.tensor(shape, x.dtype if s.chance(85) else s.dtype(), layout))
+        tensors.append(
+            Same(0) if s.chance(10) else s.tensor(shape, x.dtype if s.chance(85) else s.dtype(), layout)
+        )
     keywords = s.memory({}, 15)
     if s.chance(6):
         shape = [size * len(tensors) if at == dim % max(rank, 1) else size for at, size in enumerate(x.shape)]
         keywords["output_tensor"] = s.tensor(shape, x.dtype, x.layout)
-    return call("concat", tensors, dim, **keywords) if s.chance(80) else call("concat", tensors, dim=dim, **keywords)
+    return (
+        call("concat", tensors, dim, **keywords)
+        if s.chance(80)
+        else call("concat", tensors, dim=dim, **keywords)
+    )
 
 
 def split(s: Source) -> Call:
@@ -251,7 +270,9 @@ def described(s: Source) -> list[Any]:
 
 def asked(s: Source, device: int = 80) -> Keywords:
     """The same by name, some of them."""
-    values = dict(zip(("dtype", "layout", "device", "memory_config"), [*described(s), *[None] * 4], strict=False))
+    values = dict(
+        zip(("dtype", "layout", "device", "memory_config"), [*described(s), *[None] * 4], strict=False)
+    )
     chosen = {name: value for name, value in values.items() if value is not None and s.chance(70)}
     if s.chance(device):
         chosen["device"] = Board()
@@ -302,7 +323,11 @@ def to_device(s: Source) -> Call:
     """From the host, or from the device again."""
     x = replace(anything(s), host=s.chance(75))
     keywords = s.memory({}, 40)
-    return call("to_device", x, Board(), *keywords.values()) if s.chance(40) else call("to_device", x, Board(), **keywords)
+    return (
+        call("to_device", x, Board(), *keywords.values())
+        if s.chance(40)
+        else call("to_device", x, Board(), **keywords)
+    )
 
 
 def from_device(s: Source) -> Call:
@@ -363,7 +388,9 @@ def copy(s: Source) -> Call:
     if s.chance(10):
         return call("copy", x, Same(0) if s.chance(50) else View(0, (1, *x.shape)))
     shape = x.shape if s.chance(80) else s.shape()
-    return call("copy", x, s.tensor(shape, x.dtype if s.chance(60) else s.dtype(), x.layout if s.chance(85) else None))
+    return call(
+        "copy", x, s.tensor(shape, x.dtype if s.chance(60) else s.dtype(), x.layout if s.chance(85) else None)
+    )
 
 
 def copy_host_to_device(s: Source) -> Call:

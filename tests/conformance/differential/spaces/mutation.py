@@ -11,7 +11,7 @@ from tests.conformance.differential.spaces.source import DTYPES, SIZES, Source
 
 Change = Callable[[Source, Any], Any]
 
-KEYWORDS = ("bogus", "dtype", "output_tensor", "memory_config", "queue_id", "axis")
+KEYWORDS = ("bogus", "dtype", "output_tensor", "memory_config", "axis")
 """Which an op may have or not."""
 ODD = (None, "text", 1.5, True, -7, (1, 2), Name("bfloat16"), Name("TILE_LAYOUT"))
 """Arguments of another type."""
@@ -29,7 +29,9 @@ def mutated(source: Source, call: Call) -> Call:
     if kind == "keyword":
         name = source.pick(KEYWORDS)
         kept = tuple(pair for pair in call.keywords if pair[0] != name)
-        return replace(call, keywords=(*kept, (name, source.pick((1, None, Name("float32"), Tensor((2, 40)))))))
+        return replace(
+            call, keywords=(*kept, (name, source.pick((1, None, Name("float32"), Tensor((2, 40))))))
+        )
     if kind == "less" and call.args:
         at = source.integer(0, len(call.args) - 1)
         if _keeps_numbering(call.args[at]):
@@ -63,7 +65,8 @@ def _at_one(source: Source, call: Call, wanted: Callable[[Any], bool], change: C
         new = _inside(source, call.args[place], wanted, change)
         return replace(call, args=(*call.args[:place], new, *call.args[place + 1 :]))
     changed = tuple(
-        (name, _inside(source, value, wanted, change) if name == place else value) for name, value in call.keywords
+        (name, _inside(source, value, wanted, change) if name == place else value)
+        for name, value in call.keywords
     )
     return replace(call, keywords=changed)
 

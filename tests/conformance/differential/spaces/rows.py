@@ -90,7 +90,9 @@ def norm(name: str) -> Space:
             if rows:
                 shapes = [[max(1, width // 32), 32], [width], [1, 1, max(1, width // 32), 32]]
             dtype = s.float_dtype() if s.chance(90) else s.pick(DTYPES)
-            return s.tensor(s.pick(shapes[:3]) if s.chance(85) else s.pick(shapes), dtype, "ROW_MAJOR" if rows else "TILE")
+            return s.tensor(
+                s.pick(shapes[:3]) if s.chance(85) else s.pick(shapes), dtype, "ROW_MAJOR" if rows else "TILE"
+            )
 
         for key, percent in (("weight", 50), ("bias", 40)):
             if s.chance(percent):
@@ -132,7 +134,12 @@ def attention(s: Source) -> Call:
     if s.chance(35 if not causal else 5):
         shapes = [(1, 1, queries, keys), (batch, heads, queries, keys), (batch, 1, queries, keys)]
         if s.chance(15):
-            shapes = [(1, 1, 1, keys), (queries, keys), (batch + 1, 1, queries, keys), (1, 1, queries, keys + 1)]
+            shapes = [
+                (1, 1, 1, keys),
+                (queries, keys),
+                (batch + 1, 1, queries, keys),
+                (1, 1, queries, keys + 1),
+            ]
         keywords["attn_mask"] = s.tensor(s.pick(shapes), s.pick(FLOATS), "TILE")
     if s.chance(20):
         keywords["scale"] = s.pick((0.125, 1))
@@ -160,7 +167,9 @@ def heads_split(name: str, joint: bool, transpose: str) -> Space:
         if s.chance(25):
             args = [
                 s.tensor((batch, *between, tokens, heads * width), dtype, "TILE"),
-                s.tensor((batch, *between, tokens, 2 * shared * width), dtype if s.chance(90) else None, "TILE"),
+                s.tensor(
+                    (batch, *between, tokens, 2 * shared * width), dtype if s.chance(90) else None, "TILE"
+                ),
             ]
         return call(name, *args, **s.memory(keywords))
 
@@ -171,7 +180,12 @@ def heads_joined(name: str) -> Space:
     """Heads side by side."""
 
     def space(s: Source) -> Call:
-        shape = (s.pick(FEW), s.pick((2, 1, 4)), s.pick(SIZES), s.pick((32, 64)) if s.chance(70) else s.pick(SIZES))
+        shape = (
+            s.pick(FEW),
+            s.pick((2, 1, 4)),
+            s.pick(SIZES),
+            s.pick((32, 64)) if s.chance(70) else s.pick(SIZES),
+        )
         shape = shape if s.chance(93) else s.shape()
         x = s.tensor(shape, s.float_dtype(85) if s.chance(85) else s.pick(DTYPES), s.layout(8))
         return call(name, x, **s.memory({}))
@@ -184,7 +198,11 @@ def embedding(s: Source) -> Call:
     shapes = [(2, 32), (2, 40), (7,), (1, 33), (2, 1), (1, 1, 40), (2, 1, 40)]
     ids = s.pick(shapes) if s.chance(92) else s.pick([(), (2, 3, 40), (1, 1, 1, 40), (2, 2, 2, 2)])
     rows, width = s.pick((50, 32, 64, 7)), s.pick(SIZES)
-    table = (rows, width) if s.chance(85) else s.pick([(1, rows, width), (1, 1, rows, width), (2, rows, width), (width,)])
+    table = (
+        (rows, width)
+        if s.chance(85)
+        else s.pick([(1, rows, width), (1, 1, rows, width), (2, rows, width), (width,)])
+    )
     x = s.tensor(ids, "uint32" if s.chance(80) else s.pick(DTYPES), s.layout(75))
     weight = s.tensor(table, "bfloat16" if s.chance(80) else s.pick(DTYPES), s.layout(60))
     keywords: Keywords = {}

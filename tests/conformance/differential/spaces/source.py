@@ -83,7 +83,12 @@ class Source:
         return keywords
 
     def output(
-        self, keywords: Keywords, shape: Sequence[int], like: Tensor, name: str = "output_tensor", percent: int = 15
+        self,
+        keywords: Keywords,
+        shape: Sequence[int],
+        like: Tensor,
+        name: str = "output_tensor",
+        percent: int = 15,
     ) -> Keywords:
         """With a tensor to write into so often, which may not fit."""
         if self.chance(percent):

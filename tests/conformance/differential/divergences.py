@@ -1,0 +1,98 @@
+"""Where the emulator answers otherwise than ttnn, on purpose; and what counts as the same.
+
+Both refuse: the same, though the kinds of the exceptions may differ, as long as the emulator's is one that ttnn raises.
+Everything else that differs has to be named here, with the reason, and a test asks that each entry is of use.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tests.conformance.differential.answers import is_refusal
+
+OURS = ("TypeError", "RuntimeError", "IndexError", "ValueError")
+"""What ttnn refuses with; its indexing in Python raises the last two."""
+NARROW = r"u?int(8|16)"
+DIMLESS = r"Tensor\[\]"
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """Calls that are answered otherwise: by pattern, with the words of the emulator's refusal where it refuses."""
+
+    call: str
+    reason: str
+    says: str | None = ""
+    """A pattern in the emulator's refusal; None where it takes the call, and ttnn refuses or answers otherwise."""
+
+    def covers(self, call: str, answer: str, found: str, says: str) -> bool:
+        """Whether this entry is about such a difference."""
+        if not re.search(self.call, call):
+            return False
+        if self.says is None:
+            return not is_refusal(found)
+        return found in OURS and not is_refusal(answer) and re.search(self.says, says) is not None
+
+
+STRICTER = (
+    Divergence("", "what the emulator does not model it says so, rather than guess", "is not modelled by"),
+    Divergence(
+        DIMLESS,
+        "a tensor without dims: ttnn answers many calls on it before it looks at their other arguments",
+    ),
+    Divergence(
+        NARROW,
+        "integers of 8 and 16 bits are indices here; ttnn lets kernels for floats and others read their bits",
+        "unsupported data type",
+    ),
+    Divergence(
+        r"\.(leaky_relu|unary_chain|clamp|mac|where|var|layer_norm|rms_norm)\(.*int32",
+        "what a kernel for floats makes of integers was never seen",
+        "unsupported data type|do not go together",
+    ),
+    Divergence(
+        r"\.(mul|multiply|multiply_|div|divide|maximum|minimum)\(",
+        "an integer and a real number: what a board makes of the two formats was never seen",
+        "do not go together|unsupported data type",
+    ),
+    Divergence(r"\b(True|False)\b", "a bool is no number and no choice here", "cannot be bool"),
+    Divergence(r"\.\w+_like\(", "an integer is no dtype here", "'dtype' cannot be int"),
+    Divergence(r"_norm\(", "ttnn reads the first row of a weight alone", "must be one row"),
+    Divergence(
+        r"nlp_create_qkv_heads|split_query", "ttnn cuts heads that do not fill tiles elsewhere", "heads of"
+    ),
+    Divergence(r"nlp_concat_heads", "ttnn reads the first four of five dims", "must have 4 dims"),
+    Divergence(r"embedding", "ttnn looks up the first batch alone", "of them only"),
+    Divergence(r"embedding", "ttnn takes a vector for a table of one feature", "must be .rows, features."),
+    Divergence(r"permute", "ttnn repeats a dim that is named twice", "is no order of"),
+    Divergence(
+        r"\.(slice|getitem)\(", "ttnn reads the padding of tiles", "must be less than or equal to the shape"
+    ),
+    Divergence(r"repeat|expand", "what has no elements is refused where it is made", "must be positive"),
+    Divergence(r"attention", "keys that do not exist would be seen", "padding"),
+    Divergence(
+        r"\bhost\b.*", "ttnn gives back what is on the host where there is nothing to do", "is on the host"
+    ),
+)
+LAXER = (
+    Divergence(
+        r"ttnn\.pad\(.*TILE",
+        "padding that stays inside the last tile is written in place by ttnn, and made anew here: an emulated "
+        "storage holds what is inside the shape alone",
+        None,
+    ),
+)
+DIVERGENCES = STRICTER + LAXER
+
+
+def same(answer: str, found: str) -> bool:
+    """Whether two answers agree."""
+    if is_refusal(answer):
+        return found in OURS or found == answer
+    return answer == found
+
+
+def explained(call: str, answer: str, found: str, says: str) -> Divergence | None:
+    """The entry that names a difference; None where there is none."""
+    return next((entry for entry in DIVERGENCES if entry.covers(call, answer, found, says)), None)
