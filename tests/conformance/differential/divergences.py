@@ -57,7 +57,12 @@ STRICTER = (
         "do not go together|unsupported data type",
     ),
     Divergence(r"\b(True|False)\b", "a bool is no number and no choice here", "cannot be bool"),
-    Divergence(r"\.\w+_like\(", "an integer is no dtype here", "'dtype' cannot be int"),
+    Divergence(
+        r"\.(maximum|minimum)\(",
+        "ttnn cuts a fraction off where integers are compared with it",
+        "does not fit",
+    ),
+    Divergence("", "an integer is no dtype here", "'dtype' cannot be int"),
     Divergence(r"_norm\(", "ttnn reads the first row of a weight alone", "must be one row"),
     Divergence(
         r"nlp_create_qkv_heads|split_query", "ttnn cuts heads that do not fill tiles elsewhere", "heads of"

@@ -14,8 +14,8 @@ from tests.conformance.differential.answers import CRASH
 from tests.conformance.differential.calls import Call, to_data
 
 ROOT = Path(__file__).resolve().parents[3]
-RESTARTS = 200
-"""More than this and something else is wrong."""
+RESTARTS = 20
+"""More than this without an answer between them, and something else is wrong."""
 
 
 class Real:
@@ -57,6 +57,7 @@ class Real:
             except BrokenPipeError:  # it ended after its last answer, before it read this
                 pass
             for line in process.stdout:
+                self.deaths = 0
                 found.append(tuple(json.loads(line)))
                 if len(found) == len(calls):
                     break

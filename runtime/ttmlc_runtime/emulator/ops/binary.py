@@ -34,6 +34,8 @@ class Rule:
     """Whether two integers make a float32."""
     number_first: bool = False
     """Whether the first of the two may be the number."""
+    promotes: bool = False
+    """Whether integers and a float make a float32."""
     one_tensor: bool = False
     """Whether with a number ttnn calls an op of one tensor, which has fewer keywords."""
 
@@ -49,7 +51,7 @@ def _truth(compute: Callable[[Any, Any], Any]) -> Rule:
 RULES: dict[str, Rule] = {
     "add": Rule(np.add, number_first=True),
     "subtract": Rule(np.subtract, number_first=True),
-    "multiply": Rule(np.multiply, number_first=True),
+    "multiply": Rule(np.multiply, number_first=True, promotes=True),
     "divide": Rule(np.divide, COUNTED - {DataType.UINT32}, total=False, quotient=True, number_first=True),
     "rsub": Rule(lambda a, b: b - a),
     "maximum": Rule(np.maximum, mixed=False, one_tensor=True),
@@ -145,6 +147,12 @@ def _computed(
     _check_output(op_name, tensors, output, alone=alone)
     if len(tensors) == 2:
         _same_kind(a, b, rule.mixed, op_name)
+    promoted = rule.promotes and not like.dtype.is_float and any(isinstance(value, float) for value in (a, b))
+    check(
+        promoted or not rule.quotient or like.dtype is not DataType.UINT32,
+        f"{op_name}: Input tensor A dtype {like.dtype!r} is not supported for binary operation DIV",
+        "Convert it: ttnn.typecast",
+    )
     values: list[Any] = []
     paddings: list[tuple[Sequence[int] | None, Padding]] = []
     for value, chain in zip((a, b), chains[:2], strict=True):
@@ -153,11 +161,11 @@ def _computed(
             values.append(array)
             paddings.append((value.shape, padding))
         else:
-            values.append(_scalar(value, like, op_name))
+            values.append(like.numerics.compute.type(value) if promoted else _scalar(value, like, op_name))
             paddings.append((None, float(value)))
     broadcast(op_name, *(np.shape(value) for value in values))
     label, compute = dtype, rule.compute
-    if rule.quotient and not like.dtype.is_float:
+    if promoted or (rule.quotient and not like.dtype.is_float):
         label = dtype or DataType.FLOAT32
         values = [np.asarray(value, like.numerics.compute) for value in values]
     with np.errstate(all="ignore"):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ttmlc_runtime.emulator.dtypes import FLOATS, MemoryConfig
+from ttmlc_runtime.emulator.dtypes import FLOATS, DataType, MemoryConfig
 from ttmlc_runtime.emulator.functions import UNARY, Applied, applied
 from ttmlc_runtime.emulator.ops.result import result
 from ttmlc_runtime.emulator.ops.table import Operand, op
@@ -17,16 +17,28 @@ from ttmlc_runtime.emulator.settings import GeluVariant
 from ttmlc_runtime.emulator.tensor import Tensor
 
 Unary = Callable[..., Tensor]
+CAST = frozenset({DataType.BFLOAT16, DataType.FLOAT32, DataType.BFLOAT8_B})
+"""What an op may be given and write, each as another of them."""
 
 
-def _computed(
-    function: Applied, x: Tensor, memory: MemoryConfig | None, output: Tensor | None, op_name: str
-) -> Tensor:
+def _check_output(x: Tensor, output: Tensor | None, op_name: str) -> None:
+    """Refuse a tensor to write into that ttnn's kernel does not take."""
     if output is not None:
         check(
             output.layout is x.layout,
             f"{op_name}: Output format (tile/row-major) must match input when preallocated",
         )
+        check(
+            output.dtype is x.dtype or (output.dtype in CAST and x.dtype in CAST),
+            f"{op_name}: an output tensor of {output.dtype!r} does not go with an input of {x.dtype!r}",
+            "Mixed floating-point output is limited to BFLOAT16, FLOAT32, and BFLOAT8_B",
+        )
+
+
+def _computed(
+    function: Applied, x: Tensor, memory: MemoryConfig | None, output: Tensor | None, op_name: str
+) -> Tensor:
+    _check_output(x, output, op_name)
     values, padding = function(x.array), function.padding(x.padding)
     return result(values, x, padding=padding, memory=memory, output=output, op=op_name)
 
@@ -96,12 +108,12 @@ def gelu(
     input_tensor: Tensor,
     *,
     variant: GeluVariant = GeluVariant.Accurate,
-    fast_and_approximate_mode: bool = False,
+    fast_and_approximate_mode: bool | None = None,
     memory_config: MemoryConfig | None = None,
     output_tensor: Tensor | None = None,
 ) -> Tensor:
     """GELU: the erf form, or the tanh form with ``variant=GeluVariant.Tanh``."""
-    if fast_and_approximate_mode and variant is not GeluVariant.Accurate:
+    if fast_and_approximate_mode is not None and variant is not GeluVariant.Accurate:
         raise TypeError(
             "ttnn.gelu(): incompatible function arguments: variant= and fast_and_approximate_mode= exclude each other"
         )
@@ -135,6 +147,7 @@ def unary_chain(
     """Several functions one after the other, rounded once."""
     name = "ttnn.unary_chain"
     check(len(ops_chain) > 0, f"{name}: needs a function at least")
+    _check_output(input_tensor, output_tensor, name)
     values, padding = applied(ops_chain, input_tensor.array, input_tensor.padding, name)
     return result(values, input_tensor, padding=padding, memory=memory_config, output=output_tensor, op=name)
 

@@ -66,6 +66,11 @@ def result(
         output.write(array, padding)
         return output
     label, numerics = dtype or like.dtype, like.numerics
+    check(
+        not label.is_block or (layout or like.layout) is Layout.TILE,
+        f"{op}: Only TILE layout is supported for {label!r}",
+        "Convert the inputs: ttnn.to_layout(tensor, ttnn.TILE_LAYOUT)",
+    )
     if numerics.rounds and label is DataType.BFLOAT16 and array.dtype == numerics.compute:
         array = round_bfloat16(array, in_place=True)
     else:

@@ -1,0 +1,136 @@
+"""The emulator beside the real ttnn: calls sampled from a space for each op, and those that our modules make."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ttmlc_runtime.emulator.ops.table import OPS
+
+from tests.conformance.differential.answers import is_refusal
+from tests.conformance.differential.calls import Call, call_from
+from tests.conformance.differential.compared import differences
+from tests.conformance.differential.divergences import DIVERGENCES, Divergence
+from tests.conformance.differential.real import Real
+from tests.conformance.differential.sampling import sampled
+from tests.conformance.differential.sites import calls_of
+from tests.conformance.differential.spaces.table import SPACES
+
+ROOT = Path(__file__).resolve().parents[2]
+RECORD = json.loads((Path(__file__).parent / "differential/record.json").read_text(encoding="utf-8"))
+FEW, MANY = 40, 220
+"""Samples of each op in a fast and in a deep run."""
+REFUSED = 0.3
+"""The share of samples that ttnn has to refuse, so that refusals are compared too."""
+SELDOM = {
+    "full_like": 0.05,
+    "from_device": 0.1,
+    "to_device": 0.1,
+    "reshape": 0.2,
+}
+"""Ops that take nearly everything, and the share of theirs."""
+
+
+@pytest.fixture(scope="module")
+def real(real_ttnn: Path) -> Iterator[Real]:
+    started = Real()
+    yield started
+    started.close()
+
+
+def agreed(calls: list[Call], answers: list[str]) -> None:
+    """The emulator answers so, but where it is meant not to."""
+    told, _ = differences(calls, answers)
+    assert not told, "\n".join(["", *told[:5], f"{len(told)} of {len(calls)} calls differ"])
+
+
+def compared(real: Real, op: str, count: int) -> None:
+    """``count`` samples of an op on both."""
+    calls = sampled(op, count)
+    assert len(calls) == count
+    answers = [answer for answer, _ in real.ask(calls)]
+    agreed(calls, answers)
+    refused = sum(map(is_refusal, answers)) / count
+    assert refused >= SELDOM.get(op, REFUSED * 0.9), f"ttnn refuses {refused:.0%} of the samples of {op}"
+
+
+def test_every_op_has_a_space() -> None:
+    assert set(SPACES) - {"getitem"} == set(OPS), "a slice by indexing is an op of its own here"
+
+
+@pytest.mark.parametrize("op", SPACES)
+def test_sampled_calls_are_answered_as_ttnn_answers_them(op: str, real: Real) -> None:
+    compared(real, op, FEW)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("op", SPACES)
+def test_many_sampled_calls_are_answered_as_ttnn_answers_them(op: str, real: Real) -> None:
+    compared(real, op, MANY)
+
+
+@pytest.mark.parametrize("op", sorted({call[0] for call, _ in RECORD}))
+def test_recorded_calls_are_answered_as_ttnn_answered_them(op: str) -> None:
+    """The same where there is no ttnn, and calls that somebody thought of."""
+    chosen = [(call_from(call), answer) for call, answer in RECORD if call[0] == op]
+    agreed([call for call, _ in chosen], [answer for _, answer in chosen])
+
+
+def test_the_record_holds_refusals_enough() -> None:
+    assert {call[0] for call, _ in RECORD} == set(SPACES)
+    refused = sum(is_refusal(answer) for _, answer in RECORD)
+    assert REFUSED * len(RECORD) <= refused <= 0.7 * len(RECORD)
+
+
+@pytest.mark.deep
+def test_the_record_is_what_ttnn_answers_today(real: Real) -> None:
+    answers = [answer for answer, _ in real.ask([call_from(call) for call, _ in RECORD])]
+    changed = [(call, old, new) for (call, old), new in zip(RECORD, answers, strict=True) if old != new]
+    assert changed == []
+
+
+@pytest.mark.parametrize("entry", DIVERGENCES, ids=lambda entry: entry.reason)
+def test_every_divergence_is_of_use(entry: Divergence, real: Real) -> None:
+    call = call_from(json.loads(entry.example))
+    (answer,) = (answer for answer, _ in real.ask([call]))
+    told, meant = differences([call], [answer])
+    assert (told, meant) == ([], [(call, entry)])
+
+
+def modules() -> Iterator[tuple[str, Any]]:
+    """Each model of each generated module, small, with what it is called with."""
+    for path in sorted((ROOT / "generated").glob("*.py")):
+        spec = importlib.util.spec_from_file_location(f"replayed_{path.stem}", path)
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        yield path.stem, module
+
+
+def test_every_call_that_our_modules_make_is_answered_as_ttnn_answers_it(real: Real) -> None:
+    found: list[Call] = []
+    for name, module in modules():
+        assert name == "bert", "say how the model is called"
+        for sizes in ({"hidden": 64, "heads": 2, "inner": 128}, {"hidden": 768, "heads": 12, "inner": 3072}):
+            for act, causal in (("gelu", False), ("relu", True), ("gelu_new", False)):
+                config = module.BertConfig(layers=1, vocab=99, positions=140, act=act, causal=causal, **sizes)
+                model = module.BertModel(config)
+                for batch, tokens in ((1, 1), (3, 7), (2, 33), (2, 128)):
+                    ids, mask = np.ones((batch, tokens), int), np.tri(batch, tokens, dtype=int)
+                    found += calls_of(lambda: model(ids))  # noqa: B023  # called at once
+                    found += calls_of(lambda: model(ids, attention_mask=mask))  # noqa: B023  # likewise
+    calls = list({str(call): call for call in found}.values())
+    assert {"linear", "layer_norm", "embedding", "transformer.scaled_dot_product_attention"} <= {
+        call.op for call in calls
+    }
+    assert len(calls) > 150
+    answers = [answer for answer, _ in real.ask(calls)]
+    assert not any(map(is_refusal, answers)), "our modules make no call that ttnn refuses"
+    agreed(calls, answers)
