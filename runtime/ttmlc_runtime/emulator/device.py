@@ -5,7 +5,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any
 
+from ttmlc_runtime.emulator.mesh import MeshShape
 from ttmlc_runtime.emulator.numerics import BY_NAME, Numerics
+from ttmlc_runtime.emulator.refusal import check
 from ttmlc_runtime.emulator.settings import (
     CoreGrid,
     DeviceComputeKernelConfig,
@@ -22,10 +24,11 @@ class Arch(Enum):
 
 
 class MeshDevice:
-    """One emulated chip; ttnn calls a device of one chip a mesh too."""
+    """Emulated chips; ttnn calls a device of one chip a mesh too."""
 
-    def __init__(self, device_id: int, arithmetic: Numerics) -> None:
+    def __init__(self, device_id: int, arithmetic: Numerics, shape: MeshShape | None = None) -> None:
         self._id, self.arithmetic, self.is_open = device_id, arithmetic, True
+        self.shape = shape or MeshShape(1, 1)
         self.core_grid = CoreGrid(x=8, y=8)
 
     @property
@@ -43,7 +46,11 @@ class MeshDevice:
 
     def get_num_devices(self) -> int:
         """How many chips it is made of."""
-        return 1
+        return self.shape.mesh_size()
+
+    def get_device_ids(self) -> list[int]:
+        """A number for each chip, row by row; a board's are those of its wiring."""
+        return list(range(self.get_num_devices()))
 
     def compute_with_storage_grid_size(self) -> CoreGrid:
         """The grid that programs may use."""
@@ -56,7 +63,10 @@ class MeshDevice:
         """Nothing: the emulator compiles no programs."""
 
     def __repr__(self) -> str:
-        return f"MeshDevice(1x1 grid, 1 devices; emulated, {self.numerics} numerics)"
+        grid = "x".join(map(str, self.shape))
+        return (
+            f"MeshDevice({grid} grid, {self.get_num_devices()} devices; emulated, {self.numerics} numerics)"
+        )
 
 
 Device = MeshDevice
@@ -90,6 +100,40 @@ def open_device(
     if numerics not in BY_NAME:
         raise ValueError(f"numerics {numerics!r} is not one of {', '.join(BY_NAME)}")
     return MeshDevice(device_id, BY_NAME[numerics])
+
+
+def open_mesh_device(
+    mesh_shape: MeshShape,
+    l1_small_size: int = 0,  # ttnn's parameters; memory is not modelled
+    trace_region_size: int = 0,
+    num_command_queues: int = 1,
+    dispatch_core_config: Any = None,
+    offset: Any = None,
+    physical_device_ids: Any = (),
+    worker_l1_size: int = 0,
+    *,
+    numerics: str = "device",
+) -> MeshDevice:
+    """Open emulated chips in rows and columns; see ``open_device``.
+
+    Raises:
+        TypeError: ``mesh_shape`` is none.
+        RuntimeError: it is empty.
+        ValueError: no such numerics.
+    """
+    if not isinstance(mesh_shape, MeshShape):
+        raise TypeError(
+            f"open_mesh_device(): incompatible function arguments: {mesh_shape!r} is no MeshShape"
+        )
+    check(len(mesh_shape) > 0 and min(mesh_shape) > 0, f"open_mesh_device: there is no mesh of {mesh_shape}")
+    if numerics not in BY_NAME:
+        raise ValueError(f"numerics {numerics!r} is not one of {', '.join(BY_NAME)}")
+    return MeshDevice(0, BY_NAME[numerics], mesh_shape)
+
+
+def close_mesh_device(mesh_device: MeshDevice) -> None:
+    """``close_device``."""
+    close_device(mesh_device)
 
 
 def close_device(device: MeshDevice) -> None:

@@ -5,6 +5,7 @@ Storage holds the logical elements alone; what lies in the padding of tiles is d
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +21,7 @@ from ttmlc_runtime.emulator.dtypes import (
     MemoryConfig,
     StorageType,
 )
+from ttmlc_runtime.emulator.mesh import MeshToTensor, TensorToMesh
 from ttmlc_runtime.emulator.numerics import DEVICE, FLOAT64, Array, Numerics
 from ttmlc_runtime.emulator.padding import FINITE, Padding, is_finite
 from ttmlc_runtime.emulator.refusal import check, fatal, unmodelled
@@ -60,7 +62,7 @@ class Tensor:
         tile: not modelled; tiles are 32 x 32.
         cq_id: no meaning here.
         pad_value: what the padding of tiles holds, 0 where nothing is said.
-        mesh_mapper: not modelled.
+        mesh_mapper: how it is cut over the chips of a mesh; without one, every chip of ``device`` holds the whole.
 
     Raises:
         TypeError: ``tensor`` is no numpy array, or an argument is of the wrong type.
@@ -77,11 +79,16 @@ class Tensor:
         tile: object = None,
         cq_id: int | None = None,  # ttnn's parameter
         pad_value: float | None = None,
-        mesh_mapper: object = None,
+        mesh_mapper: TensorToMesh | None = None,
     ) -> None:
         _check_types(tensor, data_type, device, layout, mem_config)
-        if tile is not None or mesh_mapper is not None:
-            raise unmodelled("ttnn.Tensor: tile= and mesh_mapper=")
+        if tile is not None:
+            raise unmodelled("ttnn.Tensor: tile=")
+        if isinstance(mesh_mapper, TensorToMesh) and mesh_mapper.replicates:
+            self.copies = math.prod(mesh_mapper.grid)
+        elif mesh_mapper is not None:
+            self._cut(tensor, mesh_mapper, (data_type, device, layout, mem_config, None, cq_id, pad_value))
+            return
         numerics = DEVICE if device is None else device.arithmetic
         kind = f"{tensor.dtype.kind}{tensor.dtype.itemsize}"
         if data_type is None:
@@ -102,6 +109,37 @@ class Tensor:
         held = numerics.held(np.array(tensor, order="C"), data_type)
         padding = 0.0 if pad_value is None else float(pad_value)
         self._set(Storage(held, padding), held.shape, data_type, layout, device, numerics, mem_config)
+
+    def _cut(self, array: Array, mapper: object, options: tuple[Any, ...]) -> None:
+        """Make a tensor of parts."""
+        if not isinstance(mapper, TensorToMesh):
+            raise TypeError(
+                f"__init__(): incompatible function arguments: mesh_mapper cannot be {type(mapper).__name__}; "
+                "of a wrapper, unwrap() is one"
+            )
+        cut = mapper.parts(array)
+        device = options[1]
+        check(
+            device is None or len(cut) == device.get_num_devices(),
+            f"ttnn.Tensor: {len(cut)} shards do not go on {device!r}",
+        )
+        parts = [Tensor(part, *options) for part in cut]
+        self.__dict__.update(parts[0].__dict__)
+        self.parts = tuple(parts) if len(parts) > 1 else ()
+
+    parts: tuple[Tensor, ...] = ()
+    """A tensor for each chip of a mesh, where they differ; this one is then its first."""
+
+    @classmethod
+    def of_parts(cls, parts: Sequence[Tensor]) -> Tensor:
+        """A tensor on a mesh, from one for each chip."""
+        made = parts[0].alias()
+        made.parts = tuple(parts)
+        return made
+
+    def part(self, place: int) -> Tensor:
+        """The tensor of a chip."""
+        return self.parts[place] if self.parts else self
 
     def _set(
         self,
@@ -257,9 +295,23 @@ class Tensor:
 
     def cpu(self, blocking: bool = True, cq_id: int | None = None) -> Tensor:  # ttnn's parameters
         """A copy on the host; the values of an exact device stay exact."""
-        return Tensor.make(
+        if self.parts:
+            return Tensor.of_parts([part.cpu() for part in self.parts])
+        back = Tensor.make(
             self.array.copy(), self._dtype, self._layout, None, self.numerics, padding=self.padding
         )
+        back.copies = self.chips
+        return back
+
+    copies = 1
+    """On the host: how many chips held the same, each of which has a copy."""
+
+    @property
+    def chips(self) -> int:
+        """How many chips hold it, or held it."""
+        if self.parts:
+            return len(self.parts)
+        return self._device.get_num_devices() if self._device is not None else self.copies
 
     def to(
         self,
@@ -274,11 +326,12 @@ class Tensor:
             return to_layout(self, target)
         return to_device(self, target, memory_config=mem_config, cq_id=cq_id)
 
-    def to_numpy(self) -> Array:
+    def to_numpy(self, *, mesh_composer: MeshToTensor | None = None) -> Array:
         """The values as numpy, for any label but bfloat16: that is converted with ``to_dtype`` first.
 
         Raises:
-            RuntimeError: the tensor is bfloat16 (ttnn hands back no data), or on a device.
+            RuntimeError: the tensor is bfloat16 (ttnn hands back no data), on a device, or of a mesh and there is no
+                composer.
         """
         check(
             self._device is None,
@@ -290,6 +343,13 @@ class Tensor:
                 "to_numpy of a bfloat16 tensor gives no data",
                 "Convert it first: ttnn.to_dtype(tensor.cpu(), ttnn.float32).to_numpy()",
             )
+        if mesh_composer is not None:
+            return mesh_composer.join([self.part(place).array for place in range(self.chips)])
+        check(
+            self.chips == 1,
+            f"Can't convert a tensor distributed on a mesh of {self.chips} to row-major logical tensor",
+            "Supply mesh_composer=, or read one of ttnn.get_device_tensors(tensor)",
+        )
         return self.array.copy()
 
     def to_list(self) -> Any:
@@ -304,6 +364,8 @@ class Tensor:
     def deallocate(self, force: bool = False) -> None:
         """Free the buffer, and with it every alias; without ``force`` only where there is none."""
         # Held by this tensor's attribute and by the argument of getrefcount.
+        for part in self.parts[1:]:
+            part.deallocate(force)
         if force or sys.getrefcount(self._storage) <= 2:
             self._storage.data = None
 

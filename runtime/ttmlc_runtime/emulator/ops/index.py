@@ -88,6 +88,8 @@ def getitem(tensor: Tensor, key: Any) -> Tensor:
         TypeError: an index of another kind.
         ValueError: two ellipses.
     """
+    if tensor.parts:
+        return Tensor.of_parts([getitem(part, key) for part in tensor.parts])
     entries = list(key) if isinstance(key, (tuple, list)) else [key]
     shape = tensor.shape
     if sum(entry is Ellipsis for entry in entries) > 1:

@@ -172,7 +172,38 @@ class Op:
         return given
 
     def call(self, args: Sequence[object], keywords: dict[str, object]) -> Any:
-        """Bind, check and compute."""
+        """Bind, check and compute; for each chip of a mesh where its parts differ."""
+        values = (*args, *keywords.values())
+        tensors = [
+            one for value in values for one in (value if isinstance(value, (list, tuple)) else (value,))
+        ]
+        cut = [tensor for tensor in tensors if isinstance(tensor, Tensor) and tensor.parts]
+        if not cut:
+            result = self._on_chip(args, dict(keywords))
+            if isinstance(result, Tensor) and result.device() is None:
+                result.copies = max(tensor.chips for tensor in tensors if isinstance(tensor, Tensor))
+            return result
+        counts = {len(tensor.parts) for tensor in cut}
+        check(
+            len(counts) == 1,
+            f"ttnn.{self.name}: tensors of meshes of {sorted(counts)} chips do not go together",
+        )
+        results = [
+            self._on_chip(
+                [_part(value, chip) for value in args], {n: _part(v, chip) for n, v in keywords.items()}
+            )
+            for chip in range(counts.pop())
+        ]
+        whole = [tensor for tensor in tensors if isinstance(tensor, Tensor) and not tensor.parts]
+        check(
+            not any(results[0] is tensor for tensor in whole),
+            f"ttnn.{self.name}: writing parts that differ into a tensor that is the same on every chip is not "
+            "modelled by the emulator",
+        )
+        return _joined(results)
+
+    def _on_chip(self, args: Sequence[object], keywords: dict[str, object]) -> Any:
+        """Bind, check and compute on one chip."""
         for name in self.ignored:
             value = keywords.pop(name, None)
             if value is not None and value is not False:
@@ -184,6 +215,21 @@ class Op:
                 if isinstance(tensor, Tensor):
                     operand.admit(f"ttnn.{self.name}", name, tensor)
         return self.function(*args, **keywords)
+
+
+def _part(value: object, chip: int) -> object:
+    """What a chip is given of an argument."""
+    if isinstance(value, Tensor):
+        return value.part(chip)
+    return [_part(one, chip) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def _joined(results: list[Any]) -> Any:
+    """The results of all chips as one."""
+    first = results[0]
+    if isinstance(first, (list, tuple)):
+        return type(first)(_joined([result[at] for result in results]) for at in range(len(first)))
+    return Tensor.of_parts(results) if isinstance(first, Tensor) else first
 
 
 OPS: dict[str, Op] = {}

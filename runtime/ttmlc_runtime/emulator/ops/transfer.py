@@ -219,6 +219,11 @@ def deallocate(tensor: Tensor, force: bool = True) -> None:
     tensor.deallocate(force)
 
 
+def get_device_tensors(tensor: Tensor) -> list[Tensor]:
+    """The tensor of each chip."""
+    return [tensor.part(chip) for chip in range(tensor.chips)]
+
+
 def is_tensor_storage_on_device(tensor: Tensor) -> bool:
     """Whether the tensor is on a device."""
     return tensor.device() is not None
