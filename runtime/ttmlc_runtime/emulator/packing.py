@@ -74,9 +74,20 @@ def to_integers(values: Array, dtype: DataType) -> Array:
     if values.dtype == kind:
         return values
     if values.dtype.kind == "f":
+        # What x86 answers: an int32 that does not hold a number is the least one, and what an unsigned label makes of
+        # a number goes by way of wider integers, of which uint16 and uint8 take the nearest they hold.
         if dtype is DataType.INT32:
-            # What x86 answers for a float32 that no int32 holds.
-            inside = (values >= -(2.0**31)) & (values < 2.0**31)
-            return np.where(inside, values, -(2.0**31)).astype(np.int32)
-        values = np.where(np.isfinite(values), values, 0).astype(np.int64)
+            return _whole(values, np.int32)
+        if dtype is DataType.UINT32:
+            return _whole(values, np.int64).astype(np.uint64).astype(np.uint32)
+        narrow = np.iinfo(kind)
+        return np.clip(_whole(values, np.int32), narrow.min, narrow.max).astype(kind)
     return values.astype(kind)
+
+
+def _whole(values: Array, kind: type[np.signedinteger[Any]]) -> Array:
+    """Floats cut to integers; what the type does not hold, and NaN, is its least."""
+    least = -(2.0 ** (np.iinfo(kind).bits - 1))
+    with np.errstate(invalid="ignore"):
+        inside = (values >= least) & (values < -least)
+        return np.where(inside, values, least).astype(kind)

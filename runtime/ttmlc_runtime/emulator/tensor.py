@@ -85,7 +85,7 @@ class Tensor:
         if tile is not None:
             raise unmodelled("ttnn.Tensor: tile=")
         if isinstance(mesh_mapper, TensorToMesh) and mesh_mapper.replicates:
-            self.copies = math.prod(mesh_mapper.grid)
+            self.held_by = math.prod(mesh_mapper.grid)
         elif mesh_mapper is not None:
             self._cut(tensor, mesh_mapper, (data_type, device, layout, mem_config, None, cq_id, pad_value))
             return
@@ -105,7 +105,12 @@ class Tensor:
                 "Convert it first: array.astype(np.float32)",
             )
         if data_type.is_block:
-            layout = Layout.TILE  # as ttnn does, whatever was said
+            check(
+                layout is not Layout.ROW_MAJOR,
+                f"ttnn.Tensor: Only TILE layout is supported for {data_type!r}",
+                "Leave the layout out, or say ttnn.TILE_LAYOUT",
+            )
+            layout = Layout.TILE
         held = numerics.held(np.array(tensor, order="C"), data_type)
         padding = 0.0 if pad_value is None else float(pad_value)
         self._set(Storage(held, padding), held.shape, data_type, layout, device, numerics, mem_config)
@@ -139,7 +144,11 @@ class Tensor:
 
     def part(self, place: int) -> Tensor:
         """The tensor of a chip."""
-        return self.parts[place] if self.parts else self
+        if self.parts or self.chips == 1:
+            return self.parts[place] if self.parts else self
+        alone = self.alias()
+        alone.held_by = 1
+        return alone
 
     def _set(
         self,
@@ -300,18 +309,20 @@ class Tensor:
         back = Tensor.make(
             self.array.copy(), self._dtype, self._layout, None, self.numerics, padding=self.padding
         )
-        back.copies = self.chips
+        back.held_by = self.chips
         return back
 
-    copies = 1
-    """On the host: how many chips held the same, each of which has a copy."""
+    held_by: int | None = None
+    """How many chips hold the same, where that is not for the device to say."""
 
     @property
     def chips(self) -> int:
         """How many chips hold it, or held it."""
         if self.parts:
             return len(self.parts)
-        return self._device.get_num_devices() if self._device is not None else self.copies
+        if self.held_by is not None:
+            return self.held_by
+        return 1 if self._device is None else self._device.get_num_devices()
 
     def to(
         self,

@@ -32,7 +32,11 @@ class Divergence:
             return False
         if self.says is None:
             return not is_refusal(found)
-        return found in OURS and not is_refusal(answer) and re.search(self.says, says) is not None
+        return (
+            found.removeprefix("cannot be made: ") in OURS
+            and not is_refusal(answer)
+            and re.search(self.says, says) is not None
+        )
 
 
 STRICTER = (
@@ -62,7 +66,14 @@ STRICTER = (
         "ttnn cuts a fraction off where integers are compared with it",
         "does not fit",
     ),
-    Divergence("", "an integer is no dtype here", "'dtype' cannot be int"),
+    Divergence("", "an integer is no dtype and no layout here", "'(dtype|layout)' cannot be int"),
+    Divergence(
+        r"\.(repeat_interleave|concat|chunk)\(",
+        "where there is nothing to do ttnn does not look at the dim",
+        "out of range|out of bounds|Invalid dimension",
+    ),
+    Divergence(r"\.(where|mac)\(", "in some broadcasts ttnn makes tiles of rows", "must be tilized"),
+    Divergence(r"_norm\(", "ttnn reads a row of 32 for a narrower tensor", "Gamma's last padded dim"),
     Divergence(r"_norm\(", "ttnn reads the first row of a weight alone", "must be one row"),
     Divergence(
         r"nlp_create_qkv_heads|split_query", "ttnn cuts heads that do not fill tiles elsewhere", "heads of"
@@ -87,6 +98,7 @@ LAXER = (
         "storage holds what is inside the shape alone",
         None,
     ),
+    Divergence(r"\.typecast\(.*None", "None stands for what is left out", None),
 )
 DIVERGENCES = STRICTER + LAXER
 
@@ -94,7 +106,7 @@ DIVERGENCES = STRICTER + LAXER
 def same(answer: str, found: str) -> bool:
     """Whether two answers agree."""
     if is_refusal(answer):
-        return found in OURS or found == answer
+        return found.removeprefix("cannot be made: ") in OURS or found == answer
     return answer == found
 
 

@@ -173,7 +173,17 @@ def _computed(
     padding = joint_padding(compute, paddings, total=rule.total)
     y, padding = applied(chains[2], y, padding, op_name)
     layout = Layout.TILE if any(tensor.layout is Layout.TILE for tensor in tensors) else Layout.ROW_MAJOR
-    return result(y, like, label, layout=layout, padding=padding, memory=memory, output=output, op=op_name)
+    return result(
+        y,
+        like,
+        label,
+        layout=layout,
+        padding=padding,
+        memory=memory,
+        output=output,
+        broadcast=True,
+        op=op_name,
+    )
 
 
 def _binary(name: str, of: str | None = None) -> Binary:
@@ -258,6 +268,7 @@ def _ternary(
         for value in operands
     ]
     padding = joint_padding(compute, known, total=True)
+    label = None if output is not None else label
     return result(np.array(y), like, label, padding=padding, memory=memory, output=output, op=op_name)
 
 
@@ -313,6 +324,14 @@ def mac(
         isinstance(input_tensor_b, Tensor) and isinstance(input_tensor_c, Tensor)
     ):
         raise TypeError("ttnn.mac(): incompatible function arguments: output_tensor= needs three tensors")
+    tensors = [one for one in (input_tensor_a, input_tensor_b, input_tensor_c) if isinstance(one, Tensor)]
+    check(
+        output_tensor is None
+        or not any(one.dtype.is_block for one in tensors)
+        or len({tuple(one.shape) for one in tensors}) == 1,
+        "ttnn.mac: an output tensor does not go with block formats that broadcast",
+        "Leave output_tensor out",
+    )
     return _ternary(
         "ttnn.mac", lambda a, b, c: a * b + c, (input_tensor_a, input_tensor_b, input_tensor_c), input_tensor_a,
         None, memory_config, output_tensor,

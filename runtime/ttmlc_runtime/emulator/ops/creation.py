@@ -36,6 +36,11 @@ def _filled(
         raise TypeError(
             f"{op_name}(): incompatible function arguments: a shape is a list of sizes, not {list(shape)!r}"
         )
+    check(
+        not label.is_block or layout is not Layout.ROW_MAJOR,
+        f"{op_name}: Only TILE layout is supported for {label!r}",
+        "Leave the layout out, or say ttnn.TILE_LAYOUT",
+    )
     sizes = [int(size) for size in shape]
     array = numerics.held(np.full(sizes, value, np.float64), label)
     where = Layout.TILE if label.is_block else layout or Layout.ROW_MAJOR
@@ -84,7 +89,7 @@ def full(
 def empty(
     shape: Sequence[int],
     dtype: DataType = DataType.BFLOAT16,
-    layout: Layout = Layout.ROW_MAJOR,
+    layout: Layout | None = None,
     device: MeshDevice | None = None,
     memory_config: MemoryConfig | None = None,
 ) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ttmlc_runtime.emulator.dtypes import DRAM_MEMORY_CONFIG, DataType, Layout, MemoryConfig
+from ttmlc_runtime.emulator.dtypes import DataType, Layout, MemoryConfig
 from ttmlc_runtime.emulator.ops.result import result
 from ttmlc_runtime.emulator.ops.table import Operand, op
 from ttmlc_runtime.emulator.refusal import check
@@ -66,13 +66,18 @@ def embedding(
     y = looked_up.reshape(*batch, ids.shape[-1], rows.shape[-1])
     if output_tensor is not None:
         label = dtype or output_tensor.dtype
+        check(
+            not label.is_block or where is Layout.TILE,
+            f"{NAME}: Only TILE layout is supported for {label!r}",
+            "Say layout=ttnn.TILE_LAYOUT",
+        )
     return result(
         y,
         weight,
         label,
         layout=where,
         padding=0.0,
-        memory=memory_config or DRAM_MEMORY_CONFIG,  # wherever the table is
+        memory=memory_config or input_tensor.memory_config(),  # wherever the table is
         output=output_tensor,
         op=NAME,
     )

@@ -60,6 +60,7 @@ def _split(
     )
     k, v = rest[:, :kv], rest[:, kv:]
     k = k.swapaxes(-1, -2) if transpose else k
+    memory = memory or joint.memory_config()  # that of k and v too, wherever they come from
     return _made(q, joint, memory), _made(k, pair or joint, memory), _made(v, pair or joint, memory)
 
 

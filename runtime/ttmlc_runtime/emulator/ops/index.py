@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ttmlc_runtime.emulator.dtypes import TILE_SIZE, DataType, Layout, MemoryConfig
-from ttmlc_runtime.emulator.ops.result import moved, through_rows
+from ttmlc_runtime.emulator.ops.result import aliased, moved, through_rows
 from ttmlc_runtime.emulator.ops.shape import squeeze
 from ttmlc_runtime.emulator.ops.table import Operand, op
 from ttmlc_runtime.emulator.padding import FINITE, WILD, Padding
@@ -61,12 +61,14 @@ def slice_(
     counted_back = any(
         place < 0 for place in (*slice_start, *slice_end)
     )  # ttnn does not see that it is the whole
-    if part.shape == tuple(shape) and output_tensor is None and not counted_back:
-        return input_tensor.alias()
+    stepped = any(entry.step != 1 for entry in key)
+    if part.shape == tuple(shape) and output_tensor is None and not (counted_back or stepped):
+        return aliased(input_tensor, memory_config)
     label = input_tensor.dtype
-    if any(entry.step != 1 for entry in key):
+    if stepped:
+        ragged = input_tensor.layout is Layout.TILE and any(size % TILE_SIZE for size in part.shape[-2:])
         check(
-            not label.is_block,
+            not label.is_block and not (label is DataType.UINT8 and ragged),
             f"{NAME}: Strided slice is not supported for {label!r}",
             "Convert it: ttnn.typecast(tensor, ttnn.bfloat16)",
         )
@@ -117,6 +119,11 @@ def getitem(tensor: Tensor, key: Any) -> Tensor:
         else:
             raise TypeError(f"Invalid slice type: {entry!r}")
     if tensor.device() is None:
+        check(
+            not tensor.dtype.is_block,
+            "ttnn: Tensor layout must be ROW_MAJOR for unpadding",
+            "Index it on the device, or convert it: ttnn.to_dtype(tensor, ttnn.float32)",
+        )
         picked = tensor.array[tuple(slice(*bounds) for bounds in zip(starts, ends, steps, strict=True))]
         part = np.array(picked).reshape([size for dim, size in enumerate(picked.shape) if dim not in gone])
         return moved(part, tensor, padding=_carried(tensor))
@@ -142,7 +149,8 @@ def concat(
         f"ttnn.concat: Index is out of bounds for the rank, should be between 0 and {rank - 1} however is {dim}",
     )
     if len(tensors) == 1:
-        return first.alias()
+        check(output_tensor is None, "ttnn.concat: optional output tensor currently unsupported!")
+        return aliased(first, memory_config)
     check(
         all(tensor.dtype is first.dtype for tensor in tensors),
         "ttnn.concat: All Tensors should have same dtypes",
@@ -246,14 +254,14 @@ def pad(
         "Pad in rows: ttnn.to_layout(tensor, ttnn.ROW_MAJOR_LAYOUT)",
     )
     if not any(map(any, amounts)):
-        return input_tensor.alias()
+        return aliased(input_tensor, memory_config)
+    check(
+        input_tensor.dtype is not DataType.UINT8,
+        "ttnn.pad: Unsupported datatype DataType.UINT8",
+        "Convert it: ttnn.typecast",
+    )
     if input_tensor.layout is Layout.TILE:
         grown = tiled([size + after for size, (_, after) in zip(input_tensor.shape, amounts, strict=True)])
-        check(
-            input_tensor.dtype is not DataType.UINT8,
-            "ttnn.pad: Unsupported datatype DataType.UINT8",
-            "Convert it: ttnn.typecast",
-        )
         check(rank > 1, "ttnn.pad: a vector in tiles cannot be padded", "Give it two dims: ttnn.unsqueeze")
         check(
             input_tensor.dtype is not DataType.BFLOAT4_B or grown == tuple(input_tensor.padded_shape),
@@ -264,21 +272,29 @@ def pad(
     return moved(array, input_tensor, padding=_carried(input_tensor), memory=memory_config)
 
 
-@op("fill_implicit_tile_padding", input_tensor=Operand(layout=Layout.TILE))
+@op("fill_implicit_tile_padding", input_tensor=Operand())
 def fill_implicit_tile_padding(
-    input_tensor: Tensor, fill_value: float, *, memory_config: MemoryConfig | None = None
+    input_tensor: Tensor,
+    fill_value: float,
+    *,
+    memory_config: MemoryConfig | None = None,  # ttnn leaves the tensor where it is
 ) -> Tensor:
     """The same tensor, with ``fill_value`` in the padding of its tiles: written in place, for every alias."""
     filled: Tensor = input_tensor.alias()
-    ragged = input_tensor.ragged_rows or input_tensor.ragged_columns
+    ragged = tiled(input_tensor.shape)[-2:] != tuple(input_tensor.shape[-2:])
+    if not ragged:
+        return filled
     check(
-        input_tensor.dtype is not DataType.UINT8 or not ragged,
+        input_tensor.layout is Layout.TILE,
+        "ttnn.fill_implicit_tile_padding: input_tensor must be tilized",
+        "Convert it: ttnn.to_layout(tensor, ttnn.TILE_LAYOUT)",
+    )
+    check(
+        input_tensor.dtype is not DataType.UINT8,
         "ttnn.fill_implicit_tile_padding: Unsupported datatype DataType.UINT8",
         "Convert it: ttnn.typecast",
     )
-    if input_tensor.dtype.is_block and ragged:  # by way of bfloat16
+    if input_tensor.dtype.is_block:  # by way of bfloat16
         filled = moved(np.array(input_tensor.array), input_tensor)
-    if memory_config is not None and memory_config != input_tensor.memory_config():
-        filled = moved(np.array(input_tensor.array), input_tensor, memory=memory_config)
     filled.padding = float(fill_value)
     return filled

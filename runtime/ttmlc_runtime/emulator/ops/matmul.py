@@ -7,7 +7,7 @@ from typing import Any, Union
 import numpy as np
 
 from ttmlc_runtime.emulator import kernels
-from ttmlc_runtime.emulator.dtypes import FLOATS, DataType, Layout, MemoryConfig
+from ttmlc_runtime.emulator.dtypes import DRAM_MEMORY_CONFIG, FLOATS, DataType, Layout, MemoryConfig
 from ttmlc_runtime.emulator.functions import Applied, of_string, of_type
 from ttmlc_runtime.emulator.numerics import Array
 from ttmlc_runtime.emulator.ops.result import modelled, result
@@ -113,6 +113,11 @@ def _matmul(
         )
     x, y = a.array, b.array
     vector, column = x.ndim == 1, y.ndim == 1
+    check(
+        not (column and transposed[0]),
+        f"{op_name}: a transposed first tensor does not go with a vector",
+        "Give the vector a second dim: ttnn.unsqueeze",
+    )
     x, y = (x[None] if vector else x), (y[:, None] if column else y)
     x = x.swapaxes(-1, -2) if transposed[0] else x
     y = y.swapaxes(-1, -2) if transposed[1] else y
@@ -136,6 +141,7 @@ def _matmul(
         or (function is not None and not function.function.total)
     )
     padding: Padding = WILD if wild else FINITE
+    memory = memory or DRAM_MEMORY_CONFIG  # wherever the first is
     return result(product, a, dtype, padding=padding, memory=memory, output=output, op=op_name)
 
 

@@ -74,7 +74,7 @@ def _norm(
     tame(x, "input_tensor", op_name)
     if residual is not None:
         check(
-            residual.shape == x.shape,
+            residual.shape == x.shape and residual.padded_shape == x.padded_shape,
             f"{op_name}: Input and residual logical and padded shapes must match, got input {x.shape} and residual "
             f"{residual.shape}",
             "It does not broadcast: add it with ttnn.add first",

@@ -39,10 +39,9 @@ def _stays_in_rows(name: str, dtype: DataType, dims: tuple[int, ...], rank: int)
     """Whether ttnn reduces rows as rows; else it makes tiles of them first."""
     if rank == 0:
         return name != "var"
-    one = len(dims) == 1 and dims[0] >= rank - 2
-    if name == "mean":
-        return one or rank > 2
-    return name == "sum" and dtype.is_float and one
+    if name == "mean" or (name == "sum" and dtype is DataType.FLOAT32):
+        return rank == 1 or dims != (rank - 2, rank - 1)
+    return name == "sum" and dtype.is_float and len(dims) == 1 and dims[0] >= rank - 2
 
 
 def _variance(x: Array, axis: tuple[int, ...], *, keepdims: bool, correction: bool) -> Array:
@@ -114,6 +113,12 @@ def var(
     correction: bool = True,
 ) -> Tensor:
     """The variance over ``dim``, or over everything; with ``correction`` divided by one less than the count."""
+    check(
+        input_tensor.dtype is not DataType.FLOAT32
+        or compute_kernel_config is None
+        or compute_kernel_config.fp32_dest_acc_en,
+        "ttnn.var: std/var with Float32 input requires fp32_dest_acc_en=true in the compute kernel config",
+    )
 
     def compute(x: Array, axis: tuple[int, ...], keepdims: bool) -> Array:
         return _variance(x, axis, keepdims=keepdims, correction=correction)

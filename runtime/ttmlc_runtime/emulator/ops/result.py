@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Sequence
 from types import FrameType
 
+import numpy as np
+
 from ttmlc_runtime.emulator.dtypes import DataType, Layout, MemoryConfig
 from ttmlc_runtime.emulator.kernels import round_bfloat16
 from ttmlc_runtime.emulator.numerics import Array
@@ -35,6 +37,7 @@ def result(
     padding: Padding = FINITE,
     memory: MemoryConfig | None = None,
     output: Tensor | None = None,
+    broadcast: bool = False,
     op: str = "",
 ) -> Tensor:
     """An op's result, held as its label and numerics say, in a new tensor or in ``output``.
@@ -47,6 +50,7 @@ def result(
         padding: what the padding of the result's tiles holds.
         memory: where it lives.
         output: a tensor to write into, whose label wins over ``like``'s and must agree with ``dtype``.
+        broadcast: whether dims of 1 in front of its shape may be missing or too many.
         op: the op's name, for messages.
     """
     if output is not None:
@@ -55,7 +59,8 @@ def result(
             f"{op}: the output tensor is not on the input's device: Device Operations expect device tensors",
         )
         check(
-            _significant(output.shape) == _significant(array.shape),
+            tuple(output.shape) == array.shape
+            or (broadcast and _significant(output.shape) == _significant(array.shape)),
             f"{op}: Shape of Output tensor {output.shape} provided does not match {list(array.shape)}",
         )
         check(
@@ -78,6 +83,16 @@ def result(
     where = memory or like.memory_config()
     return Tensor.make(
         array, label, layout or like.layout, like.device(), numerics, padding=padding, memory=where
+    )
+
+
+def aliased(tensor: Tensor, memory: MemoryConfig | None = None, shape: Sequence[int] | None = None) -> Tensor:
+    """The tensor itself, perhaps in another shape of the same rows; a copy where it is wanted in other memory."""
+    if memory is None or memory == tensor.memory_config():
+        return tensor.alias(shape)
+    array = np.array(tensor.array)
+    return moved(
+        array if shape is None else array.reshape(shape), tensor, padding=tensor.padding, memory=memory
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ttmlc_runtime.emulator.dtypes import TILE_SIZE, DataType, Layout, MemoryConfig
-from ttmlc_runtime.emulator.ops.result import moved, through_rows
+from ttmlc_runtime.emulator.ops.result import aliased, moved, through_rows
 from ttmlc_runtime.emulator.ops.table import Operand, op
 from ttmlc_runtime.emulator.padding import FINITE, WILD
 from ttmlc_runtime.emulator.refusal import check
@@ -41,7 +41,7 @@ def _sizes(volume: int, shape: Sequence[int], name: str) -> list[int]:
     return sizes
 
 
-@op("reshape", ignored=("reshape_tile_mode", "skip_padding_fill"), input_tensor=Operand())
+@op("reshape", ignored=("reshape_tile_mode", "skip_padding_fill"), input_tensor=Operand(host=True))
 def reshape(
     input_tensor: Tensor,
     shape: Sequence[int],
@@ -56,7 +56,9 @@ def reshape(
     """
     sizes = _sizes(input_tensor.logical_volume(), shape, "ttnn.reshape")
     if is_view(input_tensor.shape, sizes, input_tensor.layout):
-        return input_tensor.alias(sizes)
+        return aliased(input_tensor, memory_config, sizes)
+    if input_tensor.device() is None:
+        return moved(np.array(input_tensor.array, order="C").reshape(sizes), input_tensor)
     _reshapable(input_tensor, "ttnn.reshape")
     array = np.array(input_tensor.array, order="C").reshape(sizes)
     padding = FINITE if pad_value is None else float(pad_value)
@@ -85,7 +87,7 @@ def view(input_tensor: Tensor, shape: Sequence[int]) -> Tensor:
     return input_tensor.alias(sizes)
 
 
-@op("unsqueeze", input_tensor=Operand())
+@op("unsqueeze", input_tensor=Operand(host=True))
 def unsqueeze(input_tensor: Tensor, dim: int) -> Tensor:
     """A dim of 1 at ``dim``."""
     shape = list(input_tensor.shape)
@@ -107,8 +109,12 @@ def squeeze(input_tensor: Tensor, dim: int | Sequence[int] | None = None) -> Ten
     check(
         all(-rank <= place < rank for place in named), f"ttnn.squeeze: {dim} is out of range for {rank} dims"
     )
-    gone = {place % rank for place in named if shape[place] == 1}
-    return _reshaped(input_tensor, [size for place, size in enumerate(shape) if place not in gone])
+    places = [place % rank for place in named]
+    check(
+        len(set(places)) == len(places), f"ttnn.squeeze: dims appear multiple times in the list of dims {dim}"
+    )
+    gone = {place for place in places if shape[place] == 1}
+    return reshape(input_tensor, [size for place, size in enumerate(shape) if place not in gone])
 
 
 @op("unsqueeze_to_4D", input_tensor=Operand(host=True))
@@ -116,12 +122,16 @@ def unsqueeze_to_4d(input_tensor: Tensor) -> Tensor:
     """With as many dims of 1 in front as make four."""
     rank = len(input_tensor.shape)
     check(rank <= 4, f"ttnn.unsqueeze_to_4D: the tensor has {rank} dims")
-    return _reshaped(input_tensor, [1] * (4 - rank) + list(input_tensor.shape))
+    return reshape(input_tensor, [1] * (4 - rank) + list(input_tensor.shape))
 
 
-def _reshaped(x: Tensor, shape: list[int]) -> Tensor:
-    """Another shape, of a host tensor too."""
-    return x.alias(shape) if x.device() is None else reshape(x, shape)
+def _keeps_order(shape: Sequence[int], order: Sequence[int], layout: Layout) -> bool:
+    """Whether an order of dims moves dims of 1 alone, and so nothing; tiles hold the last two where they are."""
+    rank = len(shape)
+    if layout is Layout.TILE and list(order[-2:]) != list(range(rank))[-2:]:
+        return False
+    real = [place for place in order if shape[place] != 1]
+    return real == sorted(real)
 
 
 @op("permute", input_tensor=Operand())
@@ -141,8 +151,8 @@ def permute(
     order = [int(dim) % rank if -rank <= dim < rank else -1 for dim in dims]
     # ttnn takes an order that names a dim twice, and repeats it.
     check(sorted(order) == list(range(rank)), f"ttnn.permute: {list(dims)} is no order of {rank} dims")
-    if order == list(range(rank)):
-        return input_tensor.alias()
+    if _keeps_order(input_tensor.shape, order, input_tensor.layout):
+        return aliased(input_tensor, memory_config, [input_tensor.shape[place] for place in order])
     array = np.ascontiguousarray(input_tensor.array.transpose(order))
     rows_change = order[-2:] != [rank - 2, rank - 1]
     padding = float(pad_value) if rows_change else input_tensor.padding
@@ -157,21 +167,37 @@ def transpose(
     input_tensor: Tensor,
     dim1: int,
     dim2: int,
+    pad_value: float = 0.0,
     *,
     memory_config: MemoryConfig | None = None,
-    pad_value: float = 0.0,
 ) -> Tensor:
     """Two dims exchanged; a dim with itself is a view."""
     rank = len(input_tensor.shape)
-    check(rank >= 2, f"ttnn.transpose: a tensor of {rank} dims has no two to exchange")
+    check(
+        rank >= 2 or input_tensor.layout is Layout.ROW_MAJOR,
+        f"ttnn.transpose: a tensor of {rank} dims in tiles has no two to exchange",
+    )
     for dim in (dim1, dim2):
         check(
             -rank <= dim < rank,
             f"ttnn.transpose: Index is out of bounds for the rank, should be between 0 and {rank - 1} however is {dim}",
         )
+    if dim1 % rank == dim2 % rank and input_tensor.dtype.is_block:  # by way of bfloat16
+        return moved(
+            np.array(input_tensor.array), input_tensor, padding=input_tensor.padding, memory=memory_config
+        )
     order = list(range(rank))
     order[dim1], order[dim2] = order[dim2], order[dim1]
     return permute(input_tensor, order, memory_config=memory_config, pad_value=pad_value)
+
+
+def _repeatable(x: Tensor, times: Sequence[int], op_name: str) -> None:
+    """Refuse what would be repeated inside tiles and cannot be rows."""
+    rank = len(x.shape)
+    for place in (-1, -2):
+        ragged = rank < 2 or x.shape[place] % TILE_SIZE != 0
+        if len(times) >= -place and times[place] > 1 and ragged:
+            through_rows(x, op_name)
 
 
 @op("repeat", input_tensor=Operand())
@@ -184,11 +210,8 @@ def repeat(
     check(rank > 0, "ttnn.repeat: repeat does not support rank 0 tensors")
     check(all(count > 0 for count in times), f"ttnn.repeat: {times} must be positive")
     if all(count == 1 for count in times):
-        return input_tensor.alias([1] * (len(times) - rank) + list(input_tensor.shape))
-    for place in (-1, -2):
-        ragged = len(times) >= -place and (rank < -place or input_tensor.shape[place] % TILE_SIZE != 0)
-        if ragged and times[place] > 1:
-            through_rows(input_tensor, "ttnn.repeat")
+        return aliased(input_tensor, memory_config, [1] * (len(times) - rank) + list(input_tensor.shape))
+    _repeatable(input_tensor, times, "ttnn.repeat")
     padding = WILD if input_tensor.wild else FINITE
     return moved(np.tile(input_tensor.array, times), input_tensor, padding=padding, memory=memory_config)
 
@@ -201,10 +224,10 @@ def repeat_interleave(
     rank = len(input_tensor.shape)
     check(-rank <= dim < rank, f"ttnn.repeat_interleave: dim {dim} is out of range for {rank} dims")
     check(repeats > 0, f"ttnn.repeat_interleave: {repeats} times is not positive")
-    if repeats == 1:
-        return input_tensor.alias()
     if rank == 1:
         _reshapable(input_tensor, "ttnn.repeat_interleave")
+    elif repeats == 1:
+        return aliased(input_tensor, memory_config)
     padding = WILD if input_tensor.wild else FINITE
     array = np.repeat(input_tensor.array, repeats, axis=dim)
     return moved(array, input_tensor, padding=padding, memory=memory_config)
@@ -215,6 +238,10 @@ def expand(
     input_tensor: Tensor, output_shape: Sequence[int], *, memory_config: MemoryConfig | None = None
 ) -> Tensor:
     """Dims of 1 repeated to ``output_shape``, where -1 keeps a size."""
+    if not all(isinstance(size, int) for size in output_shape):
+        raise TypeError(
+            f"ttnn.expand(): incompatible function arguments: a shape is a list of sizes, not {list(output_shape)!r}"
+        )
     old = [1] * (len(output_shape) - len(input_tensor.shape)) + list(input_tensor.shape)
     check(
         len(old) == len(output_shape),
@@ -228,11 +255,14 @@ def expand(
         f"{list(output_shape)}",
     )
     check(len(new) > 0, "ttnn.expand: repeat does not support rank 0 tensors")
-    if new == list(input_tensor.shape) and memory_config in (None, input_tensor.memory_config()):
-        return input_tensor.alias()
+    if new == old:
+        return aliased(input_tensor, memory_config, new)
     check(
         all(was in (1, size) for was, size in zip(old, new, strict=True)),
         f"ttnn.expand: Only size 1 dimensions can be expanded in the output shape: {old} to {new}",
+    )
+    _repeatable(
+        input_tensor, [2 if size != was else 1 for was, size in zip(old, new, strict=True)], "ttnn.expand"
     )
     padding = WILD if input_tensor.wild else FINITE
     array = np.array(np.broadcast_to(input_tensor.array.reshape(old), new))

@@ -20,6 +20,7 @@ def to_device(
     tensor: Tensor,
     device: MeshDevice,
     memory_config: MemoryConfig | None = None,
+    *,
     cq_id: int | None = None,  # there is one queue
 ) -> Tensor:
     """A host tensor on ``device``; one that is there already is itself."""
@@ -39,7 +40,7 @@ def to_device(
 
 
 @op("from_device", tensor=ANYWHERE)
-def from_device(tensor: Tensor, blocking: bool = True, cq_id: int | None = None) -> Tensor:
+def from_device(tensor: Tensor, blocking: bool = True, *, cq_id: int | None = None) -> Tensor:
     """A device tensor on the host."""
     return tensor.cpu(blocking, cq_id)
 
@@ -116,13 +117,13 @@ def to_layout(
     label = tensor.dtype
     if layout is Layout.ROW_MAJOR:
         check(
-            label is not DataType.BFLOAT4_B,
-            "ttnn.to_layout: BFLOAT4_B does not become ROW_MAJOR",
+            not label.is_block or (label is not DataType.BFLOAT4_B and tensor.device() is not None),
+            f"ttnn.to_layout: {label!r} does not become ROW_MAJOR here",
             "Convert it first: ttnn.typecast(tensor, ttnn.bfloat16)",
         )
         label = DataType.BFLOAT16 if label.is_block else label
         check(
-            dtype is None or dtype is label,
+            dtype is None or dtype is label or tensor.device() is None,
             f"ttnn.to_layout: dtype cannot be different from tensor dtype when converting to ROW_MAJOR: {dtype!r}",
         )
     elif tensor.device() is not None:
@@ -141,15 +142,30 @@ def to_layout(
 def to_memory_config(
     tensor: Tensor,
     memory_config: MemoryConfig,
-    dtype: DataType | None = None,  # ttnn does not convert between interleaved ones
+    dtype: DataType | None = None,
     output_tensor: Tensor | None = None,
 ) -> Tensor:
-    """The tensor in DRAM or L1; itself where it is there already."""
+    """The tensor in DRAM or L1, perhaps under another label; itself where it is there already, whatever the label."""
+    name = "ttnn.to_memory_config"
     if tensor.memory_config() == memory_config and output_tensor is None:
         return tensor.alias()
+    label = dtype or tensor.dtype
+    check(
+        label is tensor.dtype or tensor.layout is Layout.TILE,
+        f"{name}: Only tile layout supports dtype conversion",
+        "Convert it: ttnn.to_layout(tensor, ttnn.TILE_LAYOUT)",
+    )
+    check(
+        output_tensor is None or output_tensor.memory_config() == memory_config,
+        f"{name}: Mismatched output memory config",
+    )
+    check(
+        output_tensor is None or output_tensor.dtype is label,
+        f"{name}: Mismatched output dtype",
+    )
     return result(
-        np.array(tensor.array), tensor, padding=tensor.padding, memory=memory_config, output=output_tensor,
-        op="ttnn.to_memory_config",
+        np.array(tensor.array), tensor, label, padding=_cast(tensor, label), memory=memory_config,
+        output=output_tensor, op=name,
     )  # fmt: skip
 
 
@@ -177,6 +193,11 @@ def copy(input_a: Tensor, input_b: Tensor) -> Tensor:
         input_a.layout is input_b.layout,
         f"ttnn.copy: Input tensor layout ({input_a.layout!r}) must equal output tensor layout ({input_b.layout!r})",
         "Convert one: ttnn.to_layout",
+    )
+    check(
+        input_a.dtype is input_b.dtype or input_a.layout is Layout.TILE,
+        "ttnn.copy: Only tile layout supports dtype conversion",
+        "Convert them: ttnn.to_layout(tensor, ttnn.TILE_LAYOUT)",
     )
     return result(
         np.array(input_a.array),
