@@ -111,6 +111,9 @@ class Tensor:
                 "Leave the layout out, or say ttnn.TILE_LAYOUT",
             )
             layout = Layout.TILE
+        if kind in ("f2", "f8") and data_type in (DataType.UINT16, DataType.UINT8):
+            with np.errstate(invalid="ignore"):
+                tensor = tensor.astype(np.int64)  # these are converted by numpy, modulo their range
         held = numerics.held(np.array(tensor, order="C"), data_type)
         padding = 0.0 if pad_value is None else float(pad_value)
         self._set(Storage(held, padding), held.shape, data_type, layout, device, numerics, mem_config)

@@ -254,7 +254,7 @@ def pad(
         "Pad in rows: ttnn.to_layout(tensor, ttnn.ROW_MAJOR_LAYOUT)",
     )
     if not any(map(any, amounts)):
-        return aliased(input_tensor, memory_config)
+        return input_tensor.alias()
     check(
         input_tensor.dtype is not DataType.UINT8,
         "ttnn.pad: Unsupported datatype DataType.UINT8",

@@ -113,11 +113,6 @@ def _matmul(
         )
     x, y = a.array, b.array
     vector, column = x.ndim == 1, y.ndim == 1
-    check(
-        not (column and transposed[0]),
-        f"{op_name}: a transposed first tensor does not go with a vector",
-        "Give the vector a second dim: ttnn.unsqueeze",
-    )
     x, y = (x[None] if vector else x), (y[:, None] if column else y)
     x = x.swapaxes(-1, -2) if transposed[0] else x
     y = y.swapaxes(-1, -2) if transposed[1] else y

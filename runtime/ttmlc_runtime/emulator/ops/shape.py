@@ -126,8 +126,10 @@ def unsqueeze_to_4d(input_tensor: Tensor) -> Tensor:
 
 
 def _keeps_order(shape: Sequence[int], order: Sequence[int], layout: Layout) -> bool:
-    """Whether an order of dims moves dims of 1 alone, and so nothing; tiles hold the last two where they are."""
+    """Whether an order of dims exchanges dims of 1 alone, and so moves nothing; tiles hold the last two in place."""
     rank = len(shape)
+    if [shape[place] for place in order] != list(shape):
+        return False
     if layout is Layout.TILE and list(order[-2:]) != list(range(rank))[-2:]:
         return False
     real = [place for place in order if shape[place] != 1]
@@ -181,10 +183,6 @@ def transpose(
         check(
             -rank <= dim < rank,
             f"ttnn.transpose: Index is out of bounds for the rank, should be between 0 and {rank - 1} however is {dim}",
-        )
-    if dim1 % rank == dim2 % rank and input_tensor.dtype.is_block:  # by way of bfloat16
-        return moved(
-            np.array(input_tensor.array), input_tensor, padding=input_tensor.padding, memory=memory_config
         )
     order = list(range(rank))
     order[dim1], order[dim2] = order[dim2], order[dim1]

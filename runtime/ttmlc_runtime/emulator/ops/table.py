@@ -181,7 +181,7 @@ class Op:
         if not cut:
             result = self._on_chip(args, dict(keywords))
             if isinstance(result, Tensor) and result.device() is None:
-                result.held_by = max(tensor.chips for tensor in tensors if isinstance(tensor, Tensor))
+                result.held_by = max((one.chips for one in tensors if isinstance(one, Tensor)), default=1)
             return result
         counts = {len(tensor.parts) for tensor in cut}
         check(
