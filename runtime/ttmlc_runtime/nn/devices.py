@@ -6,13 +6,11 @@ import atexit
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
 
 from ttmlc_runtime import emulator as types
 from ttmlc_runtime import ttnn
 from ttmlc_runtime.errors import BackendError
 
-chosen: Any = ttnn  # meshes are typed loosely: their names differ between the two
 DTYPES = ("bfloat16", "float32", "float64")
 _current: ContextVar[types.Device | None] = ContextVar("device", default=None)
 _opened: dict[str, types.Device] = {}
@@ -43,13 +41,13 @@ def open_mesh(rows: int, columns: int, dtype: str = "bfloat16") -> types.Device:
     """
     numerics = _numerics(dtype)
     if ttnn is types:
-        return chosen.open_mesh_device(chosen.MeshShape(rows, columns), numerics=numerics)
+        return types.open_mesh_device(types.MeshShape(rows, columns), numerics=numerics)
     try:
         if rows * columns > 1:
-            chosen.set_fabric_config(chosen.FabricConfig.FABRIC_1D)
-        opened = chosen.open_mesh_device(chosen.MeshShape(rows, columns))
+            ttnn.set_fabric_config(ttnn.FabricConfig.FABRIC_1D)
+        opened = ttnn.open_mesh_device(ttnn.MeshShape(rows, columns))
     except RuntimeError as error:
-        chosen.set_fabric_config(chosen.FabricConfig.DISABLED)
+        ttnn.set_fabric_config(ttnn.FabricConfig.DISABLED)
         raise BackendError(f"a mesh of {rows} x {columns} chips cannot be opened: {error}") from None
     opened.enable_program_cache()
     return opened
@@ -60,8 +58,8 @@ def close_device(opened: types.Device) -> None:
     if opened.get_num_devices() == 1:
         ttnn.close_device(opened)
         return
-    chosen.close_mesh_device(opened)
-    chosen.set_fabric_config(chosen.FabricConfig.DISABLED)
+    ttnn.close_mesh_device(opened)
+    ttnn.set_fabric_config(ttnn.FabricConfig.DISABLED)
 
 
 def _numerics(dtype: str) -> str:
