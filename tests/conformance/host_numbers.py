@@ -13,7 +13,7 @@ INTEGERS = ("int32", "uint32", "uint16", "uint8")
 
 
 def values(case: Case) -> np.ndarray[Any, Any]:
-    """The array of a case: every exponent, ties, subnormals, zeros of both signs, infinities, NaN; or small integers."""
+    """The array of a case: every exponent, ties, subnormals, zeros of both signs, infinities, NaN; or integers."""
     chance = np.random.default_rng(case["seed"])
     shape, kind = tuple(case["shape"]), case["kind"]
     if kind == "bits":  # any float32 at all

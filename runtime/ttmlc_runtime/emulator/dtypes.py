@@ -48,6 +48,8 @@ uint8 = DataType.UINT8
 
 BLOCKS = frozenset({bfloat8_b, bfloat4_b})
 FLOATS = frozenset({bfloat16, float32}) | BLOCKS
+CAST = frozenset({bfloat16, float32, bfloat8_b})
+"""What an elementwise op may be given and write, each as another of them."""
 INTEGERS = frozenset({uint32, int32, uint16, uint8})
 COUNTED = FLOATS | {uint32, int32}
 """What most elementwise ops take."""

@@ -5,8 +5,8 @@ An answer is one line. A refusal is the kind of exception, "TypeError". A result
     [2, 40] in [64, 64] bfloat16 TILE DRAM
 
 by logical shape, padded shape, dtype, layout and place, and after that by the storage it shares: "is #0" with the
-call's first tensor, "is r0" with its first result. Where freeing the first result does not free it alone, or freeing the
-first tensor does not free it and what shares its storage alone, the answer ends with what is freed.
+call's first tensor, "is r0" with its first result. Where freeing the first result does not free it alone, or freeing
+the first tensor does not free it and what shares its storage alone, the answer ends with what is freed.
 
 What is freed is measured: on ttnn by the memory that is allocated, because a tensor whose storage went with an alias
 of it may still say that it is there.
@@ -155,6 +155,8 @@ def _share(one: Any, other: Any) -> bool:
     """Whether two tensors that are there share storage; of the host's, ttnn does not tell."""
     if one is other:
         return True
+    if 0 in (*one.shape, *other.shape):
+        return False  # there is nothing to share
     if "host" in (_place(one), _place(other)) or not (one.is_allocated() and other.is_allocated()):
         return False
     return _place(one) == _place(other) and bool(one.buffer_address() == other.buffer_address())

@@ -66,7 +66,7 @@ STRICTER = (
         "ttnn cuts a fraction off where integers are compared with it",
         "does not fit",
     ),
-    Divergence("", "an integer is no dtype and no layout here", "'(dtype|layout)' cannot be int"),
+    Divergence("", "an integer is no choice here", r"'(dtype|layout)' cannot be int|UnaryWithParam, not \d"),
     Divergence(
         r"\.(repeat_interleave|concat|chunk)\(",
         "where there is nothing to do ttnn does not look at the dim",

@@ -1,4 +1,6 @@
-"""Write what ttnn answers to a part of the samples and to corner cases: ``python -m tests.conformance.differential.record``.
+"""Write what ttnn answers to a part of the samples and to corner cases.
+
+``python -m tests.conformance.differential.record``, from the root of the project.
 
 The record lets the emulator be held to ttnn where there is none. Corner cases are the calls of the record that no
 sample makes: what somebody thought of once stays.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ttmlc_runtime.emulator.dtypes import COUNTED, FLOATS, DataType, Layout, MemoryConfig
+from ttmlc_runtime.emulator.dtypes import CAST, COUNTED, FLOATS, DataType, Layout, MemoryConfig
 from ttmlc_runtime.emulator.functions import applied
 from ttmlc_runtime.emulator.numerics import Array
 from ttmlc_runtime.emulator.ops.result import result
@@ -115,6 +115,12 @@ def _check_output(op_name: str, tensors: Sequence[Tensor], output: Tensor | None
         check(
             output.layout is tensors[0].layout,
             f"{op_name}: Output format (tile/row-major) must match input when preallocated",
+        )
+        cast = {output.dtype, tensors[0].dtype}
+        check(
+            len(cast) == 1 or cast <= CAST,
+            f"{op_name}: an output tensor of {output.dtype!r} does not go with an input of {tensors[0].dtype!r}",
+            "Mixed floating-point output is limited to BFLOAT16, FLOAT32, and BFLOAT8_B",
         )
         return
     check(

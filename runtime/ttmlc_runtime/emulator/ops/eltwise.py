@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ttmlc_runtime.emulator.dtypes import FLOATS, DataType, MemoryConfig
+from ttmlc_runtime.emulator.dtypes import CAST, FLOATS, MemoryConfig
 from ttmlc_runtime.emulator.functions import UNARY, Applied, applied
 from ttmlc_runtime.emulator.ops.result import result
 from ttmlc_runtime.emulator.ops.table import Operand, op
@@ -17,8 +17,6 @@ from ttmlc_runtime.emulator.settings import GeluVariant
 from ttmlc_runtime.emulator.tensor import Tensor
 
 Unary = Callable[..., Tensor]
-CAST = frozenset({DataType.BFLOAT16, DataType.FLOAT32, DataType.BFLOAT8_B})
-"""What an op may be given and write, each as another of them."""
 
 
 def _check_output(x: Tensor, output: Tensor | None, op_name: str) -> None:

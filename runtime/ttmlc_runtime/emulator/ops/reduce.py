@@ -150,6 +150,11 @@ def argmax(
         dim is None or -rank <= dim < rank,
         f"ttnn.argmax: Dimension out of range (expected to be in range of [{-rank}, {rank - 1}], but got {dim})",
     )
+    check(
+        input_tensor.dtype.is_float or dim in (None, -1, rank - 1),
+        f"ttnn.argmax: of integers only argmax on the last dim is supported, not {dim}",
+        "Make them floats: ttnn.typecast",
+    )
     y = np.asarray(np.argmax(input_tensor.array, axis=dim, keepdims=keepdim))
     return result(
         y, input_tensor, DataType.UINT32, layout=Layout.ROW_MAJOR, memory=memory_config, output=output_tensor,
