@@ -1,41 +1,18 @@
-"""Write what the real ttnn's host packs, to be compared with: ``python record_packing.py FILE``.
+"""Write what the real ttnn's host packs, to be compared with where there is none.
 
-Run it in the environment that has ttnn. No device is opened: host tensors are packed exactly as a board's are. But
-ttnn asks for a cluster before it packs the first, so it is given the description of one that is not there.
+``python -m tests.runtime.emulator.record_packing FILE``, from the root of the project.
 """
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ttmlc_runtime import mockboard
 
-# The kind of board is read from the upper bits of its id: 0x18 << 36.
-ONE_WORMHOLE = """\
-arch: {0: wormhole_b0}
-chips: {0: [0, 0, 0, 0]}
-ethernet_connections: []
-chips_with_mmio: [{0: 0}]
-harvesting:
-  0: {noc_translation: true, harvest_mask: 1, dram_harvesting_mask: 0, eth_harvesting_mask: 0, pcie_harvesting_mask: 0}
-boards: [[{board_id: 1649267441664}, {board_type: n150}, {chips: [0]}]]
-"""
-
-
-def ttnn_without_a_board(folder: str) -> Any:
-    """The module, told that there is a board."""
-    description = Path(folder) / "cluster.yaml"
-    description.write_text(ONE_WORMHOLE, encoding="utf-8")
-    os.environ.update(
-        TT_LOGGER_LEVEL="off", TT_METAL_LOGS_PATH=folder, TT_METAL_MOCK_CLUSTER_DESC_PATH=str(description)
-    )
-    import ttnn
-
-    return ttnn
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def values() -> np.ndarray:
@@ -65,17 +42,24 @@ def values() -> np.ndarray:
     return np.concatenate([part.astype(np.float32) for part in (ordinary, wide, ties, bits, special, tiny)])
 
 
-def main() -> None:
-    """Pack every row under every label."""
+def job(request: dict[str, Any]) -> dict[str, Any]:
+    """Pack every row under every label, in the Python that has ttnn."""
+    import ttnn
+
     given = values()
-    with tempfile.TemporaryDirectory() as folder:
-        ttnn = ttnn_without_a_board(folder)
-        packed = {}
-        for label in ("bfloat16", "bfloat8_b", "bfloat4_b"):
-            host = ttnn.Tensor(given, getattr(ttnn, label), None, ttnn.TILE_LAYOUT)
-            packed[label] = np.array(ttnn.to_dtype(host, ttnn.float32).to_numpy())
-    np.savez_compressed(Path(sys.argv[1]), values=given, **packed)
+    packed = {}
+    for label in ("bfloat16", "bfloat8_b", "bfloat4_b"):
+        host = ttnn.Tensor(given, getattr(ttnn, label), None, ttnn.TILE_LAYOUT)
+        packed[label] = np.array(ttnn.to_dtype(host, ttnn.float32).to_numpy())
+    np.savez_compressed(Path(request["out"]), values=given, **packed)
+    return {}
+
+
+def record(file: Path) -> None:
+    """Write ``file``."""
+    name = "tests.runtime.emulator.record_packing:job"
+    mockboard.run(name, {"out": str(file.resolve())}, board="n150", path=ROOT)
 
 
 if __name__ == "__main__":
-    main()
+    record(Path(sys.argv[1]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,10 +11,10 @@ import torch
 import ttmlc_runtime.emulator as ttnn
 from ttmlc_runtime.emulator import kernels, packing
 
+from tests.runtime.emulator.record_packing import record
+
 HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
 RECORDED = HERE / "packed_by_ttnn.npz"
-REAL = ROOT / ".venv-ttnn" / "bin" / "python"
 LABELS = ("bfloat16", "bfloat8_b", "bfloat4_b")
 
 
@@ -62,11 +61,9 @@ def test_every_recorded_value_is_packed_as_ttnn_packs_it(label):
         same_bits(packing.rounded(recorded["values"], getattr(ttnn, label)), recorded[label])
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="the real ttnn is not installed here: `make env` does it")
+@pytest.mark.usefixtures("real_ttnn")
 def test_the_record_is_what_ttnn_packs_today(tmp_path):
-    subprocess.run(
-        [str(REAL), str(HERE / "record_packing.py"), str(tmp_path / "now.npz")], check=True, timeout=120
-    )
+    record(tmp_path / "now.npz")
     with np.load(RECORDED) as recorded, np.load(tmp_path / "now.npz") as now:
         assert set(recorded.files) == set(now.files)
         for name in recorded.files:

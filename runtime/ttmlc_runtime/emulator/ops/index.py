@@ -62,7 +62,7 @@ def slice_(
         place < 0 for place in (*slice_start, *slice_end)
     )  # ttnn does not see that it is the whole
     stepped = any(entry.step != 1 for entry in key)
-    if part.shape == tuple(shape) and output_tensor is None and not (counted_back or stepped):
+    if rank == 0 or (part.shape == tuple(shape) and output_tensor is None and not (counted_back or stepped)):
         return aliased(input_tensor, memory_config)
     label = input_tensor.dtype
     if stepped:
