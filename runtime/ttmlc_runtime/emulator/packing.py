@@ -87,6 +87,8 @@ def to_integers(values: Array, dtype: DataType) -> Array:
 
 def _whole(values: Array, kind: type[np.signedinteger[Any]]) -> Array:
     """Floats cut to integers; what the type does not hold, and NaN, is its least."""
+    if values.dtype == np.float16:
+        values = values.astype(np.float32)  # which holds the bounds
     least = -(2.0 ** (np.iinfo(kind).bits - 1))
     with np.errstate(invalid="ignore"):
         inside = (values >= least) & (values < -least)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ttmlc_runtime.emulator import kernels, packing
 from tests.runtime.emulator.record_packing import record
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
 RECORDED = HERE / "packed_by_ttnn.npz"
 LABELS = ("bfloat16", "bfloat8_b", "bfloat4_b")
 
