@@ -23,6 +23,7 @@ from ttmlc_runtime.emulator.dtypes import (
 )
 from ttmlc_runtime.emulator.mesh import MeshToTensor, TensorToMesh
 from ttmlc_runtime.emulator.numerics import DEVICE, FLOAT64, Array, Numerics
+from ttmlc_runtime.emulator.operators import Operators
 from ttmlc_runtime.emulator.padding import FINITE, Padding, is_finite
 from ttmlc_runtime.emulator.refusal import check, fatal, unmodelled
 from ttmlc_runtime.emulator.shapes import Shape, tiled
@@ -50,7 +51,7 @@ class Storage:
         self.padding = padding
 
 
-class Tensor:
+class Tensor(Operators):
     """A tensor on the host or on an emulated device.
 
     Args:
@@ -394,71 +395,10 @@ class Tensor:
 
         return getitem(self, key)
 
-    def __add__(self, other: Tensor | float) -> Tensor:
-        return _binary("add", self, other)
-
-    def __radd__(self, other: float) -> Tensor:
-        return _binary("add", self, other)
-
-    def __sub__(self, other: Tensor | float) -> Tensor:
-        return _binary("subtract", self, other)
-
-    def __rsub__(self, other: float) -> Tensor:
-        return _binary("rsub", self, other)
-
-    def __mul__(self, other: Tensor | float) -> Tensor:
-        return _binary("multiply", self, other)
-
-    def __rmul__(self, other: float) -> Tensor:
-        return _binary("multiply", self, other)
-
-    def __truediv__(self, other: Tensor | float) -> Tensor:
-        return _binary("divide", self, other)
-
-    def __rtruediv__(self, other: float) -> Tensor:
-        return _binary("divide", other, self)
-
-    # Comparisons are elementwise, as ttnn's; a tensor is still hashed by identity.
-    def __eq__(self, other: object) -> Any:
-        return _binary("eq", self, other) if _comparable(other) else NotImplemented
-
-    def __ne__(self, other: object) -> Any:
-        return _binary("ne", self, other) if _comparable(other) else NotImplemented
-
-    def __lt__(self, other: Tensor | float) -> Tensor:
-        return _binary("lt", self, other)
-
-    def __le__(self, other: Tensor | float) -> Tensor:
-        return _binary("le", self, other)
-
-    def __gt__(self, other: Tensor | float) -> Tensor:
-        return _binary("gt", self, other)
-
-    def __ge__(self, other: Tensor | float) -> Tensor:
-        return _binary("ge", self, other)
-
-    __hash__ = object.__hash__
-
-    def __matmul__(self, other: Tensor) -> Tensor:
-        from ttmlc_runtime.emulator.ops.matmul import matmul
-
-        return matmul(self, other)
-
     def __repr__(self) -> str:
         values = "deallocated" if self._storage.data is None else repr(self.array)
         where = "" if self._device is None else f", device={self._device!r}"
         return f"ttnn.Tensor({values}, shape={self.shape}, dtype={self._dtype!r}, layout={self._layout!r}{where})"
-
-
-def _comparable(other: object) -> bool:
-    return isinstance(other, (Tensor, int, float)) and not isinstance(other, bool)
-
-
-def _binary(name: str, a: object, b: object) -> Tensor:
-    from ttmlc_runtime.emulator.ops import binary
-
-    computed: Tensor = getattr(binary, name)(a, b)
-    return computed
 
 
 def _check_types(tensor: object, dtype: object, device: object, layout: object, memory: object) -> None:
