@@ -153,7 +153,7 @@ def test_text_made_to_be_slow_is_refused_quickly(text: str) -> None:
         read(text)
     except DiagnosticError as error:
         assert error.diagnostics
-    assert time.process_time() - start < 2  # of this process alone: others may be busy
+    assert time.process_time() - start < 30  # a guard: what blows up takes minutes
 
 
 def test_the_cached_parser_is_the_built_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

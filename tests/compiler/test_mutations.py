@@ -148,7 +148,7 @@ def run(count: int, seed: int) -> dict[str, int]:
             raise AssertionError(
                 f"mutation {number} of seed {seed} ({kind}): {error!r}\n{mutated}"
             ) from error
-        assert time.process_time() - start < 2, f"mutation {number} of seed {seed} ({kind}) took too long"
+        assert time.process_time() - start < 30, f"mutation {number} of seed {seed} ({kind}) took too long"
     return seen
 
 
