@@ -62,6 +62,13 @@ class Frame:
     index: dict[str, int] = field(default_factory=dict)
     path: str = ""
     values: dict[str, Array] = field(default_factory=dict)
+    gradients: dict[str, Array] = field(default_factory=dict)
+
+    def collect(self, operation: Operation, value: Array) -> None:
+        """Add ``value`` to the gradient of the parameter, or of the joined ones, that ``operation`` names."""
+        param = operation.operands[0]
+        assert param is not None
+        self.gradients[param.name] = self.gradients.get(param.name, 0) + value
 
     def scalar(self, expression: Scalar) -> scalar.Value:
         """The value of ``expression`` here."""

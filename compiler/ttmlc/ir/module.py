@@ -105,11 +105,17 @@ class Kind(Enum):
 
     BLOCK = "block"
     MODEL = "model"
+    FORWARD = "forward"  # of a block, in training: it also gives what its backward reads
+    BACKWARD = "backward"  # from what was saved and the gradients of the results to those of the inputs
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A block or a model: inputs, operations in order, named outputs."""
+    """A block or a model, or the forward or backward of a block: inputs, operations in order, named outputs.
+
+    ``saved`` are the values that a forward keeps beside its outputs; in the backward they are the first inputs, and the
+    gradients of the forward's outputs follow.
+    """
 
     name: str
     kind: Kind
@@ -117,6 +123,18 @@ class Function:
     operations: tuple[Operation, ...]
     outputs: tuple[tuple[str, Value], ...]
     span: Span | None = field(default=None, compare=False)
+    saved: tuple[Value, ...] = ()
+
+    @property
+    def block(self) -> str:
+        """The block that it is of: what stands before the dot in ``Attention.backward``."""
+        return self.name.partition(".")[0]
+
+    @property
+    def wanted(self) -> tuple[Value, ...]:
+        """The values that must be there at the end."""
+        kept = self.saved if self.kind is Kind.FORWARD else ()
+        return (*(value for _, value in self.outputs), *kept)
 
     def walk(self) -> Iterator[Operation]:
         """All operations, those inside bodies included, in order."""

@@ -13,18 +13,19 @@
 
 A declaration says what the op reads (``operands``; a trailing ``?`` marks one that may be absent), how it is set
 (``attributes``), what it makes (``infer``, which is also its verifier), how it treats each axis (``axes``: the rule
-that decoding, padding and sharding read), what it costs, and what it computes (``reference``, or ``expand`` into
-primitives for a composite). A test walks the table and fails on a hole.
+that decoding, padding and sharding read), what it costs, what it computes (``reference``, or ``expand`` into primitives
+for a composite), and its gradient (``gradient``; by its expansion for a composite without one; or ``no_gradient``, the
+reason why there is none). A test walks the table and fails on a hole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from ttmlc.ir.module import Attribute, Operation
+from ttmlc.ir.module import Attribute, Operation, Value
 from ttmlc.ir.scalar import Scalar
 from ttmlc.ir.types import Axis, Type
 
@@ -97,10 +98,69 @@ class OpDef:
         return tuple(name.rstrip("?") for name in self.operands)
 
 
+@dataclass(frozen=True)
+class Adjoint:
+    """What a gradient rule works with: the operation, the gradients of its results, and where to add operations."""
+
+    operation: Operation
+    grads: tuple[Value | None, ...]
+    """One for each result; None where nothing reads it."""
+    build: Builder
+    maker: Callable[[Value], Operation | None]
+    """The operation of the same function that made a value."""
+
+    @property
+    def grad(self) -> Value:
+        """The gradient of the only result."""
+        (value,) = self.grads
+        assert value is not None
+        return value
+
+    def add(
+        self,
+        op: str,
+        operands: Sequence[Value | None],
+        attributes: Attributes | None = None,
+        *,
+        types: Sequence[Type] | None = None,
+        name: str = "",
+    ) -> Value:
+        """Add one operation of the backward, which points at the line of the forward's."""
+        (value,) = self.add_all(op, operands, attributes, types=types, names=(name,) if name else ())
+        return value
+
+    def add_all(
+        self,
+        op: str,
+        operands: Sequence[Value | None],
+        attributes: Attributes | None = None,
+        *,
+        types: Sequence[Type] | None = None,
+        names: Sequence[str] = (),
+    ) -> tuple[Value, ...]:
+        """As ``add``, with all the results."""
+        made = self.build.add_all(
+            op, operands, attributes, types=types, span=self.operation.span, names=names or ("d",)
+        )
+        return made.results
+
+    def fitted(self, grad: Value, operand: Value | None) -> Value | None:
+        """``grad`` summed over the axes along which ``operand`` was repeated, in the operand's type."""
+        if operand is None:
+            return None
+        if grad.type == operand.type:
+            return grad
+        return self.add("sum_to", (grad,), types=(operand.type,), name=f"d{operand.name}")
+
+
 class TensorOp(OpDef):
     """An op of the tensor level: mathematics on named axes."""
 
     composite: bool = False
+    no_gradient: str = ""
+    """Why no gradient goes through it, where none does."""
+    states_types: bool = False
+    """Whether whoever adds it states its result types, which ``check_types`` looks at."""
 
     def axes(self, operation: Operation) -> dict[Axis, AxisRule]:
         """The rule for each axis of the operands and results."""
@@ -117,6 +177,27 @@ class TensorOp(OpDef):
     def expand(self, operation: Operation, build: Builder) -> None:
         """A composite in primitives: its reference, and what passes may replace it by."""
         raise NotImplementedError
+
+    def gradient(self, adjoint: Adjoint) -> Sequence[Value | None]:
+        """The gradients of the operands, None where there is none; added as operations of the tensor level."""
+        raise NotImplementedError
+
+    def for_training(self, operation: Operation, build: Builder) -> None:
+        """The form whose results hold what the gradient needs, where that is another one."""
+        raise NotImplementedError
+
+    def check_types(self, operands: Sequence[Type | None], results: Sequence[Type]) -> None:
+        """Refuse stated result types that cannot be made of the operands."""
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether it declares a rule of its own."""
+        return type(self).gradient is not TensorOp.gradient
+
+    @property
+    def has_training_form(self) -> bool:
+        """Whether training asks for another form."""
+        return type(self).for_training is not TensorOp.for_training
 
 
 @dataclass

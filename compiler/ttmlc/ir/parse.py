@@ -28,7 +28,7 @@ from ttmlc.ir.module import (
 )
 from ttmlc.ir.scalar import OPERATORS, Const, Dynamic, Field, Index, Scalar
 from ttmlc.ir.scalar import Value as Plain
-from ttmlc.ir.types import Axis, DeviceType, Dim, DType, Layout, MaskType, Product, Role, TensorType, Type
+from ttmlc.ir.types import Axis, DeviceType, Dim, DType, Layout, MaskType, Product, Role, SavedType, Sum, TensorType, Type
 
 TOKEN = re.compile(
     r"""\s+|(?P<string>"(?:[^"\\]|\\.)*")|(?P<quoted>'[^']*')|(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?)"""
@@ -183,6 +183,11 @@ class _Parser:
             causal = self.scalar()
             self.expect("}")
             return MaskType(causal)
+        if name == "saved":
+            self.expect("{")
+            block = self.take("name")
+            self.expect("}")
+            return SavedType(block)
         self.expect("[")
         if name in DType._value2member_map_:
             return TensorType(DType(name), self.dims())
@@ -192,15 +197,26 @@ class _Parser:
     def dims(self) -> tuple[Dim, ...]:
         found: list[Dim] = []
         while not self.have("]"):
-            if self.have("("):
-                factors = []
-                while not self.have(")"):
-                    factors.append(self.axis())
-                found.append(Product(tuple(factors)))
-            else:
-                found.append(self.axis())
+            found.append(self.dim())
             self.have(",")
         return tuple(found)
+
+    def dim(self) -> Dim:
+        if not self.have("{"):
+            return self.term()
+        parts = []
+        while not self.have("}"):
+            parts.append(self.term())
+            self.have("+")
+        return Sum(tuple(parts))
+
+    def term(self) -> Axis | Product:
+        if not self.have("("):
+            return self.axis()
+        factors = []
+        while not self.have(")"):
+            factors.append(self.axis())
+        return Product(tuple(factors))
 
     def axis(self) -> Axis:
         name = self.take()
@@ -328,14 +344,22 @@ class _Parser:
             assert default is None or isinstance(default, (Const, Form))
             inputs.append(Input(value, default, optional))
             self.have(",")
-        operations = self.operations("return")
+        operations = self.operations("saved", "return")
+        saved = self.values_until("return") if self.tokens[self.place - 1][1] == "saved" else ()
         outputs = []
         while not self.have("end"):
             output = self.take("name")
             self.expect("=")
             outputs.append((output, self.value()))
             self.have(",")
-        return Function(name, kind, tuple(inputs), operations, tuple(outputs))
+        return Function(name, kind, tuple(inputs), operations, tuple(outputs), saved=saved)
+
+    def values_until(self, word: str) -> tuple[Value, ...]:
+        found = []
+        while not self.have(word):
+            found.append(self.value())
+            self.have(",")
+        return tuple(found)
 
     def make(self, name: str, type_: Type) -> Value:
         self.values[name] = Value(name, type_)
@@ -347,17 +371,18 @@ class _Parser:
             raise self.error(f"a value made before %{name}")
         return self.values[name]
 
-    def operations(self, until: str) -> tuple[Operation, ...]:
+    def operations(self, *until: str) -> tuple[Operation, ...]:
         found: list[Operation] = []
-        while not self.have(until):
+        while not any(self.have(word) for word in until):
             found.append(self.operation())
         return tuple(found)
 
     def operation(self) -> Operation:
-        names = [self.take("value")[1:]]
-        while self.have(","):
+        names: list[str] = []
+        while self.kind == "value":
             names.append(self.take("value")[1:])
-        self.expect("=")
+            if not self.have(","):
+                self.expect("=")
         op = self.take("name")
         self.expect("(")
         operands: list[Value | None] = []
@@ -371,9 +396,11 @@ class _Parser:
                 self.expect("=")
                 attributes.append((key, self.attribute()))
                 self.have(",")
-        self.expect(":")
-        types = [self.type()]
-        while self.have(","):
+        types: list[Type] = []
+        if names:
+            self.expect(":")
+            types.append(self.type())
+        while names and self.have(","):
             types.append(self.type())
         body = self.region() if self.have("do") else None
         results = tuple(self.make(name, type_) for name, type_ in zip(names, types, strict=True))

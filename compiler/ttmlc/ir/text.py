@@ -116,16 +116,20 @@ def _function(function: Function) -> Iterator[str]:
     yield f"{function.kind.value} {function.name}({', '.join(map(_input, function.inputs))})"
     for operation in function.operations:
         yield from _operation(operation, "  ")
+    if function.saved:
+        yield f"  saved {', '.join(f'%{value.name}' for value in function.saved)}"
     yield f"  return {', '.join(f'{name} = %{value.name}' for name, value in function.outputs)}"
     yield "end"
 
 
 def _operation(operation: Operation, indent: str) -> Iterator[str]:
-    line = indent + ", ".join(f"%{value.name}" for value in operation.results) + f" = {operation.op}"
+    made = ", ".join(f"%{value.name}" for value in operation.results)
+    line = f"{indent}{made} = {operation.op}" if made else f"{indent}{operation.op}"
     line += f"({', '.join('none' if value is None else f'%{value.name}' for value in operation.operands)})"
     if operation.attributes:
         line += " {" + ", ".join(f"{name} = {attribute(value)}" for name, value in operation.attributes) + "}"
-    yield f"{line} : {', '.join(str(value.type) for value in operation.results)}"
+    types = ", ".join(str(value.type) for value in operation.results)
+    yield f"{line} : {types}" if types else line
     if operation.body is not None:
         yield from _region(operation.body, indent)
 

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Union
 
 from ttmlc.ir import scalar
-from ttmlc.ir.scalar import Const, Dynamic, Scalar
+from ttmlc.ir.scalar import Apply, Const, Dynamic, Scalar
 
 
 class Role(Enum):
@@ -51,7 +51,31 @@ class Product:
         return scalar.product(tuple(factor.size for factor in self.factors))
 
 
-Dim = Union[Axis, Product]
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """Dimensions one behind the other, as a joint projection makes them: ``{(heads head_dim) + (kv head_dim)}``."""
+
+    parts: tuple[Union[Axis, Product], ...]
+
+    @property
+    def size(self) -> Scalar:
+        """The sum of the parts' sizes, as a multiple where they are equal."""
+        return total(tuple(part.size for part in self.parts))
+
+
+def total(sizes: tuple[Scalar, ...]) -> Scalar:
+    """The sum of ``sizes``: 3 * heads * head_dim rather than the same term thrice."""
+    first = sizes[0]
+    if len(set(sizes)) == 1 and len(sizes) > 1:
+        terms = first.args if isinstance(first, Apply) and first.op == "*" else (first,)
+        return scalar.product((Const(len(sizes)), *terms))
+    result = first
+    for size in sizes[1:]:
+        result = scalar.apply("+", result, size)
+    return result
+
+
+Dim = Union[Axis, Product, Sum]
 
 BATCH = Axis("B", Dynamic("B"), Role.BATCH)
 TOKENS = Axis("S", Dynamic("S"), Role.TOKENS)
@@ -59,12 +83,16 @@ ONE = Axis("1", Const(1), Role.UNIT)
 
 
 def factors(dim: Dim) -> tuple[Axis, ...]:
-    """The axes that ``dim`` is made of."""
+    """The axes that ``dim`` is made of; those of a sum once each."""
+    if isinstance(dim, Sum):
+        return tuple(dict.fromkeys(axis for part in dim.parts for axis in factors(part)))
     return dim.factors if isinstance(dim, Product) else (dim,)
 
 
 def dim_text(dim: Dim) -> str:
     """``dim`` as a spec writes it."""
+    if isinstance(dim, Sum):
+        return f"{{{' + '.join(map(dim_text, dim.parts))}}}"
     return f"({' '.join(axis.name for axis in dim.factors)})" if isinstance(dim, Product) else dim.name
 
 
@@ -127,4 +155,14 @@ class MaskType:
         return f"mask{{causal={scalar.text(self.causal)}}}"
 
 
-Type = Union[TensorType, DeviceType, MaskType]
+@dataclass(frozen=True, slots=True)
+class SavedType:
+    """What the forward of ``block`` keeps for its backward, as one value of whoever calls it."""
+
+    block: str
+
+    def __str__(self) -> str:
+        return f"saved{{{self.block}}}"
+
+
+Type = Union[TensorType, DeviceType, MaskType, SavedType]

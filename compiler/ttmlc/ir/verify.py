@@ -33,6 +33,8 @@ def verify(module: Module) -> None:
         _operations(module, function, function.operations, scope)
         for name, value in function.outputs:
             _use(scope, value, f"{function.name}: output {name}")
+        for value in function.saved:
+            _use(scope, value, f"{function.name}: saved")
         if function.kind is Kind.BLOCK and len(function.outputs) == 0:
             raise VerificationError(f"{function.name} returns nothing")
 
@@ -77,7 +79,7 @@ def _declared(module: Module, operation: Operation, where: str) -> None:
             raise VerificationError(f"{where}: attribute {name!r} is missing")
     if operation.op == "call":
         _call(module, operation, where)
-    if isinstance(declaration, Structure) or operation.op == "rearrange":
+    if isinstance(declaration, Structure):
         return
     types = [None if value is None else value.type for value in operation.operands]
     types += [None] * (len(declaration.operands) - len(types))
@@ -85,6 +87,9 @@ def _declared(module: Module, operation: Operation, where: str) -> None:
         operation.attributes
     )
     try:
+        if isinstance(declaration, TensorOp) and declaration.states_types:
+            declaration.check_types(types, [value.type for value in operation.results])
+            return
         inferred = declaration.infer(types, full)
     except Refusal as refusal:
         raise VerificationError(f"{where}: {refusal.message} (at {refusal.at})") from refusal

@@ -24,7 +24,7 @@ from ttmlc.ir.module import (
     Region,
     Value,
 )
-from ttmlc.ir.types import Axis, Product, TensorType, Type
+from ttmlc.ir.types import Axis, Product, Sum, TensorType, Type
 from ttmlc.passes.base import Outcome, Pass
 
 Known = dict[str, scalar.Value]
@@ -58,6 +58,7 @@ def _function(function: Function, known: Known) -> Function:
         ),
         operations=tuple(_operation(operation, known) for operation in function.operations),
         outputs=tuple((name, _value(value, known)) for name, value in function.outputs),
+        saved=tuple(_value(value, known) for value in function.saved),
     )
 
 
@@ -100,7 +101,8 @@ def _type(type_: Type, known: Known) -> Type:
     def axis(old: Axis) -> Axis:
         return replace(old, size=scalar.fold(old.size, known))
 
-    dims = tuple(
-        Product(tuple(map(axis, d.factors))) if isinstance(d, Product) else axis(d) for d in type_.dims
-    )
+    def term(dim: Axis | Product) -> Axis | Product:
+        return Product(tuple(map(axis, dim.factors))) if isinstance(dim, Product) else axis(dim)
+
+    dims = tuple(Sum(tuple(map(term, d.parts))) if isinstance(d, Sum) else term(d) for d in type_.dims)
     return TensorType(type_.dtype, dims)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
-from ttmlc.ir.module import Operation
-from ttmlc.ir.op import Attributes, AttributeSpec, AxisRule, Cost, Refusal, TensorOp, register
+from ttmlc.ir.module import Operation, Value
+from ttmlc.ir.op import Adjoint, Attributes, AttributeSpec, AxisRule, Cost, Refusal, TensorOp, register
 from ttmlc.ir.ops.common import align, broadcast, floating, per_element, rules, tensor
 from ttmlc.ir.scalar import Const
 from ttmlc.ir.types import Axis, DType, TensorType, Type
@@ -63,16 +63,52 @@ class Binary(Elementwise):
         return (type(self).function(left, call.value("scalar")),)
 
 
-def _binary(name: str, function: Callable[[Any, Any], Any], doc: str) -> None:
-    register(
-        type(name.title(), (Binary,), {"name": name, "function": staticmethod(function), "__doc__": doc})
-    )
+Gradient = Callable[[Adjoint], Sequence[Union[Value, None]]]
 
 
-_binary("add", lambda a, b: a + b, "y = a + b, joined by axis name.")
-_binary("subtract", lambda a, b: a - b, "y = a - b, joined by axis name.")
-_binary("multiply", lambda a, b: a * b, "y = a * b, joined by axis name.")
-_binary("divide", lambda a, b: a / b, "y = a / b, joined by axis name.")
+def _binary(name: str, function: Callable[[Any, Any], Any], gradient: Gradient, doc: str) -> None:
+    members = {
+        "name": name,
+        "function": staticmethod(function),
+        "gradient": lambda self, adjoint: gradient(adjoint),
+        "__doc__": doc,
+    }
+    register(type(name.title(), (Binary,), members))
+
+
+def _add(a: Adjoint) -> Sequence[Value | None]:
+    return [a.fitted(a.grad, operand) for operand in a.operation.operands]
+
+
+def _subtract(a: Adjoint) -> Sequence[Value | None]:
+    x, *rest = a.operation.operands
+    negative = [a.fitted(a.add("multiply", (a.grad,), {"scalar": Const(-1)}), b) for b in rest]
+    return [a.fitted(a.grad, x), *negative]
+
+
+def _multiply(a: Adjoint) -> Sequence[Value | None]:
+    x, *rest = a.operation.operands
+    if not rest:
+        return [a.add("multiply", (a.grad,), {"scalar": a.operation.scalar("scalar")})]
+    (y,) = rest
+    return [a.fitted(a.add("multiply", (a.grad, y)), x), a.fitted(a.add("multiply", (a.grad, x)), y)]
+
+
+def _divide(a: Adjoint) -> Sequence[Value | None]:
+    x, *rest = a.operation.operands
+    if not rest:
+        return [a.add("divide", (a.grad,), {"scalar": a.operation.scalar("scalar")})]
+    (y,) = rest
+    scaled = a.add("divide", (a.grad, y))
+    # d(x / y) / dy = -(x / y) / y
+    second = a.add("multiply", (a.add("multiply", (scaled, a.operation.result)),), {"scalar": Const(-1)})
+    return [a.fitted(scaled, x), a.fitted(second, y)]
+
+
+_binary("add", lambda a, b: a + b, _add, "y = a + b, joined by axis name.")
+_binary("subtract", lambda a, b: a - b, _subtract, "y = a - b, joined by axis name.")
+_binary("multiply", lambda a, b: a * b, _multiply, "y = a * b, joined by axis name.")
+_binary("divide", lambda a, b: a / b, _divide, "y = a / b, joined by axis name.")
 
 
 class Unary(Elementwise):
@@ -100,12 +136,28 @@ def _rsqrt(x: Any) -> Any:
     return 1 / np.sqrt(x)
 
 
-def _unary(name: str, function: Callable[[Any], Any], doc: str) -> None:
-    register(type(name.title(), (Unary,), {"name": name, "function": staticmethod(function), "__doc__": doc}))
+def _unary(name: str, function: Callable[[Any], Any], gradient: Gradient, doc: str) -> None:
+    members = {
+        "name": name,
+        "function": staticmethod(function),
+        "gradient": lambda self, adjoint: gradient(adjoint),
+        "__doc__": doc,
+    }
+    register(type(name.title(), (Unary,), members))
 
 
-_unary("exp", _exp, "y = exp(x).")
-_unary("rsqrt", _rsqrt, "y = 1 / sqrt(x).")
+def _exp_gradient(a: Adjoint) -> Sequence[Value | None]:
+    return [a.add("multiply", (a.grad, a.operation.result))]
+
+
+def _rsqrt_gradient(a: Adjoint) -> Sequence[Value | None]:
+    y = a.operation.result  # x ** -1/2, whose derivative is -1/2 x ** -3/2
+    cube = a.add("multiply", (y, a.add("multiply", (y, y))))
+    return [a.add("multiply", (a.add("multiply", (a.grad, cube)),), {"scalar": Const(-0.5)})]
+
+
+_unary("exp", _exp, _exp_gradient, "y = exp(x).")
+_unary("rsqrt", _rsqrt, _rsqrt_gradient, "y = 1 / sqrt(x).")
 
 
 @register
@@ -130,6 +182,10 @@ class Activate(Elementwise):
 
     def reference(self, arrays: Sequence[Any], call: Call) -> tuple[Any, ...]:
         return (activation(str(call.value("kind")), arrays[0]),)
+
+    def gradient(self, adjoint: Adjoint) -> Sequence[Value | None]:
+        operands = (adjoint.grad, adjoint.operation.operands[0])
+        return [adjoint.add("activate_gradient", operands, {"kind": adjoint.operation.scalar("kind")})]
 
 
 def activation(kind: str, x: Any) -> Any:
@@ -181,14 +237,22 @@ class Where(Elementwise):
         )
         return (chosen.astype(arrays[1].dtype),)
 
+    def gradient(self, adjoint: Adjoint) -> Sequence[Value | None]:
+        condition, x = adjoint.operation.operands
+        seen = adjoint.add("where", (condition, adjoint.grad), {"otherwise": Const(0)})
+        return [None, adjoint.fitted(seen, x)]
+
 
 @register
 class Dropout(Elementwise):
-    """Zero elements with probability ``p`` and scale the rest by 1 / (1 - p); the identity in inference."""
+    """Zero elements with probability ``p`` and scale the rest by 1 / (1 - p); the identity in inference.
+
+    What is zeroed is decided by the call's seed and ``site``, its number in the block: the backward drops the same.
+    """
 
     name = "dropout"
     operands = ("x",)
-    attributes = {"p": AttributeSpec(required=True)}
+    attributes = {"p": AttributeSpec(required=True), "site": AttributeSpec(False, Const(0))}
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
         p = attributes["p"]
@@ -198,3 +262,7 @@ class Dropout(Elementwise):
 
     def reference(self, arrays: Sequence[Any], call: Call) -> tuple[Any, ...]:
         return (arrays[0],)
+
+    def gradient(self, adjoint: Adjoint) -> Sequence[Value | None]:
+        given = {name: adjoint.operation.scalar(name) for name, _ in adjoint.operation.attributes}
+        return [adjoint.add("dropout", (adjoint.grad,), given)]

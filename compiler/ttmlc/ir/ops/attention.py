@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ttmlc.ir import scalar
-from ttmlc.ir.module import Operation
-from ttmlc.ir.op import Attributes, AttributeSpec, AxisRule, Cost, Refusal, TensorOp, register
-from ttmlc.ir.ops.common import elements, floating, rules, tensor, total, traffic
+from ttmlc.ir.module import Operation, Value
+from ttmlc.ir.op import Adjoint, Attributes, AttributeSpec, AxisRule, Cost, Refusal, TensorOp, register
+from ttmlc.ir.ops.common import elements, floating, per_element, rules, tensor, total, traffic
 from ttmlc.ir.scalar import Const, Scalar
 from ttmlc.ir.types import Axis, DType, Role, TensorType, Type, dim_text
 
 if TYPE_CHECKING:
     from ttmlc.ir.builder import Builder
+    from ttmlc.ir.evaluate import Call
 
 MASKED = -1e9
 """The score of a key that may not be seen: finite, so that a row which sees nothing stays a number."""
@@ -104,16 +105,56 @@ class Attention(TensorOp):
             else operation.scalar("scale")
         )
         k, v = build.add("relabel", (k,), keys), build.add("relabel", (v,), keys)
-        scores = build.add("contract", (q, k), {"over": dim_text(q.type.dims[3])})
-        scores = build.add("multiply", (scores,), {"scalar": scale})
-        if operation.get("causal") not in (None, Const(False)):
-            seen = build.add("visible", (q, k), {"causal": operation.scalar("causal")})
-            scores = build.add("where", (seen, scores), {"otherwise": Const(MASKED)})
-        if rest and rest[0] is not None:
-            mask = build.add("relabel", (rest[0],), keys)
-            scores = build.add("where", (mask, scores), {"otherwise": Const(MASKED)})
-        weights = build.add("softmax", (scores,))
+        scores = build.add("contract", (q, k), {"over": dim_text(q.type.dims[3])}, name="scores")
+        seen = {"scale": scale, "causal": operation.get("causal") or Const(False)}
+        mask = build.add("relabel", (rest[0],), keys) if rest and rest[0] is not None else None
+        weights = build.add("softmax", (build.add("masked_scores", (scores, mask), seen, name="masked"),), name="weights")
         p = operation.get("dropout")
         if p not in (None, Const(0)):
-            weights = build.add("dropout", (weights,), {"p": operation.scalar("dropout")})
+            weights = build.add("dropout", (weights,), {"p": operation.scalar("dropout")}, name="kept")
         build.add("contract", (weights, v), {"over": keys["to"]})
+
+
+@register
+class MaskedScores(TensorOp):
+    """y = scores * scale, and far below everything where a key may not be seen.
+
+    ``mask`` is bool[B, keys]; a causal query sees no key after its own place. What hides a key is added to its score, as
+    a device does it, so that the gradient is ``scale`` everywhere: behind the softmax a hidden key has none.
+    """
+
+    name = "masked_scores"
+    operands = ("scores", "mask?")
+    attributes = {"scale": AttributeSpec(required=True), "causal": AttributeSpec(False, Const(False))}
+
+    def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
+        scores = floating(types[0], "scores")
+        if len(scores.dims) != 4:
+            raise Refusal("'scores' must be [B, heads, queries, keys]", at="scores", label=f"is {scores}")
+        if types[1] is not None:
+            mask = tensor(types[1], "mask")
+            if mask.dtype is not DType.BOOL or mask.dims != (scores.dims[0], scores.dims[3]):
+                raise Refusal("'mask' must be bool over the keys", at="mask", label=f"is {mask}")
+        return (scores,)
+
+    def axes(self, operation: Operation) -> dict[Axis, AxisRule]:
+        return rules(operation)
+
+    def cost(self, operation: Operation) -> Cost:
+        return per_element(operation, 2)
+
+    def reference(self, arrays: Sequence[Any], call: Call) -> tuple[Any, ...]:
+        import numpy as np
+
+        scores, mask = arrays
+        scores = scores * call.value("scale")
+        hidden = np.zeros(scores.shape[-2:], bool)
+        if call.value("causal"):
+            hidden = ~np.tril(~hidden)
+        if mask is not None:
+            hidden = hidden | ~mask[:, None, None, :]
+        return (np.where(hidden, np.asarray(MASKED, scores.dtype), scores),)
+
+    def gradient(self, adjoint: Adjoint) -> Sequence[Value | None]:
+        scaled = adjoint.add("multiply", (adjoint.grad,), {"scalar": adjoint.operation.scalar("scale")}, name="dscores")
+        return [scaled, None]

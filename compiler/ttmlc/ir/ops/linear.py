@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ttmlc.ir import scalar
-from ttmlc.ir.module import Operation
-from ttmlc.ir.op import Attributes, AttributeSpec, AxisRule, Cost, Refusal, TensorOp, register
+from ttmlc.ir.module import Operation, Value
+from ttmlc.ir.op import Adjoint, Attributes, AttributeSpec, AxisRule, Cost, Refusal, TensorOp, register
 from ttmlc.ir.ops.common import elements, floating, rules, tensor, traffic
 from ttmlc.ir.scalar import Const
 from ttmlc.ir.types import Axis, DType, TensorType, Type, dim_text, factors
@@ -72,6 +72,16 @@ class Linear(TensorOp):
         result = x @ (weight if call.value("stored_in_out") else weight.T)
         return (result if bias is None else result + bias,)
 
+    def gradient(self, adjoint: Adjoint) -> Sequence[Value | None]:
+        x, weight, *bias = adjoint.operation.operands
+        assert x is not None and weight is not None
+        stored = {"stored_in_out": adjoint.operation.scalar("stored_in_out")} if adjoint.operation.attributes else {}
+        return [
+            adjoint.add("linear_input_gradient", (adjoint.grad, weight), stored, name=f"d{x.name}"),
+            adjoint.add("linear_weight_gradient", (adjoint.grad, x, weight), stored, name=f"d{weight.name}"),
+            *(adjoint.fitted(adjoint.grad, one) for one in bias),
+        ]
+
 
 @register
 class Embedding(TensorOp):
@@ -99,3 +109,11 @@ class Embedding(TensorOp):
     def reference(self, arrays: Sequence[Any], call: Call) -> tuple[Any, ...]:
         ids, table = arrays
         return (table[ids],)
+
+    def gradient(self, adjoint: Adjoint) -> Sequence[Value | None]:
+        ids, table = adjoint.operation.operands
+        assert table is not None
+        made = adjoint.maker(table)
+        row = None if made is None or made.op != "param" else made.get("zero_row")
+        skipped = {} if row is None else {"skip": row}  # the row of padding learns nothing from lookups
+        return [None, adjoint.add("embedding_gradient", (adjoint.grad, ids, table), skipped, name=f"d{table.name}")]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ttmlc.ir import scalar
-from ttmlc.ir.module import Operation
-from ttmlc.ir.op import Attributes, AttributeSpec, AxisRule, Cost, Refusal, TensorOp, register
+from ttmlc.ir.module import Operation, Value
+from ttmlc.ir.op import Adjoint, Attributes, AttributeSpec, AxisRule, Cost, Refusal, TensorOp, register
 from ttmlc.ir.ops.common import elements, floating, per_element, rules, traffic
 from ttmlc.ir.scalar import Const
 from ttmlc.ir.types import Axis, Dim, DType, TensorType, Type, dim_text, factors
@@ -55,6 +55,17 @@ class Reduce(TensorOp):
         assert isinstance(x, TensorType)
         return (getattr(arrays[0], call.text("kind"))(axis=_place(x, call.text("over"))),)
 
+    def gradient(self, adjoint: Adjoint) -> Sequence[Value | None]:
+        x, kind = adjoint.operation.operands[0], adjoint.operation.text("kind")
+        assert x is not None and isinstance(x.type, TensorType)
+        if kind == "max":
+            raise Refusal("no gradient goes through a maximum: it only keeps exponentials in range", at="x")
+        grad = adjoint.grad
+        if kind == "mean":
+            size = x.type.dims[_place(x.type, adjoint.operation.text("over"))].size
+            grad = adjoint.add("divide", (grad,), {"scalar": size})
+        return [adjoint.add("repeat_to", (grad,), types=(x.type,))]
+
 
 @register
 class Contract(TensorOp):
@@ -94,6 +105,24 @@ class Contract(TensorOp):
 
         return (np.einsum(arrays[0], label(a), arrays[1], label(b), label(result), optimize=True),)
 
+    def gradient(self, adjoint: Adjoint) -> Sequence[Value | None]:
+        a, b = adjoint.operation.operands
+        assert a is not None and b is not None
+        return [self._back(adjoint, b, a), self._back(adjoint, a, b)]
+
+    @staticmethod
+    def _back(adjoint: Adjoint, other: Value, wanted: Value) -> Value:
+        """The gradient of ``wanted``: the result's, contracted with ``other`` over what only that brought in."""
+        assert isinstance(other.type, TensorType) and isinstance(wanted.type, TensorType)
+        over = adjoint.operation.text("over")
+        brought = [dim for dim in other.type.dims if dim not in wanted.type.dims and dim_text(dim) != over]
+        if len(brought) != 1:
+            raise Refusal("a contraction's gradient is over one dimension", at="b", label=f"is {other.type}")
+        back = adjoint.add("contract", (adjoint.grad, other), {"over": dim_text(brought[0])}, name=f"d{wanted.name}")
+        if back.type == wanted.type:
+            return back
+        return adjoint.add("rearrange", (back,), types=(wanted.type,), name=f"d{wanted.name}")
+
 
 class OverLast(TensorOp):
     """A composite that mixes the last dimension and keeps the type."""
@@ -127,6 +156,9 @@ class Softmax(OverLast):
         powers = build.add("exp", (build.add("subtract", (x, peak)),))
         build.add("divide", (powers, build.add("reduce", (powers,), {"kind": "sum", **over})))
 
+    def gradient(self, adjoint: Adjoint) -> Sequence[Value | None]:
+        return [adjoint.add("softmax_gradient", (adjoint.grad, adjoint.operation.result))]
+
 
 @register
 class LayerNorm(OverLast):
@@ -156,3 +188,8 @@ class LayerNorm(OverLast):
         y = build.add("multiply", (build.add("multiply", (centred, scale)), weight))
         if rest and rest[0] is not None:
             build.add("add", (y, rest[0]))
+
+    def for_training(self, operation: Operation, build: Builder) -> None:
+        names = (operation.result.name, "mean", "rstd")
+        eps = {"eps": operation.scalar("eps")}
+        build.add_all("layer_norm_statistics", operation.operands, eps, names=names, span=operation.span)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ttmlc.ir.module import Operation
-from ttmlc.ir.op import Attributes, AttributeSpec, AxisRule, Cost, Refusal, TensorOp, register
+from ttmlc.ir.module import Operation, Value
+from ttmlc.ir.op import Adjoint, Attributes, AttributeSpec, AxisRule, Cost, Refusal, TensorOp, register
 from ttmlc.ir.ops.common import rules, tensor, traffic
 from ttmlc.ir.scalar import Const
-from ttmlc.ir.types import Axis, DType, Role, TensorType, Type, factors
+from ttmlc.ir.types import Axis, TensorType, Type
 
 if TYPE_CHECKING:
     from ttmlc.ir.evaluate import Call
@@ -24,9 +24,11 @@ class Rearrange(TensorOp):
 
     name = "rearrange"
     operands = ("x",)
+    states_types = True
 
-    def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
-        raise Refusal("a rearrangement states its result type")
+    def check_types(self, operands: Sequence[Type | None], results: Sequence[Type]) -> None:
+        (made,) = results
+        self.check(tensor(operands[0], "x"), tensor(made, "y"))
 
     @staticmethod
     def check(x: TensorType, result: TensorType) -> None:
@@ -58,6 +60,11 @@ class Rearrange(TensorOp):
         flat = arrays[0].reshape([call.size(axis.size) for axis in x.axes()])
         order = [x.axes().index(axis) for axis in result.axes()]
         return (flat.transpose(order).reshape([call.size(dim.size) for dim in result.dims]),)
+
+    def gradient(self, adjoint: Adjoint) -> Sequence[Value | None]:
+        x = adjoint.operation.operands[0]
+        assert x is not None
+        return [adjoint.add("rearrange", (adjoint.grad,), types=(x.type,))]
 
 
 @register
@@ -92,6 +99,10 @@ class Relabel(TensorOp):
     def reference(self, arrays: Sequence[Any], call: Call) -> tuple[Any, ...]:
         return (arrays[0],)
 
+    def gradient(self, adjoint: Adjoint) -> Sequence[Value | None]:
+        back = {"source": adjoint.operation.text("to"), "to": adjoint.operation.text("source")}
+        return [adjoint.add("relabel", (adjoint.grad,), back)]
+
 
 @register
 class First(TensorOp):
@@ -122,37 +133,7 @@ class First(TensorOp):
         )
         return (arrays[0].take(0, axis=place),)
 
-
-@register
-class Visible(TensorOp):
-    """bool [queries, keys]: which key a query may see. All of them, or those not after it where ``causal``."""
-
-    name = "visible"
-    operands = ("queries", "keys")
-    attributes = {"causal": AttributeSpec(required=True)}
-
-    def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
-        found = []
-        for operand, type_ in zip(("queries", "keys"), types, strict=True):
-            tokens = [axis for axis in tensor(type_, operand).axes() if axis.role is Role.TOKENS]
-            if len(tokens) != 1:
-                raise Refusal(f"{operand!r} must have one axis of tokens", at=operand, label=f"is {type_}")
-            found.append(tokens[0])
-        return (TensorType(DType.BOOL, tuple(found)),)
-
-    def axes(self, operation: Operation) -> dict[Axis, AxisRule]:
-        assert isinstance(operation.result.type, TensorType)
-        kept = operation.result.type.axes()
-        return {a: AxisRule.POINTWISE if a in kept else AxisRule.REDUCES for a in rules(operation)}
-
-    def cost(self, operation: Operation) -> Cost:
-        return traffic(operation, Const(0))
-
-    def reference(self, arrays: Sequence[Any], call: Call) -> tuple[Any, ...]:
-        import numpy as np
-
-        (result,) = call.results
-        assert isinstance(result, TensorType)
-        queries, keys = (call.size(factors(dim)[0].size) for dim in result.dims)
-        everything = np.ones((queries, keys), bool)
-        return (np.tril(everything) if call.value("causal") else everything,)
+    def gradient(self, adjoint: Adjoint) -> Sequence[Value | None]:
+        x, over = adjoint.operation.operands[0], {"over": adjoint.operation.text("over")}
+        assert x is not None
+        return [adjoint.add("spread", (adjoint.grad,), over, types=(x.type,))]

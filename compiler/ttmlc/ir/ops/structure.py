@@ -14,7 +14,13 @@ FREE = Cost(Const(0), Const(0), Const(0))
 
 
 class Structure(TensorOp):
-    """Shared by the three: result types are stated by whoever builds them, evaluation is the evaluator's own."""
+    """Shared by these: result types are stated by whoever builds them, evaluation is the evaluator's own.
+
+    Their gradient is the autodiff pass's matter: a parameter's is handed to ``gradient``, a call's is a call of the
+    block's backward.
+    """
+
+    no_gradient = "the autodiff pass knows what to do with it"
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
         raise Refusal(f"{self.name} does not infer its result types: state them")
@@ -62,3 +68,19 @@ class Repeat(Structure):
         "count": AttributeSpec(required=True),
         "at": AttributeSpec(False, "", "string"),
     }
+
+
+@register
+class CallBackward(Structure):
+    """The gradients of a call: what its forward saved, and the gradients of its results, to those of its operands."""
+
+    name = "call_backward"
+    operands = ("*",)
+    attributes = dict(Call.attributes)
+
+
+@register
+class Zeros(Structure):
+    """Zeros of the stated type: the gradient of a result that nothing reads."""
+
+    name = "zeros"

@@ -1,0 +1,158 @@
+"""Make the projections to queries, keys and values one matmul.
+
+    %q = linear(%x, %wq, %bq) as heads                   %w = join(%wq, %wk, %wv)
+    %k = linear(%x, %wk, %bk) as heads                   %b = join(%bq, %bk, %bv)
+    %v = linear(%x, %wv, %bv) as heads             =>    %y = linear(%x, %w, %b)
+    %a = attention(%q, %k, %v, ...)                      %q, %k, %v = split_heads(%y)
+                                                         %a = attention(%q, %k, %v, ...)
+
+The three weights become parts of one storage, and so do the biases; the backward, derived after this, is one matmul
+each way as well. Heads of keys and values may be fewer than those of queries.
+Declines when the three read different values, are stored in different orders, or have other readers, and when only
+some have a bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ttmlc.ir.builder import Builder, Names
+from ttmlc.ir.module import Function, Level, Module, Operation, Region, Value
+from ttmlc.ir.types import Product, TensorType
+from ttmlc.passes.base import Declined, Outcome, Pass
+
+
+@dataclass(frozen=True)
+class Projection:
+    """One of the three: a linear, and the rearrangement that cuts its heads."""
+
+    linear: Operation
+    cut: Operation
+
+
+@dataclass(frozen=True)
+class JoinProjections(Pass):
+    """See the module."""
+
+    name = "join-projections"
+    takes = gives = Level.TENSOR
+
+    def run(self, module: Module) -> Outcome:
+        declined: list[Declined] = []
+        return Outcome(module.map_functions(lambda function: _function(function, declined)), tuple(declined))
+
+
+def _function(function: Function, declined: list[Declined]) -> Function:
+    names = {given.value.name for given in function.inputs}
+    names |= {value.name for operation in function.walk() for value in operation.results}
+    names |= {
+        value.name for operation in function.walk() if operation.body for value in operation.body.arguments
+    }
+    operations = _body(function.operations, list(function.wanted), names, declined)
+    return replace(function, operations=operations)
+
+
+def _body(
+    operations: tuple[Operation, ...], wanted: list[Value], names: set[str], declined: list[Declined]
+) -> tuple[Operation, ...]:
+    operations = tuple(_inside(operation, names, declined) for operation in operations)
+    for attention in [operation for operation in operations if operation.op == "attention"]:
+        found = _projections(attention, operations)
+        if found is None:
+            continue
+        reason = _reason(found, operations, wanted)
+        if reason is not None:
+            declined.append(Declined(JoinProjections.name, reason, attention.span))
+        else:
+            operations = _joined(operations, found, names)
+    return operations
+
+
+def _inside(operation: Operation, names: set[str], declined: list[Declined]) -> Operation:
+    if operation.body is None:
+        return operation
+    body: Region = operation.body
+    inner = _body(body.operations, list(body.yields), names, declined)
+    return replace(operation, body=replace(body, operations=inner))
+
+
+def _maker(value: Value | None, op: str, operations: Sequence[Operation]) -> Operation | None:
+    return next((o for o in operations if o.op == op and value in o.results), None)
+
+
+def _projections(attention: Operation, operations: Sequence[Operation]) -> tuple[Projection, ...] | None:
+    found = []
+    for value in attention.operands[:3]:
+        cut = _maker(value, "rearrange", operations)
+        linear = None if cut is None else _maker(cut.operands[0], "linear", operations)
+        if cut is None or linear is None or not _heads(linear, cut):
+            return None
+        if any(_maker(one, "param", operations) is None for one in linear.operands[1:] if one is not None):
+            return None
+        found.append(Projection(linear, cut))
+    return tuple(found)
+
+
+def _heads(linear: Operation, cut: Operation) -> bool:
+    """Whether ``cut`` makes [B, heads, S, head_dim] of [B, S, (heads head_dim)]."""
+    made, heads = linear.result.type, cut.result.type
+    assert isinstance(made, TensorType) and isinstance(heads, TensorType)
+    if len(made.dims) != 3 or len(heads.dims) != 4 or not isinstance(made.dims[2], Product):
+        return False
+    batch, heads_axis, tokens, width = heads.dims
+    return made.dims[:2] == (batch, tokens) and made.dims[2].factors == (heads_axis, width)
+
+
+def _reason(found: Sequence[Projection], operations: Sequence[Operation], wanted: list[Value]) -> str | None:
+    linears = [projection.linear for projection in found]
+    if len({linear.operands[0] for linear in linears}) > 1:
+        return "the projections read different values"
+    if len({linear.attributes for linear in linears}) > 1:
+        return "the projections are stored in different orders"
+    if any(linear.attributes for linear in linears):
+        return "projections that are stored [in, out] are not joined"
+    if len({len(linear.operands) for linear in linears}) > 1:
+        return "only some of the projections have a bias"
+    if len({id(linear) for linear in linears}) < len(linears):
+        return "queries, keys and values are one projection"
+    reads = [value for operation in operations for value in operation.reads()] + wanted
+    for projection in found:
+        for value in (projection.linear.result, projection.cut.result, *projection.linear.operands[1:]):
+            if value is not None and reads.count(value) > 1:
+                return f"%{value.name} has another reader"
+    return None
+
+
+def _joined(operations: tuple[Operation, ...], found: Sequence[Projection], names: set[str]) -> tuple[Operation, ...]:
+    """``operations`` with the three projections replaced where the last of them stood."""
+    first, root = found[0].linear, found[-1].cut
+    build = Builder(Names(names))
+    span = first.span
+    for projection in found[1:]:
+        if span is not None and projection.linear.span is not None:
+            span = span.to(projection.linear.span)
+    label = "_".join(projection.cut.result.name for projection in found)
+    weight = build.add("join", [p.linear.operands[1] for p in found], name=f"{label}_weight", span=span)
+    bias = None
+    if len(first.operands) > 2:
+        bias = build.add("join", [p.linear.operands[2] for p in found], name=f"{label}_bias", span=span)
+    joint = build.add("linear", (first.operands[0], weight, bias), name=label, span=span)
+    kept = [projection.cut.result for projection in found]
+    names.update(value.name for operation in build.operations for value in operation.results)
+    split = Operation("split_heads", (joint,), (), tuple(kept), None, span)
+    gone = {id(part) for projection in found for part in (projection.linear, projection.cut)}
+    # What the three read stands before the first of them; what they made is read after the last.
+    params = {id(o) for o in operations if o.op == "param" and any(v in _weights(found) for v in o.results)}
+    result: list[Operation] = []
+    for operation in operations:
+        if operation is root:
+            result += [o for o in operations if id(o) in params]
+            result += [replace(made, by=JoinProjections.name) for made in (*build.operations, split)]
+        elif id(operation) not in gone | params:
+            result.append(operation)
+    return tuple(result)
+
+
+def _weights(found: Sequence[Projection]) -> list[Value]:
+    return [value for p in found for value in p.linear.operands[1:] if value is not None]

@@ -1,0 +1,264 @@
+"""Give every stretch of a model's own operations a block, so that a model is a sequence of blocks and repeats.
+
+    model M(%ids)                                  block Embeddings(%ids)
+      %w = param {at = "embeddings.word.weight"}     %w = param {at = "word.weight"}
+      %e = embedding(%ids, %w)                       %e = embedding(%ids, %w)
+      %h = layer_norm(%e, ...)               =>      %h = layer_norm(%e, ...)
+      %y = call(%h) {block = "Layer"}                return h = %h
+      return y = %y                                model M(%ids)
+                                                     %h = call(%ids) {block = "Embeddings", at = "embeddings"}
+                                                     %y = call(%h) {block = "Layer"}
+                                                     return y = %y
+
+A block is what has a backward and what is read as one; a tape chains blocks, so one text of the model serves inference and
+training. A stretch ends where a value is ready that the model returns, so that a model with a head shares the blocks
+of its base and leaves out those that it does not read. A block is called after the checkpoint path that its parameters share,
+else after what it makes. A repeat whose body is more than calls becomes one block a turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from ttmlc.ir.module import Function, Input, Kind, Level, Module, Operation, Region, Value
+from ttmlc.ir.ops.loss import LOSSES
+from ttmlc.passes.base import Outcome, Pass
+from ttmlc.source import Span
+
+STAY = frozenset({"call", "repeat", "choose", *LOSSES})
+"""Operations that stay in the model."""
+
+
+@dataclass(frozen=True)
+class Outline(Pass):
+    """See the module."""
+
+    name = "outline"
+    takes = gives = Level.TENSOR
+
+    def run(self, module: Module) -> Outcome:
+        blocks = Blocks({function.name: function for function in module.functions})
+        models = []
+        for function in module.functions:
+            if function.kind is Kind.MODEL:
+                base = module.models[0] if function is not module.models[0] else None
+                models.append(_Model(function, base, module.prefix if base else "", blocks).run())
+        own = [function for function in module.functions if function.kind is not Kind.MODEL]
+        return Outcome(replace(module, functions=(*own, *blocks.made, *models)))
+
+
+@dataclass
+class Blocks:
+    """The blocks there are, by name; equal ones are made once."""
+
+    known: dict[str, Function]
+    made: list[Function] = field(default_factory=list)
+
+    def add(self, wanted: str, make: Function) -> Function:
+        """The block that equals ``make`` but for its name and the names of its values, or ``make``, called ``wanted``."""
+        name, count = wanted, 1
+        while name in self.known:
+            if self.known[name] in self.made and shape(self.known[name]) == shape(make):
+                return self.known[name]
+            count += 1
+            name = f"{wanted}{count}"
+        block = replace(make, name=name)
+        self.known[name] = block
+        self.made.append(block)
+        return block
+
+
+def shape(function: Function) -> object:
+    """What is left of a function when its names are taken away."""
+    numbers: dict[str, int] = {}
+
+    def number(value: Value | None) -> object:
+        return None if value is None else (numbers.setdefault(value.name, len(numbers)), value.type)
+
+    def operation(one: Operation) -> object:
+        read = [number(value) for value in one.operands]
+        body = None
+        if one.body is not None:
+            arguments = [number(value) for value in one.body.arguments]
+            inner = [operation(made) for made in one.body.operations]
+            body = (arguments, inner, [number(value) for value in one.body.yields])
+        return (one.op, read, one.attributes, [number(value) for value in one.results], body)
+
+    inputs = [number(given.value) for given in function.inputs]
+    return (inputs, [operation(one) for one in function.operations], [number(v) for _, v in function.outputs])
+
+
+@dataclass
+class _Model:
+    """One model on its way."""
+
+    function: Function
+    base: Function | None
+    prefix: str
+    blocks: Blocks
+    operations: list[Operation] = field(default_factory=list)
+    stretch: list[Operation] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.params = {o.result.name: o for o in self.function.operations if o.op == "param"}
+        self.ends = {value.name for _, value in self.function.outputs} | self._returned_by_base()
+
+    def _returned_by_base(self) -> set[str]:
+        """The values that the base model returns: a head's function begins with the base's operations."""
+        if self.base is None:
+            return set()
+        place = {v.name: (i, j) for i, o in enumerate(self.base.operations) for j, v in enumerate(o.results)}
+        spots = [place[value.name] for _, value in self.base.outputs if value.name in place]
+        return {self.function.operations[i].results[j].name for i, j in spots}
+
+    def run(self) -> Function:
+        """The model as a sequence of blocks."""
+        for operation in self.function.operations:
+            if operation.op == "param":
+                continue
+            if operation.op in STAY:
+                self._end()
+                self.operations.append(self._repeat(operation) if operation.op == "repeat" else operation)
+                continue
+            self.stretch.append(operation)
+            if any(value.name in self.ends for value in operation.results):
+                self._end()
+        self._end()
+        read = {value.name for operation in self.operations for value in operation.reads()}
+        shared = [replace(o, attributes=_shared(o)) for name, o in self.params.items() if name in read]
+        return replace(self.function, operations=(*shared, *self.operations))
+
+    def _end(self) -> None:
+        """Make a block of the stretch, and a call of it."""
+        stretch, self.stretch = self.stretch, []
+        if not stretch:
+            return
+        made = {value.name for operation in stretch for value in operation.results}
+        later = self._read_outside({id(operation) for operation in stretch})
+        results = [v for operation in stretch for v in operation.results if v.name in later]
+        if not results:
+            return
+        params = _read(stretch, self.params)
+        owners = _common([self.params[name].text("at") for name in params])
+        inputs = [v for v in _reads(stretch) if v.name not in made and v.name not in self.params]
+        block = self._block(stretch, params, owners, inputs, results)
+        at = ".".join(owners)
+        attributes = (("at", at), ("block", block.name)) if at else (("block", block.name),)
+        span = _span(stretch)
+        self.operations.append(Operation("call", tuple(inputs), attributes, tuple(results), None, span))
+
+    def _block(
+        self,
+        stretch: Sequence[Operation],
+        params: Sequence[str],
+        owners: Sequence[str],
+        inputs: Sequence[Value],
+        results: Sequence[Value],
+    ) -> Function:
+        inside = [_moved(self.params[name], len(owners)) for name in params]
+        outputs = tuple((value.name, value) for value in results)
+        if len(results) == 1:
+            outputs = (("result", results[0]),)
+        operations = (*inside, *(replace(operation) for operation in stretch))
+        taken = tuple(Input(value) for value in inputs)
+        own = [word for word in owners if "{" not in word]
+        if self.prefix and own[: 1] == [self.prefix]:
+            own = own[1:]
+        name = camel(own) or camel([results[-1].name])
+        return self.blocks.add(name, Function(name, Kind.BLOCK, taken, operations, outputs, _span(stretch)))
+
+    def _read_outside(self, inside: set[int]) -> set[str]:
+        found = {value.name for _, value in self.function.outputs}
+        for operation in self.function.operations:
+            if id(operation) not in inside:
+                found |= {value.name for value in operation.reads()}
+        return found
+
+    def _repeat(self, operation: Operation) -> Operation:
+        """A repeat whose body is calls alone stays; any other becomes the call of one block a turn."""
+        body = operation.body
+        assert body is not None
+        if all(inner.op == "call" for inner in body.operations):
+            return operation
+        carried = {value.name for value in body.arguments}
+        made = {value.name for inner in body.operations for value in inner.results}
+        inside = {o.result.name: o for o in body.operations if o.op == "param"}
+        rest = [inner for inner in body.operations if inner.op != "param"]
+        inputs = [v for v in _reads(rest) if v.name in carried or v.name not in made]
+        results = [value for value in dict.fromkeys(body.yields) if value.name in made]
+        outputs = tuple((value.name, value) for value in results)
+        if len(results) == 1:
+            outputs = (("result", results[0]),)
+        words = [word for word in str(operation.get("at") or "").split(".") if word and "{" not in word]
+        last = words[-1].rstrip("s") if words and len(words[-1]) > 1 else ""
+        name = camel([last]) if last else "Layer"
+        params = tuple(inside[key] for key in _read(rest, inside))
+        make = Function(
+            name,
+            Kind.BLOCK,
+            tuple(Input(value) for value in inputs),
+            (*params, *rest),
+            outputs,
+            operation.span,
+        )
+        block = self.blocks.add(name, make)
+        call = Operation("call", tuple(inputs), (("block", block.name),), tuple(results), None, _span(rest))
+        return replace(operation, body=Region(body.arguments, (call,), body.yields))
+
+
+def _reads(operations: Sequence[Operation]) -> list[Value]:
+    """What ``operations`` read, each once, in order."""
+    return list(dict.fromkeys(value for operation in operations for value in operation.reads()))
+
+
+def _read(operations: Sequence[Operation], params: Iterable[str]) -> list[str]:
+    """The parameters that ``operations`` read, in the order in which they are declared."""
+    read = {value.name for value in _reads(operations)}
+    return [name for name in params if name in read]
+
+
+def _common(paths: Sequence[str]) -> list[str]:
+    """The words that the owners of ``paths`` share: embeddings, of embeddings.word.weight and embeddings.norm.bias."""
+    owners = [path.split(".")[:-1] for path in paths]
+    shared: list[str] = []
+    for words in zip(*owners, strict=False):
+        if len(set(words)) > 1:
+            break
+        shared.append(words[0])
+    return shared
+
+
+def _moved(param: Operation, depth: int) -> Operation:
+    """A parameter with its path as seen from ``depth`` words down."""
+
+    def cut(path: str) -> str:
+        return ".".join(path.split(".")[depth:])
+
+    attributes = dict(param.attributes)
+    attributes["at"] = cut(param.text("at"))
+    also = attributes.get("also")
+    if isinstance(also, tuple):
+        attributes["also"] = tuple(cut(str(name)) for name in also)
+    return replace(param, attributes=tuple(sorted(attributes.items())))
+
+
+
+    return param.attributes
+
+
+def _span(operations: Sequence[Operation]) -> Span | None:
+    spans = [operation.span for operation in operations if operation.span is not None]
+    files = {id(span.file) for span in spans}
+    if not spans or len(files) > 1:
+        return spans[0] if spans else None
+    first, *others = spans
+    for span in others:
+        first = first.to(span)
+    return first
+
+
+def camel(words: Sequence[str]) -> str:
+    """Words of a path as a class's name: ``pooler.dense`` is PoolerDense, ``word_norm`` WordNorm."""
+    parts = [part for word in words for part in word.replace("-", "_").split("_") if part]
+    return "".join(part[:1].upper() + part[1:] for part in parts if part.isidentifier() or part.isdigit())
