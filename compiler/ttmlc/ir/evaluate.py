@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ttmlc.ir import scalar
 from ttmlc.ir.builder import Builder, Names
 from ttmlc.ir.module import Form, Input, Module, Operation, Region, Value
-from ttmlc.ir.op import TABLE
+from ttmlc.ir.op import TABLE, Unfit
+from ttmlc.ir.ops.structure import conditions, path_of
 from ttmlc.ir.scalar import Scalar
 from ttmlc.ir.types import DType, TensorType, Type
 
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
     import numpy as np
 
 Array = Any
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Stands for a value that there is not: an optional input that is left out, labels that do not fit a loss.
+
+    What reads it is missing too, but for a choice of something else. ``reason`` is what was wrong, if anything was.
+    """
+
+    reason: Unfit | None = None
 
 
 @dataclass
@@ -61,11 +72,25 @@ class Frame:
     dynamic: dict[str, int] = field(default_factory=dict)
     index: dict[str, int] = field(default_factory=dict)
     path: str = ""
+    answers: dict[tuple[str, str], bool] = field(default_factory=dict)
     values: dict[str, Array] = field(default_factory=dict)
 
     def scalar(self, expression: Scalar) -> scalar.Value:
         """The value of ``expression`` here."""
-        return scalar.evaluate(expression, self.fields, self.dynamic, self.index)
+        return scalar.evaluate(expression, self.fields, self.dynamic, self.index, self.answers)
+
+    def inner(self, path: str) -> Frame:
+        """A frame for what is evaluated under ``path``: it knows all of this one but its values."""
+        return Frame(
+            self.module,
+            self.parameters,
+            self.dtype,
+            self.fields,
+            self.dynamic,
+            self.index,
+            path,
+            self.answers,
+        )
 
     def at(self, path: str) -> str:
         """The checkpoint name of ``path`` in this block, with the indices of enclosing repeats filled in."""
@@ -88,38 +113,55 @@ def evaluate(
         module: what :mod:`ttmlc.elaborate` made, or any pass of this level.
         model: the function's name.
         config: fields that differ from their defaults.
-        parameters: arrays under their checkpoint names, without the base prefix.
-        inputs: integer arrays [B, S] by name; those with a default may be left out.
+        parameters: arrays under their checkpoint names: those of a base model without its prefix, those of a head
+            with it.
+        inputs: arrays by name, most of them whole numbers [B, S]; those with a default may be left out.
         dtype: what is computed in.
 
     Returns:
-        The outputs by name.
+        The outputs by name, without those that need an optional input that is left out.
 
     Raises:
         KeyError: a parameter is missing; the message is its name.
-        ValueError: a required input is missing.
+        ValueError: a required input is missing, one has a type that it may not have, or labels fit no loss.
     """
     import numpy as np
 
     frame = Frame(module, parameters, np.dtype(dtype), module.config.values(config))
     function = module.function(model)
     for given in function.inputs:
+        frame.answers[given.value.name, "given"] = given.value.name in inputs
         if given.value.name in inputs:
             _bind(frame, given, np.asarray(inputs[given.value.name]))
     for given in function.inputs:
         if given.value.name not in inputs:
-            frame.values[given.value.name] = _default(frame, given)
+            frame.values[given.value.name] = Missing() if given.optional else _default(frame, given)
     _run(frame, function.operations)
-    return {name: frame.values[value.name] for name, value in function.outputs}
+    outputs = {name: frame.values[value.name] for name, value in function.outputs}
+    for value in outputs.values():
+        if isinstance(value, Missing) and value.reason is not None:
+            raise value.reason
+    return {name: value for name, value in outputs.items() if not isinstance(value, Missing)}
 
 
 def _bind(frame: Frame, given: Input, array: Array) -> None:
-    type_ = given.value.type
-    assert isinstance(type_, TensorType)
+    name, own = given.value.name, given.value.type
+    assert isinstance(own, TensorType)
+    kinds = {DType.INT: "iu", DType.FLOAT: "f", DType.BOOL: "biuf"}
+    types = given.alternatives or (own,)
+    type_ = next((t for t in types if len(t.dims) == array.ndim and array.dtype.kind in kinds[t.dtype]), None)
+    if type_ is None:
+        wanted = " or ".join(map(str, types))
+        raise ValueError(f"{name!r} is {array.dtype} {list(array.shape)} and must be {wanted}")
     for dim, size in zip(type_.dims, array.shape, strict=True):
         if isinstance(dim.size, scalar.Dynamic):
-            frame.dynamic[dim.size.axis] = size
-    frame.values[given.value.name] = array.astype(bool) if type_.dtype is DType.BOOL else array
+            frame.dynamic.setdefault(dim.size.axis, size)
+        if _size(frame, dim.size) != size:
+            raise ValueError(
+                f"{name!r} is {list(array.shape)} and must be {type_} with {_size(frame, dim.size)}"
+            )
+    frame.values[name] = array.astype(bool) if type_.dtype is DType.BOOL else array
+    frame.answers.update({(name, f"is_{dtype.value}"): dtype is type_.dtype for dtype in DType})
 
 
 def _default(frame: Frame, given: Input) -> Array:
@@ -147,13 +189,42 @@ def _run(frame: Frame, operations: Sequence[Operation]) -> None:
     for operation in operations:
         arrays = [None if value is None else frame.values[value.name] for value in operation.operands]
         arrays += [None] * (len(TABLE[operation.op].operands) - len(arrays))
-        for value, array in zip(operation.results, _apply(frame, operation, arrays), strict=True):
+        for value, array in zip(operation.results, _tolerant(frame, operation, arrays), strict=True):
             frame.values[value.name] = array
+
+
+def _tolerant(frame: Frame, operation: Operation, arrays: list[Array]) -> Sequence[Array]:
+    """The results, missing where an operand is or where a loss cannot take the labels."""
+    missing = next((array for array in arrays if isinstance(array, Missing)), None)
+    if operation.op == "choose":
+        return (_choose(frame, operation, arrays),)
+    if missing is not None:
+        return [missing] * len(operation.results)
+    try:
+        return _apply(frame, operation, arrays)
+    except Unfit as reason:
+        return [Missing(reason)] * len(operation.results)
+
+
+def _choose(frame: Frame, operation: Operation, arrays: list[Array]) -> Array:
+    for condition, array in zip(conditions(operation), arrays, strict=False):
+        questions = [leaf for leaf in scalar.leaves(condition) if isinstance(leaf, scalar.Asked)]
+        try:
+            if frame.scalar(condition):
+                return array
+        except KeyError:
+            if not any((leaf.input, leaf.question) not in frame.answers for leaf in questions):
+                raise
+            return Missing()  # what is asked about is absent
+    return arrays[-1]
 
 
 def _apply(frame: Frame, operation: Operation, arrays: list[Array]) -> Sequence[Array]:
     if operation.op == "param":
-        return (frame.parameters[frame.at(operation.text("at"))].astype(frame.dtype),)
+        if arrays[0] is not None and frame.scalar(operation.scalar("when")):
+            return (arrays[0],)
+        path = path_of(operation.get("at") or "", lambda condition: bool(frame.scalar(condition)))
+        return (frame.parameters[frame.at(path)].astype(frame.dtype),)
     if operation.op == "call":
         return _call(frame, operation, arrays)
     if operation.op == "repeat":
@@ -171,15 +242,7 @@ def _apply(frame: Frame, operation: Operation, arrays: list[Array]) -> Sequence[
 def _call(frame: Frame, operation: Operation, arrays: list[Array]) -> Sequence[Array]:
     block = frame.module.function(operation.text("block"))
     at = operation.get("at")
-    inner = Frame(
-        frame.module,
-        frame.parameters,
-        frame.dtype,
-        frame.fields,
-        frame.dynamic,
-        frame.index,
-        frame.at(str(at or "")),
-    )
+    inner = frame.inner(frame.at(str(at or "")))
     inner.values.update({given.value.name: array for given, array in zip(block.inputs, arrays, strict=False)})
     _run(inner, block.operations)
     return [inner.values[value.name] for _, value in block.outputs]
@@ -208,9 +271,7 @@ def _body(frame: Frame, body: Region, arrays: list[Array]) -> list[Array]:
 def _expanded(frame: Frame, operation: Operation, arrays: list[Array]) -> Sequence[Array]:
     build = Builder(Names(value.name for value in operation.operands if value is not None))
     TABLE.tensor(operation.op).expand(operation, build)
-    inner = Frame(
-        frame.module, frame.parameters, frame.dtype, frame.fields, frame.dynamic, frame.index, frame.path
-    )
+    inner = frame.inner(frame.path)
     operands: list[Value | None] = list(operation.operands)
     inner.values = {
         value.name: array

@@ -1,5 +1,5 @@
 """The tensor-level ops; importing this package declares them."""
 
-from ttmlc.ir.ops import arithmetic, attention, linear, norm, shape, structure
+from ttmlc.ir.ops import arithmetic, attention, linear, loss, norm, shape, structure
 
-__all__ = ["arithmetic", "attention", "linear", "norm", "shape", "structure"]
+__all__ = ["arithmetic", "attention", "linear", "loss", "norm", "shape", "structure"]
