@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ttmlc.ir.device
+import ttmlc.ir.device_training  # and with it the calls of inference
 import ttmlc.ir.ops  # noqa: F401  # importing the two declares the ops
 from ttmlc.elaborate import elaborate
 from ttmlc.elaborate.problems import nearest
@@ -26,7 +26,7 @@ from ttmlc.ir.text import print_module
 from ttmlc.language import load, parse
 from ttmlc.language.format import format_text
 from ttmlc.passes.base import Declined
-from ttmlc.passes.pipeline import Stage, inference, run
+from ttmlc.passes.pipeline import Stage, pipeline, run
 from ttmlc.presets import (
     PresetError,
     hugging_face_fields,
@@ -124,7 +124,7 @@ def compile_text(file: SourceFile, path: Path, *, preset: str = "", config: Path
         fields, label = hugging_face_fields(config, module.config), config.parent.name or config.name
         label = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{config.parent.resolve().name}/{config.name}")
     met(module.config, fields, label or "the defaults")
-    stages = run(module, inference(tuple(fields.items()), label))
+    stages = run(module, pipeline(tuple(fields.items()), label))
     last = stages[-1].module
     return Compiled(module.name, emit(last), tuple(stages), summarise(last, fields))
 
@@ -181,7 +181,7 @@ def check(path: Path) -> Module:
         DiagnosticError: with everything that is wrong.
     """
     module = elaborate_file(load(path), path)
-    return run(module, inference())[-1].module
+    return run(module, pipeline())[-1].module
 
 
 def format_file(path: Path) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Union
 
 from ttmlc.ir import scalar
-from ttmlc.ir.scalar import Const, Dynamic, Field, Index, Scalar
+from ttmlc.ir.scalar import Asked, Const, Dynamic, Field, Index, Scalar
 
 WIDTH = 110
 
@@ -114,6 +114,10 @@ def expression(value: Scalar, owner: str, around: int = 0) -> str:
         return f"{owner}.{value.name}"  # elaboration refuses field names that Python or the base class has
     if isinstance(value, (Dynamic, Index)):
         return value.axis if isinstance(value, Dynamic) else value.name
+    if isinstance(value, Asked):
+        if value.question != "given":
+            return f"nn.{value.question}({value.input})"
+        return f"({value.input} is not None)" if around > 4 else f"{value.input} is not None"
     operator = scalar.OPERATORS[value.op]
     args = value.args
     if value.op == "select":

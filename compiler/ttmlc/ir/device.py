@@ -50,12 +50,12 @@ def shape_of(value: Attribute) -> tuple[Scalar, ...]:
     return tuple(size for size in value if not isinstance(size, (str, Form, tuple)))
 
 
-def _declare(declaration: type[DeviceOp]) -> type[DeviceOp]:
+def declare(declaration: type[DeviceOp]) -> type[DeviceOp]:
     TABLE.add(declaration())
     return declaration
 
 
-@_declare
+@declare
 class StorageOp(DeviceOp):
     """A storage of the block: ``chain`` says what lies in it and how; ``holder.slot`` is where it is kept."""
 
@@ -73,7 +73,7 @@ class StorageOp(DeviceOp):
         return (DeviceType(BFLOAT16, shape_of(attributes["shape"]), layout),)
 
 
-@_declare
+@declare
 class IdsOp(DeviceOp):
     """Integers that the caller gave, on the device: uint32[B, S], each below ``below``."""
 
@@ -89,7 +89,7 @@ class IdsOp(DeviceOp):
         return (DeviceType(UINT32, (scalar.Dynamic("B"), scalar.Dynamic("S")), Layout.ROW_MAJOR),)
 
 
-@_declare
+@declare
 class MaskOp(DeviceOp):
     """A validity mask that the caller gave, in the form attention takes, causality folded in."""
 
@@ -106,7 +106,7 @@ class MaskOp(DeviceOp):
         return (MaskType(causal),)
 
 
-@_declare
+@declare
 class OutputOp(DeviceOp):
     """A device value as the caller gets it: read back in the logical ``shape``."""
 
@@ -119,27 +119,28 @@ class OutputOp(DeviceOp):
         return (device(types[0], "x"),)
 
 
-@_declare
+@declare
 class LinearOp(DeviceOp):
-    """y = activation(x @ weight + bias); weight is [in, out]."""
+    """y = activation(x @ weight + bias); weight is [in, out], or [out, in] where ``turned``."""
 
     name = "ttnn.linear"
     callee = "ttnn.linear"
     operands = ("x", "weight", "bias?")
-    written = {"bias": "bias", "activation": "activation"}
-    attributes = {"activation": AttributeSpec()}
+    written = {"bias": "bias", "turned": "transpose_b", "activation": "activation"}
+    attributes = {"turned": AttributeSpec(False, Const(False)), "activation": AttributeSpec()}
     role = "matmul"
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
         x, weight = device(types[0], "x"), device(types[1], "weight")
-        if len(weight.shape) != 2 or weight.shape[0] != x.shape[-1]:
+        takes, makes = weight.shape[::-1] if attributes["turned"] == Const(True) else weight.shape
+        if takes != x.shape[-1]:
             raise Refusal(f"weight {weight} does not take x {x}", at="weight")
-        if types[2] is not None and device(types[2], "bias").shape != weight.shape[1:]:
+        if types[2] is not None and device(types[2], "bias").shape != (makes,):
             raise Refusal(f"bias {types[2]} does not fit weight {weight}", at="bias")
-        return (DeviceType(BFLOAT16, (*x.shape[:-1], weight.shape[1]), Layout.TILE),)
+        return (DeviceType(BFLOAT16, (*x.shape[:-1], makes), Layout.TILE),)
 
 
-@_declare
+@declare
 class LayerNormOp(DeviceOp):
     """y = layer_norm(x + residual) over the last dimension."""
 
@@ -157,7 +158,7 @@ class LayerNormOp(DeviceOp):
         return (x,)
 
 
-@_declare
+@declare
 class EmbeddingOp(DeviceOp):
     """y = table[ids], as tiles; the table is kept in rows."""
 
@@ -176,12 +177,18 @@ class EmbeddingOp(DeviceOp):
 
 
 class ElementwiseOp(DeviceOp):
-    """Two tensors of one shape, or one that broadcasts."""
+    """Two tensors of one shape, or one that broadcasts; ``scalar`` is a number instead of the second."""
 
-    operands = ("a", "b")
+    operands = ("a", "b?")
+    attributes = {"scalar": AttributeSpec()}
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
-        a, b = device(types[0], "a"), device(types[1], "b")
+        a = device(types[0], "a")
+        if types[1] is None:
+            if attributes.get("scalar") is None:
+                raise Refusal("there is neither a second tensor nor a number", at="b")
+            return (a,)
+        b = device(types[1], "b")
         if len(a.shape) != len(b.shape):
             raise Refusal(f"{a} and {b} differ in rank", at="b")
         shape = []
@@ -194,7 +201,7 @@ class ElementwiseOp(DeviceOp):
 
 for _name in ("add", "subtract", "multiply", "divide"):
     _callee = "ttnn.div" if _name == "divide" else f"ttnn.{_name}"
-    _declare(
+    declare(
         type(
             _name.title() + "Op",
             (ElementwiseOp,),
@@ -203,7 +210,7 @@ for _name in ("add", "subtract", "multiply", "divide"):
     )
 
 
-@_declare
+@declare
 class ActivateOp(DeviceOp):
     """y = f(x) where ``kind`` names f as Hugging Face does."""
 
@@ -216,7 +223,7 @@ class ActivateOp(DeviceOp):
         return (device(types[0], "x"),)
 
 
-@_declare
+@declare
 class ReshapeOp(DeviceOp):
     """y = x in another shape."""
 
@@ -230,7 +237,7 @@ class ReshapeOp(DeviceOp):
         return (DeviceType(x.dtype, shape_of(attributes["shape"]), x.layout),)
 
 
-@_declare
+@declare
 class PermuteOp(DeviceOp):
     """y = x with its dimensions in the order ``dims``."""
 
@@ -245,7 +252,7 @@ class PermuteOp(DeviceOp):
         return (DeviceType(x.dtype, tuple(x.shape[int(str(place))] for place in order), x.layout),)
 
 
-@_declare
+@declare
 class SliceOp(DeviceOp):
     """y = x[0 : end] in each dimension."""
 
@@ -262,26 +269,61 @@ class SliceOp(DeviceOp):
         return (DeviceType(x.dtype, shape_of(attributes["end"]), x.layout),)
 
 
-@_declare
+@declare
 class SplitQkvOp(DeviceOp):
-    """q, k, v = the heads of a joint projection [B, 1, S, 3 * heads * head_dim], each [B, heads, S, head_dim]."""
+    """q, k, v = the heads of a joint projection [B, 1, S, (heads + 2 kv) * head_dim], each [B, heads, S, head_dim]."""
 
     name = "ttnn.create_qkv_heads"
     callee = "ttnn.experimental.nlp_create_qkv_heads"
     operands = ("x",)
-    written = {"num_heads": "num_heads"}
+    written = {"num_heads": "num_heads", "num_kv_heads": "num_kv_heads"}
     always = (("transpose_k_heads", "False"),)
-    attributes = {"num_heads": AttributeSpec(required=True), "head_dim": AttributeSpec(required=True)}
+    attributes = {
+        "num_heads": AttributeSpec(required=True),
+        "num_kv_heads": AttributeSpec(),
+        "head_dim": AttributeSpec(required=True),
+    }
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
         x = device(types[0], "x")
         heads, head_dim = attributes["num_heads"], attributes["head_dim"]
+        kv = attributes.get("num_kv_heads", heads)
         assert not isinstance(heads, (str, Form, tuple)) and not isinstance(head_dim, (str, Form, tuple))
-        made = DeviceType(x.dtype, (x.shape[0], heads, x.shape[2], head_dim), Layout.TILE)
-        return (made, made, made)
+        assert not isinstance(kv, (str, Form, tuple))
+        made, shared = (
+            DeviceType(x.dtype, (x.shape[0], count, x.shape[2], head_dim), Layout.TILE) for count in (heads, kv)
+        )
+        return (made, shared, shared)
 
 
-@_declare
+@declare
+class ConcatHeadsOp(DeviceOp):
+    """y = [B, heads, S, head_dim] as [B, 1, S, heads * head_dim]."""
+
+    name = "ttnn.concat_heads"
+    callee = "ttnn.experimental.nlp_concat_heads"
+    operands = ("x",)
+
+    def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
+        batch, heads, tokens, width = device(types[0], "x").shape
+        return (DeviceType(BFLOAT16, (batch, Const(1), tokens, scalar.apply("*", heads, width)), Layout.TILE),)
+
+
+@declare
+class ParameterOp(DeviceOp):
+    """A parameter that some block of the model makes, as others are given it at construction."""
+
+    name = "parameter"
+    attributes = {
+        "at": AttributeSpec(required=True, takes="string"),
+        "shape": AttributeSpec(required=True, takes="names"),
+    }
+
+    def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
+        return (DeviceType(BFLOAT16, shape_of(attributes["shape"]), Layout.TILE),)
+
+
+@declare
 class SdpaOp(DeviceOp):
     """Fused attention; ``concat_heads`` gives [B, 1, S, heads * head_dim] instead of [B, heads, S, head_dim]."""
 

@@ -12,8 +12,8 @@ from enum import Enum
 from typing import Union
 
 from ttmlc.ir.config import Config
-from ttmlc.ir.scalar import Apply, Const, Dynamic, Field, Index, Scalar
-from ttmlc.ir.types import Type
+from ttmlc.ir.scalar import Apply, Asked, Const, Dynamic, Field, Index, Scalar
+from ttmlc.ir.types import TensorType, Type
 from ttmlc.source import Span
 
 
@@ -25,7 +25,9 @@ class Form:
     args: tuple[Attribute, ...] = ()
 
 
-Attribute = Union[Const, Field, Dynamic, Index, Apply, str, Form, tuple["Attribute", ...]]
+Attribute = Union[Const, Field, Dynamic, Index, Asked, Apply, str, Form, tuple["Attribute", ...]]
+
+SCALARS = (Const, Field, Dynamic, Index, Asked, Apply)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class Operation:
     def scalar(self, name: str) -> Scalar:
         """A scalar attribute."""
         value = self.get(name)
-        assert isinstance(value, (Const, Field, Dynamic, Index, Apply)), f"{self.op} has no scalar {name!r}"
+        assert isinstance(value, SCALARS), f"{self.op} has no scalar {name!r}"
         return value
 
     def reads(self) -> Iterator[Value]:
@@ -93,11 +95,18 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A parameter of a function. ``default`` is a literal, or a form such as ``position()``."""
+    """A parameter of a function. ``default`` is a literal, or a form such as ``position()``.
+
+    An ``optional`` input may be absent, and then so is what is computed from it. ``alternatives`` are the types it may
+    have, the value's own first; empty where that is the only one. A ``parameter`` of a block is what all its callers give a
+    parameter for: it is taken where the block is made, not where it is called.
+    """
 
     value: Value
     default: Const | Form | None = None
     optional: bool = False
+    alternatives: tuple[TensorType, ...] = ()
+    parameter: bool = False
 
 
 class Kind(Enum):

@@ -60,13 +60,17 @@ class Refusal(Exception):
     hint: str = ""
 
 
+class Unfit(ValueError):
+    """Arrays that an op's reference cannot take, where the types allowed for more than one kind of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class AttributeSpec:
     """An attribute an op takes: its default, or required."""
 
     required: bool = False
     default: Attribute | None = None
-    takes: str = "scalar"  # scalar | string | form | names
+    takes: str = "scalar"  # scalar | scalars | string | path | form | names
 
 
 @dataclass(frozen=True, slots=True)

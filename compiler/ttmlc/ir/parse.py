@@ -26,13 +26,13 @@ from ttmlc.ir.module import (
     Region,
     Value,
 )
-from ttmlc.ir.scalar import OPERATORS, Const, Dynamic, Field, Index, Scalar
+from ttmlc.ir.scalar import OPERATORS, QUESTIONS, Asked, Const, Dynamic, Field, Index, Scalar
 from ttmlc.ir.scalar import Value as Plain
 from ttmlc.ir.types import Axis, DeviceType, Dim, DType, Layout, MaskType, Product, Role, SavedType, Sum, TensorType, Type
 
 TOKEN = re.compile(
     r"""\s+|(?P<string>"(?:[^"\\]|\\.)*")|(?P<quoted>'[^']*')|(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?)"""
-    r"""|(?P<value>%[\w.']+)|(?P<name>[A-Za-z_][\w.]*'*)|(?P<sign>\*\*|//|==|!=|<=|>=|[-+*/%<>=(){}\[\],:?!@#])"""
+    r"""|(?P<value>%[\w.']+)|(?P<name>[A-Za-z_][\w.]*'*)|(?P<sign>\*\*|//|==|!=|<=|>=|[-+*/%<>=(){}\[\],:?!@#|])"""
 )
 BINARY = {
     operator.symbol: name for name, operator in OPERATORS.items() if operator.arity == 2 and operator.binds
@@ -141,6 +141,10 @@ class _Parser:
             return Const({"none": None, "true": True, "false": False}[name])
         if name in OPERATORS and self.have("("):
             return scalar.Apply(name, self.scalars(")"))
+        if name in QUESTIONS and self.have("("):
+            asked = Asked(self.take("value")[1:], name)
+            self.expect(")")
+            return asked
         return Field(name)
 
     def number(self) -> int | float:
@@ -336,13 +340,18 @@ class _Parser:
         self.expect("(")
         inputs = []
         while not self.have(")"):
+            parameter = self.have("param")
             value_name = self.take("value")[1:]
             optional = self.have("?")
             self.expect(":")
-            value = self.make(value_name, self.type())
+            types = [self.type()]
+            while self.have("|"):
+                types.append(self.type())
+            value = self.make(value_name, types[0])
             default = self.attribute() if self.have("=") else None
             assert default is None or isinstance(default, (Const, Form))
-            inputs.append(Input(value, default, optional))
+            alternatives = tuple(t for t in types if isinstance(t, TensorType)) if len(types) > 1 else ()
+            inputs.append(Input(value, default, optional, alternatives, parameter))
             self.have(",")
         operations = self.operations("saved", "return")
         saved = self.values_until("return") if self.tokens[self.place - 1][1] == "saved" else ()

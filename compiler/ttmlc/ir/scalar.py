@@ -3,9 +3,9 @@
     (hidden // heads) % 32 == 0
 
 A scalar is known at one of three times. A *config field* is known when a model is constructed (or at compile time,
-in a specialised build); a *dynamic* size (batch, tokens) is known when the model is called; a *loop index* is known
-inside its ``repeat``. Expressions are immutable and compare by structure, so a pass may ask whether two sizes are
-the same expression, and :func:`fold` may replace what has become known.
+in a specialised build); a *dynamic* size (batch, tokens), and what is *asked* of an input, is known when the model is
+called; a *loop index* is known inside its ``repeat``. Expressions are immutable and compare by structure, so a pass
+may ask whether two sizes are the same expression, and :func:`fold` may replace what has become known.
 """
 
 from __future__ import annotations
@@ -56,6 +56,20 @@ class Index:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A question about an input of the function, answered at each call: ``is_int(%labels)``, ``given(%labels)``.
+
+    ``question`` is one of :data:`QUESTIONS`.
+    """
+
+    input: str
+    question: str
+
+
+QUESTIONS = ("given", "is_int", "is_float", "is_bool")
+
+
+@dataclass(frozen=True, slots=True)
 class Apply:
     """An operator or function applied to scalars; ``op`` is a key of :data:`OPERATORS`."""
 
@@ -63,7 +77,8 @@ class Apply:
     args: tuple[Scalar, ...]
 
 
-Scalar = Union[Const, Field, Dynamic, Index, Apply]
+Scalar = Union[Const, Field, Dynamic, Index, Asked, Apply]
+Answers = Mapping[tuple[str, str], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +134,9 @@ def apply(op: str, *args: Scalar) -> Scalar:
             pass  # left as it is: evaluation reports it where the values are named
     if op == "select" and isinstance(args[0], Const):
         return args[1] if args[0].value else args[2]
+    for known, other in (args, args[::-1]) if op in ("and", "or") else ():
+        if isinstance(known, Const) and isinstance(known.value, bool):
+            return known if known.value is (op == "or") else other
     if op in ("*", "//") and args[1] == Const(1):
         return args[0]
     if op == "*" and args[0] == Const(1):
@@ -139,11 +157,12 @@ def evaluate(
     fields: Mapping[str, Value],
     dynamic: Mapping[str, int] | None = None,
     index: Mapping[str, int] | None = None,
+    answers: Answers | None = None,
 ) -> Value:
-    """The value of ``scalar``.
+    """The value of ``scalar``; ``answers`` maps an input and a question to what is true of it.
 
     Raises:
-        KeyError: a field, dynamic size or index has no value.
+        KeyError: a field, dynamic size, index or question has no value.
         ArithmeticError, ValueError, TypeError: the arithmetic has no result (division by zero, inexact ``//``).
     """
     if isinstance(scalar, Const):
@@ -154,10 +173,20 @@ def evaluate(
         return (dynamic or {})[scalar.axis]
     if isinstance(scalar, Index):
         return (index or {})[scalar.name]
+    if isinstance(scalar, Asked):
+        return (answers or {})[scalar.input, scalar.question]
+
+    def of(arg: Scalar) -> Value:
+        return evaluate(arg, fields, dynamic, index, answers)
+
+    # What is not needed is not evaluated: a question about an input that is absent has no answer.
     if scalar.op == "select":
         condition, yes, no = scalar.args
-        return evaluate(yes if evaluate(condition, fields, dynamic, index) else no, fields, dynamic, index)
-    args = [evaluate(arg, fields, dynamic, index) for arg in scalar.args]
+        return of(yes if of(condition) else no)
+    if scalar.op in ("and", "or"):
+        first = of(scalar.args[0])
+        return first if bool(first) is (scalar.op == "or") else of(scalar.args[1])
+    args = [of(arg) for arg in scalar.args]
     return OPERATORS[scalar.op].evaluate(*args)
 
 
@@ -171,7 +200,7 @@ def fold(scalar: Scalar, known: Mapping[str, Value]) -> Scalar:
 
 
 def leaves(scalar: Scalar) -> Iterator[Scalar]:
-    """The literals, fields, dynamic sizes and indices in ``scalar``, left to right."""
+    """The literals, fields, dynamic sizes, indices and questions in ``scalar``, left to right."""
     if isinstance(scalar, Apply):
         for arg in scalar.args:
             yield from leaves(arg)
@@ -180,8 +209,8 @@ def leaves(scalar: Scalar) -> Iterator[Scalar]:
 
 
 def is_static(scalar: Scalar) -> bool:
-    """Whether ``scalar`` is known at construction: it reads no dynamic size and no index."""
-    return not any(isinstance(leaf, (Dynamic, Index)) for leaf in leaves(scalar))
+    """Whether ``scalar`` is known at construction: it reads no dynamic size, no index and no input."""
+    return not any(isinstance(leaf, (Dynamic, Index, Asked)) for leaf in leaves(scalar))
 
 
 def literal(value: Value) -> str:
@@ -206,6 +235,8 @@ def text(scalar: Scalar, around: int = 0) -> str:
         return f"@{scalar.axis}"
     if isinstance(scalar, Index):
         return f"#{scalar.name}"
+    if isinstance(scalar, Asked):
+        return f"{scalar.question}(%{scalar.input})"
     operator = OPERATORS[scalar.op]
     if operator.binds == 0:
         return f"{operator.symbol}({', '.join(text(arg) for arg in scalar.args)})"

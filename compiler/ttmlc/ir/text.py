@@ -96,6 +96,8 @@ def _axes(module: Module) -> list[Axis]:
     for function in module.functions:
         for given in function.inputs:
             see(given.value)
+            for type_ in given.alternatives:
+                see(Value(given.value.name, type_))
         for operation in function.walk():
             for value in (*operation.operands, *operation.results):
                 see(value)
@@ -109,7 +111,9 @@ def _typed(value: Value) -> str:
 def _input(given: Input) -> str:
     mark = "?" if given.optional else ""
     default = "" if given.default is None else f" = {attribute(given.default)}"
-    return f"%{given.value.name}{mark}: {given.value.type}{default}"
+    types = " | ".join(map(str, given.alternatives or (given.value.type,)))
+    made = "param " if given.parameter else ""
+    return f"{made}%{given.value.name}{mark}: {types}{default}"
 
 
 def _function(function: Function) -> Iterator[str]:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ttmlc.ir.module import Function, Kind, Level, Module, Operation, Value
+from ttmlc.ir.module import SCALARS, Attribute, Form, Function, Kind, Level, Module, Operation, Value
 from ttmlc.ir.op import TABLE, Refusal, TensorOp
+from ttmlc.ir.ops.loss import Loss
 from ttmlc.ir.ops.structure import Structure
+from ttmlc.ir.scalar import Asked, Scalar, leaves
+from ttmlc.ir.types import SavedType, TensorType
 
 
 class VerificationError(Exception):
@@ -30,6 +33,10 @@ def verify(module: Module) -> None:
         scope: dict[str, Value] = {}
         for given in function.inputs:
             _define(scope, (given.value,), function.name)
+            if given.alternatives and (
+                given.alternatives[0] != given.value.type or len(given.alternatives) < 2
+            ):
+                raise VerificationError(f"{function.name}: %{given.value.name} is not the first of its types")
         _operations(module, function, function.operations, scope)
         for name, value in function.outputs:
             _use(scope, value, f"{function.name}: output {name}")
@@ -52,6 +59,8 @@ def _operations(
             if value is not None:
                 _use(scope, value, where)
         _declared(module, operation, where)
+        _asks(function, operation, where)
+        _labels(function, operation, where)
         if operation.body is not None:
             inner = dict(scope)
             _define(inner, operation.body.arguments, where)
@@ -68,7 +77,7 @@ def _operations(
 
 def _declared(module: Module, operation: Operation, where: str) -> None:
     declaration = TABLE[operation.op]
-    shared = operation.op in ("call", "repeat")
+    shared = operation.op in ("call", "call_backward", "repeat", "zeros")
     if not shared and isinstance(declaration, TensorOp) != (module.level is Level.TENSOR):
         raise VerificationError(f"{where}: not an op of the {module.level.value} level")
     for name, _ in operation.attributes:
@@ -79,6 +88,8 @@ def _declared(module: Module, operation: Operation, where: str) -> None:
             raise VerificationError(f"{where}: attribute {name!r} is missing")
     if operation.op == "call":
         _call(module, operation, where)
+    elif operation.op == "call_backward":
+        _call_backward(module, operation, where)
     if isinstance(declaration, Structure):
         return
     types = [None if value is None else value.type for value in operation.operands]
@@ -99,6 +110,45 @@ def _declared(module: Module, operation: Operation, where: str) -> None:
         )
 
 
+def _asks(function: Function, operation: Operation, where: str) -> None:
+    inputs = {given.value.name for given in function.inputs}
+    for _, value in operation.attributes:
+        for part in _scalars(value):
+            for leaf in leaves(part):
+                if isinstance(leaf, Asked) and leaf.input not in inputs:
+                    raise VerificationError(f"{where}: asks about %{leaf.input}, which is no input")
+    if operation.op == "param" and operation.operands:
+        types = {value.type for value in operation.operands if value is not None}
+        if types != {operation.result.type} or operation.get("when") is None:
+            raise VerificationError(f"{where}: a shared parameter has one type, and a condition")
+
+
+def _scalars(value: Attribute) -> Iterable[Scalar]:
+    if isinstance(value, SCALARS):
+        yield value
+    elif isinstance(value, (Form, tuple)):
+        for part in value.args if isinstance(value, Form) else value:
+            yield from _scalars(part)
+
+
+def _labels(function: Function, operation: Operation, where: str) -> None:
+    """One of the types that the labels of a loss may have must fit."""
+    declaration = TABLE[operation.op]
+    if not isinstance(declaration, Loss):
+        return
+    logits, labels = operation.operands
+    assert logits is not None and labels is not None
+    given = next((given for given in function.inputs if given.value == labels), None)
+    types = (given.alternatives if given is not None else ()) or (labels.type,)
+    full = {name: spec.default for name, spec in declaration.attributes.items() if spec.default is not None}
+    assert isinstance(logits.type, TensorType)
+    try:
+        tensors = [type_ for type_ in types if isinstance(type_, TensorType)]
+        declaration.check(logits.type, tensors, full | dict(operation.attributes))
+    except Refusal as refusal:
+        raise VerificationError(f"{where}: {refusal.message}") from refusal
+
+
 def _call(module: Module, operation: Operation, where: str) -> None:
     name = operation.text("block")
     block = next((function for function in module.functions if function.name == name), None)
@@ -107,8 +157,23 @@ def _call(module: Module, operation: Operation, where: str) -> None:
     wanted = [given.value.type for given in block.inputs]
     if [value.type for value in operation.operands if value is not None] != wanted:
         raise VerificationError(f"{where}: arguments do not fit {name}")
-    if [value.type for value in operation.results] != [value.type for _, value in block.outputs]:
+    made = [value.type for value in operation.results]
+    if made and made[-1] == SavedType(name):
+        made.pop()
+    if made != [value.type for _, value in block.outputs]:
         raise VerificationError(f"{where}: results do not fit {name}")
+
+
+def _call_backward(module: Module, operation: Operation, where: str) -> None:
+    name = operation.text("block")
+    backward = next((function for function in module.functions if function.name == f"{name}.backward"), None)
+    if backward is None:
+        raise VerificationError(f"{where}: no backward of {name!r}")
+    taken = [given.value.type for given in backward.inputs if not given.parameter][len(backward.saved) :]
+    if [value.type for value in operation.operands if value is not None] != [SavedType(name), *taken]:
+        raise VerificationError(f"{where}: gradients do not fit {name}")
+    if [value.type for value in operation.results] != [value.type for _, value in backward.outputs]:
+        raise VerificationError(f"{where}: results do not fit the backward of {name}")
 
 
 def _define(scope: dict[str, Value], values: Iterable[Value], where: str) -> None:

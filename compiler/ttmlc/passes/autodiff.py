@@ -29,6 +29,7 @@ from ttmlc.ir.scalar import Const
 from ttmlc.ir.types import DType, SavedType, TensorType
 from ttmlc.passes.base import Outcome, Pass
 from ttmlc.passes.lowering.refusal import cannot
+from ttmlc.source import Span
 
 SAID_AGAIN = ("param", "join", "relabel")
 """Ops that the backward repeats rather than reading what they made."""
@@ -60,7 +61,8 @@ def differentiate(function: Function, done: dict[str, Function]) -> tuple[Functi
     backward = _Backward(function, forward, done)
     outputs = backward.run()
     saved = backward.saved()
-    inputs = tuple(Input(value) for value in (*saved, *backward.cotangents))
+    parameters = tuple(given for given in function.inputs if given.parameter)
+    inputs = (*parameters, *(Input(value) for value in (*saved, *backward.cotangents)))
     return (
         replace(
             function,
@@ -168,11 +170,13 @@ class _Backward:
             self._add(final, cotangent)
         for operation in reversed(self.forward.build.operations):
             self._operation(operation)
-        outputs = [
-            (given.value.name, self.grads[given.value.name])
-            for given in self.function.inputs
-            if given.value.name in self.grads
-        ]
+        outputs: list[tuple[str, Value]] = []
+        for given in self.function.inputs:
+            grad = self.grads.get(given.value.name)
+            if given.parameter:
+                self._hand_over(given.value, self.function.span)
+            elif grad is not None:
+                outputs.append((given.value.name, grad))
         self._say_again()
         return tuple(outputs)
 
@@ -180,6 +184,7 @@ class _Backward:
         """What the backward reads of the forward, in the order in which the forward makes it."""
         made = {value.name for operation in self.build.operations for value in operation.results}
         made |= {value.name for value in self.cotangents}
+        made |= {given.value.name for given in self.function.inputs if given.parameter}
         read = {value.name: value for op in self.build.operations for value in op.reads() if value.name not in made}
         order = [given.value.name for given in self.function.inputs] + list(self.makers)
         return tuple(sorted(read.values(), key=lambda value: order.index(value.name)))
@@ -193,7 +198,8 @@ class _Backward:
 
     def _operation(self, operation: Operation) -> None:
         if operation.op in ("param", "join"):
-            self._parameter(operation)
+            # Of a parameter that another one stands for under a condition, the storage knows whose the gradient is.
+            self._hand_over(operation.result, operation.span)
             return
         grads = tuple(self.grads.get(value.name) for value in operation.results)
         if all(grad is None for grad in grads):
@@ -232,18 +238,14 @@ class _Backward:
                 kept.append(operation)
         self.build.operations[start:] = reversed(kept)
 
-    def _parameter(self, operation: Operation) -> None:
+    def _hand_over(self, value: Value, span: Span | None) -> None:
         """Hand the gradient of a parameter over; of joined ones at once."""
-        value = operation.result
         grad = self.grads.pop(value.name, None)
         if grad is not None:
             # The gradient goes where it is ready, so that what it reads can be let go of.
-            at = next(
-                place + 1
-                for place in reversed(range(len(self.build.operations)))
-                if grad in self.build.operations[place].results
-            )
-            sink = Operation("gradient", (value, grad), (), (), None, operation.span)
+            made = (place for place, one in enumerate(self.build.operations) if grad in one.results)
+            at = max(made, default=-1) + 1
+            sink = Operation("gradient", (value, grad), (), (), None, span)
             self.build.operations.insert(at, sink)
 
     def _call(self, operation: Operation, grads: Sequence[Value | None]) -> Sequence[Value | None]:

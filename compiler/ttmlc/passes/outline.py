@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, replace
 
 from ttmlc.ir.module import Function, Input, Kind, Level, Module, Operation, Region, Value
 from ttmlc.ir.ops.loss import LOSSES
+from ttmlc.ir.ops.structure import map_paths, paths
 from ttmlc.passes.base import Outcome, Pass
 from ttmlc.source import Span
 
@@ -45,7 +46,31 @@ class Outline(Pass):
                 base = module.models[0] if function is not module.models[0] else None
                 models.append(_Model(function, base, module.prefix if base else "", blocks).run())
         own = [function for function in module.functions if function.kind is not Kind.MODEL]
-        return Outcome(replace(module, functions=(*own, *blocks.made, *models)))
+        return Outcome(replace(module, functions=(*parameters((*own, *blocks.made), models), *models)))
+
+
+def parameters(blocks: Sequence[Function], models: Sequence[Function]) -> list[Function]:
+    """``blocks`` with those inputs marked that every caller gives a parameter: they are taken at construction."""
+    found = {block.name: block for block in blocks}
+    given: dict[tuple[str, int], set[bool]] = {}
+    for function in (*models, *reversed(blocks)):  # callers before callees
+        function = found.get(function.name, function)
+        own = {o.result.name for o in function.walk() if o.op == "param"}
+        own |= {taken.value.name for taken in function.inputs if taken.parameter}
+        for operation in function.walk():
+            if operation.op != "call":
+                continue
+            for place, value in enumerate(operation.operands):
+                given.setdefault((operation.text("block"), place), set()).add(
+                    value is not None and value.name in own
+                )
+        for name, block in found.items():
+            inputs = tuple(
+                replace(taken, parameter=given.get((name, place)) == {True})
+                for place, taken in enumerate(block.inputs)
+            )
+            found[name] = replace(block, inputs=inputs)
+    return [found[block.name] for block in blocks]
 
 
 @dataclass
@@ -99,6 +124,7 @@ class _Model:
     blocks: Blocks
     operations: list[Operation] = field(default_factory=list)
     stretch: list[Operation] = field(default_factory=list)
+    inside: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.params = {o.result.name: o for o in self.function.operations if o.op == "param"}
@@ -126,7 +152,7 @@ class _Model:
                 self._end()
         self._end()
         read = {value.name for operation in self.operations for value in operation.reads()}
-        shared = [replace(o, attributes=_shared(o)) for name, o in self.params.items() if name in read]
+        shared = [_elsewhere(o) if name in self.inside else o for name, o in self.params.items() if name in read]
         return replace(self.function, operations=(*shared, *self.operations))
 
     def _end(self) -> None:
@@ -140,7 +166,8 @@ class _Model:
         if not results:
             return
         params = _read(stretch, self.params)
-        owners = _common([self.params[name].text("at") for name in params])
+        self.inside.update(params)
+        owners = _common([path for name in params for path in paths(self.params[name].get("at") or "")])
         inputs = [v for v in _reads(stretch) if v.name not in made and v.name not in self.params]
         block = self._block(stretch, params, owners, inputs, results)
         at = ".".join(owners)
@@ -230,21 +257,22 @@ def _common(paths: Sequence[str]) -> list[str]:
 
 
 def _moved(param: Operation, depth: int) -> Operation:
-    """A parameter with its path as seen from ``depth`` words down."""
+    """A parameter with its paths as seen from ``depth`` words down."""
 
     def cut(path: str) -> str:
         return ".".join(path.split(".")[depth:])
 
     attributes = dict(param.attributes)
-    attributes["at"] = cut(param.text("at"))
+    attributes["at"] = map_paths(attributes["at"], cut)
     also = attributes.get("also")
     if isinstance(also, tuple):
         attributes["also"] = tuple(cut(str(name)) for name in also)
     return replace(param, attributes=tuple(sorted(attributes.items())))
 
 
-
-    return param.attributes
+def _elsewhere(param: Operation) -> Operation:
+    """The same parameter as the model passes it on: a block makes it."""
+    return replace(param, attributes=tuple(sorted({**dict(param.attributes), "made": "elsewhere"}.items())))
 
 
 def _span(operations: Sequence[Operation]) -> Span | None:

@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 from ttmlc.ir import scalar
 from ttmlc.ir.module import Module
 from ttmlc.ir.verify import verify
+from ttmlc.passes.autodiff import Autodiff
 from ttmlc.passes.base import Declined, Pass
 from ttmlc.passes.fusion.activation import FuseActivation
 from ttmlc.passes.fusion.engine import Fuse
 from ttmlc.passes.fusion.heads import FuseHeads
-from ttmlc.passes.fusion.projections import FuseProjections
 from ttmlc.passes.fusion.residual import FuseResidual
 from ttmlc.passes.fusion.views import SinkViews
+from ttmlc.passes.join_projections import JoinProjections
 from ttmlc.passes.lower import Lower
+from ttmlc.passes.outline import Outline
 from ttmlc.passes.prune import Prune
 from ttmlc.passes.specialise import Specialise
 
@@ -29,14 +31,21 @@ class Stage:
     declined: tuple[Declined, ...]
 
 
-def inference(fields: Sequence[tuple[str, scalar.Value]] = (), label: str = "") -> tuple[Pass, ...]:
-    """The passes from what the spec means to what an inference module calls; ``label`` asks for a specialised build."""
+def pipeline(
+    fields: Sequence[tuple[str, scalar.Value]] = (), label: str = "", *, train: bool = True
+) -> tuple[Pass, ...]:
+    """The passes from what the spec means to what a module calls.
+
+    ``label`` asks for a specialised build; without ``train`` no backward is derived.
+    """
     specialise = (Specialise(tuple(fields), label),) if label else ()
     return (
         *specialise,  # before everything else: what is known decides what may be lowered and fused
+        Outline(),  # before prune: that a head's model begins with its base's operations is how their blocks are shared
         Prune(),  # before lowering, which would make storages for parameters that nothing reads
+        JoinProjections(),  # before autodiff: the backward of one matmul is one matmul each way
+        *((Autodiff(),) if train else ()),  # before lowering: gradients are typed by axes
         Lower(),
-        Fuse(FuseProjections()),  # before fuse-heads, which takes the attention that this one looks for
         Fuse(FuseHeads()),
         Fuse(FuseActivation()),
         Fuse(SinkViews()),  # before fuse-residual, whose two operands must have one shape

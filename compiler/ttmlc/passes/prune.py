@@ -35,8 +35,7 @@ class Prune(Pass):
 
 
 def _live(function: Function) -> Function:
-    outputs = [value for _, value in function.outputs]
-    return replace(function, operations=keep_live(function.operations, outputs))
+    return replace(function, operations=keep_live(function.operations, list(function.wanted)))
 
 
 def keep_live(operations: tuple[Operation, ...], wanted: list[Value]) -> tuple[Operation, ...]:
@@ -44,7 +43,7 @@ def keep_live(operations: tuple[Operation, ...], wanted: list[Value]) -> tuple[O
     live = {value.name for value in wanted}
     kept: list[Operation] = []
     for operation in reversed(operations):
-        if not any(value.name in live for value in operation.results):
+        if operation.results and not any(value.name in live for value in operation.results):
             continue
         if operation.body is not None:
             body = operation.body

@@ -53,13 +53,17 @@ class Specialise(Pass):
 def _function(function: Function, known: Known) -> Function:
     return replace(
         function,
-        inputs=tuple(
-            Input(_value(given.value, known), given.default, given.optional) for given in function.inputs
-        ),
+        inputs=tuple(_input(given, known) for given in function.inputs),
         operations=tuple(_operation(operation, known) for operation in function.operations),
         outputs=tuple((name, _value(value, known)) for name, value in function.outputs),
         saved=tuple(_value(value, known) for value in function.saved),
     )
+
+
+def _input(given: Input, known: Known) -> Input:
+    types = tuple(_type(type_, known) for type_ in given.alternatives)
+    alternatives = tuple(type_ for type_ in types if isinstance(type_, TensorType))
+    return replace(given, value=_value(given.value, known), alternatives=alternatives)
 
 
 def _operation(operation: Operation, known: Known) -> Operation:

@@ -104,10 +104,10 @@ class Attention(TensorOp):
             if given is None
             else operation.scalar("scale")
         )
-        k, v = build.add("relabel", (k,), keys), build.add("relabel", (v,), keys)
+        k, v = build.add("relabel", (k,), keys, name=k.name), build.add("relabel", (v,), keys, name=v.name)
         scores = build.add("contract", (q, k), {"over": dim_text(q.type.dims[3])}, name="scores")
         seen = {"scale": scale, "causal": operation.get("causal") or Const(False)}
-        mask = build.add("relabel", (rest[0],), keys) if rest and rest[0] is not None else None
+        mask = build.add("relabel", (rest[0],), keys, name=rest[0].name) if rest and rest[0] is not None else None
         weights = build.add("softmax", (build.add("masked_scores", (scores, mask), seen, name="masked"),), name="weights")
         p = operation.get("dropout")
         if p not in (None, Const(0)):

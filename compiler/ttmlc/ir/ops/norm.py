@@ -118,7 +118,12 @@ class Contract(TensorOp):
         brought = [dim for dim in other.type.dims if dim not in wanted.type.dims and dim_text(dim) != over]
         if len(brought) != 1:
             raise Refusal("a contraction's gradient is over one dimension", at="b", label=f"is {other.type}")
-        back = adjoint.add("contract", (adjoint.grad, other), {"over": dim_text(brought[0])}, name=f"d{wanted.name}")
+        # The operand whose own dimensions the wanted type has first comes first, so that nothing has to be moved.
+        grad = adjoint.grad
+        assert isinstance(grad.type, TensorType)
+        kept = [dim for dim in other.type.dims if dim in wanted.type.dims and dim not in grad.type.dims]
+        pair = (other, grad) if kept and wanted.type.dims[-1] not in kept else (grad, other)
+        back = adjoint.add("contract", pair, {"over": dim_text(brought[0])}, name=f"d{wanted.name}")
         if back.type == wanted.type:
             return back
         return adjoint.add("rearrange", (back,), types=(wanted.type,), name=f"d{wanted.name}")

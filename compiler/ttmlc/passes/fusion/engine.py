@@ -77,7 +77,7 @@ class Fuse(Pass):
         declined: list[Declined] = []
 
         def change(function: Function) -> Function:
-            wanted = [value for _, value in function.outputs]
+            wanted = list(function.wanted)
             work = _Work(declined, _names(function))
             return replace(function, operations=self._body(function.operations, wanted, work))
 

@@ -1,10 +1,9 @@
 """Let the attention join its heads itself.
 
-    %a = ttnn.sdpa(%q, %k, %v, %m)                       [B, heads, S, head_dim]
-    %t = ttnn.permute(%a) {dims = [0, 2, 1, 3]}
-    %y = ttnn.reshape(%t)                          =>    %y = ttnn.sdpa(%q, %k, %v, %m) {concat_heads = true}
+    %a = ttnn.sdpa(%q, %k, %v, %m)           [B, heads, S, head_dim]
+    %y = ttnn.concat_heads(%a)         =>    %y = ttnn.sdpa(%q, %k, %v, %m) {concat_heads = true}
 
-Declines when %a or %t has another reader.
+Declines when %a has another reader.
 """
 
 from __future__ import annotations
@@ -16,22 +15,16 @@ from ttmlc.ir.module import Operation
 from ttmlc.ir.scalar import Const
 from ttmlc.passes.fusion.engine import Match, Scope
 
-SWAP = tuple(Const(place) for place in (0, 2, 1, 3))
-
-
 class FuseHeads:
     """See the module."""
 
     name: ClassVar[str] = "fuse-heads"
 
     def pattern(self, root: Operation, scope: Scope) -> Match | None:
-        if root.op != "ttnn.reshape":
+        if root.op != "ttnn.concat_heads":
             return None
-        swap = scope.maker(root.operands[0], "ttnn.permute")
-        if swap is None or swap.get("dims") != SWAP:
-            return None
-        attention = scope.maker(swap.operands[0], "ttnn.sdpa")
-        return None if attention is None else Match(root, (attention, swap))
+        attention = scope.maker(root.operands[0], "ttnn.sdpa")
+        return None if attention is None else Match(root, (attention,))
 
     def check(self, match: Match, scope: Scope) -> str | None:
         shared = scope.shared(*match.parts)

@@ -8,7 +8,7 @@ from ttmlc.ir import scalar
 from ttmlc.ir.device import BFLOAT16
 from ttmlc.ir.module import Build, Fact, Function
 from ttmlc.ir.scalar import Const, Scalar
-from ttmlc.ir.types import Axis, DeviceType, Dim, DType, Layout, Product, TensorType
+from ttmlc.ir.types import Axis, DeviceType, Dim, DType, Layout, Product, Sum, TensorType, total
 from ttmlc.passes.lowering.refusal import cannot
 from ttmlc.source import Span
 
@@ -18,12 +18,19 @@ TILE = 32
 
 @dataclass
 class Padding:
-    """Axes that are wider on the device than in the spec, by name."""
+    """Axes that are wider on the device than in the spec, by name; and those that are known to fill tiles."""
 
     padded: dict[str, Scalar] = field(default_factory=dict)
+    whole: set[str] = field(default_factory=set)
+
+    def is_whole(self, dim: Dim) -> bool:
+        """Whether ``dim`` is a multiple of a tile's side on the device."""
+        return isinstance(dim, Axis) and dim.name in self.whole
 
     def size(self, dim: Dim) -> Scalar:
         """The size of ``dim`` on the device."""
+        if isinstance(dim, Sum):
+            return total(tuple(self.size(part) for part in dim.parts))
         if isinstance(dim, Product):
             return scalar.product(tuple(self.size(axis) for axis in dim.factors))
         return self.padded.get(dim.name, dim.size)
@@ -58,6 +65,7 @@ def attention_padding(function: Function, build: Build, facts: list[Fact]) -> Pa
         axis = q.type.dims[3]
         if not isinstance(axis, Axis):
             raise cannot(operation.span, "attention takes heads of one written axis")
+        padding.whole.add(axis.name)
         if not isinstance(axis.size, Const):
             condition = scalar.apply("==", scalar.apply("%", axis.size, Const(TILE)), Const(0))
             name = axis.name

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from ttmlc.ir import scalar
 from ttmlc.ir.builder import Builder
 from ttmlc.ir.module import Attribute, Form, Function, Operation, Value
+from ttmlc.ir.ops.structure import paths
 from ttmlc.ir.scalar import Const, Scalar
-from ttmlc.ir.types import Axis, Product, TensorType, factors
+from ttmlc.ir.types import Axis, Dim, Sum, TensorType, factors
 from ttmlc.passes.lowering.refusal import cannot
 from ttmlc.passes.lowering.resident import Padding
+from ttmlc.source import Span
 
 # What a block or a model has of its own.
 OWN = frozenset(
@@ -25,23 +28,38 @@ OWN = frozenset(
 
 
 class Storages:
-    """The storages of one function, made on demand and named after the checkpoint."""
+    """The storages of a block, made on demand and named after the checkpoint.
 
-    def __init__(self, function: Function, padding: Padding, build: Callable[[], Builder]) -> None:
+    ``block`` is the function as it runs in inference: its forward and backward read the same storages, and so ask here
+    for them under the same names.
+    """
+
+    def __init__(self, block: Function, padding: Padding, build: Callable[[], Builder]) -> None:
         self._padding = padding
         self._build = build
-        self._params: dict[str, Operation] = {}
+        self._makers: dict[str, Operation] = {}
+        self._arguments: dict[str, TensorType] = {}
         self._made: dict[tuple[str, str], Value] = {}
-        self._holders = holder_names([op.text("at") for op in function.walk() if op.op == "param"])
+        params = [operation for operation in block.walk() if operation.op == "param"]
+        self._holders = holder_names([_last_path(param) for param in params])
+        self._forms = forms(block)
 
-    def declare(self, param: Operation) -> None:
-        """Remember a parameter until something reads it."""
-        self._params[param.result.name] = param
+    def declare(self, operation: Operation) -> None:
+        """Remember a parameter, or several that are joined, until something reads it."""
+        self._makers[operation.result.name] = operation
 
-    def weight(self, linear: Operation, value: Value | None) -> Value:
-        """A weight as a linear reads it: [in, out]."""
-        turned = linear.get("stored_in_out") != Const(True)
-        return self._storage(value, "turned" if turned else "straight", turned=turned)
+    def argument(self, value: Value) -> None:
+        """A parameter that is given to the block at construction."""
+        assert isinstance(value.type, TensorType)
+        self._arguments[value.name] = value.type
+
+    def weight(self, linear: Operation, value: Value | None) -> tuple[Value, bool]:
+        """A weight as a linear reads it, and whether that is [out, in]: so where it is shared, else [in, out]."""
+        assert value is not None
+        stored_in_out = linear.get("stored_in_out") == Const(True)
+        if self._is_shared(value):
+            return self._storage(value, "straight"), not stored_in_out
+        return self._storage(value, "straight" if stored_in_out else "turned"), False
 
     def vector(self, value: Value | None) -> Value | None:
         """A bias or a norm's weight; None where there is none."""
@@ -49,39 +67,98 @@ class Storages:
 
     def table(self, value: Value | None) -> Value:
         """A table as an embedding reads it."""
-        return self._storage(value, "rows", rows=True)
+        return self._storage(value, "rows")
 
-    def _storage(self, value: Value | None, form: str, *, turned: bool = False, rows: bool = False) -> Value:
+    def read_as(self, value: Value | None) -> Value:
+        """The storage that takes the gradient of a parameter: the one that the block reads first."""
+        assert value is not None
+        form = self._forms[value.name][0]
+        return self._storage(value, "straight" if form == "turned" and self._is_shared(value) else form)
+
+    def shared(self, value: Value, span: Span | None) -> Value:
+        """A parameter as a block is given it at construction."""
+        param = self._makers.get(value.name)
+        if param is None or param.get("made") != "elsewhere" or not isinstance(value.type, TensorType):
+            raise cannot(span, f"{value.name!r} is given to a block and made by none", "Read it in the model too.")
+        made = self._made.get((value.name, "shared"))
+        if made is None:
+            shape = tuple(dim.size for dim in value.type.dims)
+            given = {"at": param.text("at"), "shape": shape}
+            made = self._build().add("parameter", (), given, name=value.name, span=param.span)
+            self._made[value.name, "shared"] = made
+        return made
+
+    def _is_shared(self, value: Value) -> bool:
+        """Whether other blocks hold the parameter too, in the order in which the checkpoint has it."""
+        param = self._makers.get(value.name)
+        return value.name in self._arguments or (param is not None and param.op == "param" and bool(param.operands))
+
+    def _storage(self, value: Value | None, form: str) -> Value:
         assert value is not None and isinstance(value.type, TensorType)
-        param = self._params.get(value.name)
-        if param is None:
-            raise cannot(None, f"{value.name!r} is read as a weight but is not a parameter of this block")
         made = self._made.get((value.name, form))
         if made is not None:
             return made
-        chain: Attribute = self._chain(param, value.type)
+        maker = self._makers.get(value.name)
+        chain = self._chain(value, form == "turned")
         shape = tuple(self._padding.size(dim) for dim in value.type.dims)
-        if turned:
-            chain, shape = Form("transpose", (chain,)), shape[::-1]
-        path = param.text("at")
-        holder, slot = self._holders[path], path.rpartition(".")[2]
-        if any(name == value.name for name, _ in self._made):
+        holder, slot = self._place(value)
+        known = self._forms.get(value.name, [form])
+        if len(known) > 1 and form in known[1:]:
             holder = f"{holder}_{form}"
         made = self._build().add(
             "storage",
             (),
-            {"holder": holder, "slot": slot, "chain": chain, "shape": shape, "rows": Const(rows)},
+            {
+                "holder": holder,
+                "slot": slot,
+                "chain": chain,
+                "shape": shape[::-1] if form == "turned" else shape,
+                "rows": Const(form == "rows"),
+            },
             name=f"{holder}_{slot}",
-            span=param.span,
+            span=None if maker is None else maker.span,
         )
+        if maker is not None and maker.op == "join":
+            self._build().operations[-1] = replace(self._build().operations[-1], by=JOINED)
         self._made[value.name, form] = made
         return made
 
-    def _chain(self, param: Operation, type_: TensorType) -> Form:
+    def _place(self, value: Value) -> tuple[str, str]:
+        """The holder and the slot of a value: of joined ones, of all of them."""
+        maker = self._makers.get(value.name)
+        if maker is None:
+            return snake(value.name), "weight"
+        if maker.op == "join":
+            places = [self._place(part) for part in maker.operands if part is not None]
+            return "_".join(holder for holder, _ in places), places[0][1]
+        path = _last_path(maker)
+        return self._holders[path], path.rpartition(".")[2]
+
+    def _chain(self, value: Value, turned: bool) -> Attribute:
+        """What lies in the storage; of joined ones, one part behind the other along what each makes."""
+        if value.name in self._arguments:
+            return Form("argument", (value.name,))
+        maker = self._makers.get(value.name)
+        if maker is None:
+            raise cannot(None, f"{value.name!r} is read as a weight but is not a parameter of this block")
+        if maker.op == "join":
+            parts = [self._chain(part, turned) for part in maker.operands if part is not None]
+            return Form("concat", tuple(parts))
+        assert isinstance(value.type, TensorType)
+        own: Attribute = self._own(maker, value.type)
+        if maker.operands and maker.operands[0] is not None:
+            other = self._chain(maker.operands[0], False)
+            condition = maker.scalar("when")
+            if isinstance(condition, Const):
+                return other if condition.value else own
+            return Form("select", (condition, other, own))
+        return Form("transpose", (own,)) if turned else own
+
+    def _own(self, param: Operation, type_: TensorType) -> Form:
         shape = tuple(dim.size for dim in type_.dims)
         init = param.get("init")
         assert isinstance(init, Form)
-        names = (param.text("at"), *_strings(param.get("also")))
+        names = (param.get("at") or "", *_strings(param.get("also")))
         arguments: list[Attribute] = [names, shape, init]
         if param.get("zero_row") is not None:
             arguments.append(param.scalar("zero_row"))
@@ -94,12 +171,51 @@ class Storages:
         return chain
 
 
+JOINED = "join-projections"
+
+
+def forms(block: Function) -> dict[str, list[str]]:
+    """How ``block`` reads each of its parameters, in order: a linear turns it, an embedding wants rows."""
+    found: dict[str, list[str]] = {}
+    joined: dict[str, list[str]] = {}
+
+    def note(value: Value | None, form: str) -> None:
+        if value is None:
+            return
+        known = found.setdefault(value.name, [])
+        if form not in known:
+            known.append(form)
+        for part in joined.get(value.name, []):
+            found.setdefault(part, []).append(form)
+
+    for operation in block.walk():
+        if operation.op == "join":
+            joined[operation.result.name] = [part.name for part in operation.operands if part is not None]
+        elif operation.op == "linear":
+            straight = operation.get("stored_in_out") == Const(True)
+            note(operation.operands[1], "straight" if straight else "turned")
+            for bias in operation.operands[2:]:
+                note(bias, "straight")
+        elif operation.op == "embedding":
+            note(operation.operands[1], "rows")
+        elif operation.op == "layer_norm":
+            for vector in operation.operands[1:]:
+                note(vector, "straight")
+    return found
+
+
+def _last_path(param: Operation) -> str:
+    """The path that names a parameter's holder: the last, where a flag decides between several."""
+    return list(paths(param.get("at") or ""))[-1]
+
+
 def _strings(value: Attribute | None) -> tuple[str, ...]:
     return tuple(str(entry) for entry in value) if isinstance(value, tuple) else ()
 
 
-def _split(dim: Axis | Product) -> Iterator[tuple[Scalar, Axis, Scalar]]:
+def _split(dim: Dim) -> Iterator[tuple[Scalar, Axis, Scalar]]:
     """Each axis of ``dim`` with the size of what is outside it and inside it."""
+    assert not isinstance(dim, Sum), "parts are padded before they are joined"
     axes = factors(dim)
     for place, axis in enumerate(axes):
         outer = scalar.product(tuple(a.size for a in axes[:place]))

@@ -1,0 +1,177 @@
+"""What the ops of forwards and backwards are on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ttmlc.ir.device_training import FLOAT32
+from ttmlc.ir.module import Operation, Value
+from ttmlc.ir.scalar import Const
+from ttmlc.ir.types import DeviceType, Product, TensorType, dim_text
+from ttmlc.passes.lowering.refusal import cannot
+
+if TYPE_CHECKING:
+    from ttmlc.passes.lower import Lowering
+
+
+def _gradient(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+    param, _ = operation.operands
+    storage = lowering.storages.read_as(param)
+    lowering.build.add_all("accumulate", (storage, lowering.operand(operation, 1)), span=operation.span)
+    return ()
+
+
+def _input_gradient(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+    weight, turned = lowering.storages.weight(operation, operation.operands[1])
+    # The forward multiplied by [in, out], or by [out, in] turned: back it is the other way round.
+    operands = (lowering.operand(operation, 0), weight)
+    return [lowering.add(operation, "ttnn.matmul", operands, transpose_b=Const(not turned))]
+
+
+def _weight_gradient(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+    """In the order of the storage, summed and kept in float32."""
+    dy, x = (lowering.operand(operation, place) for place in (0, 1))
+    assert dy is not None and x is not None
+    _, turned = lowering.storages.weight(operation, operation.operands[2])
+    pair = (lowering.rows(dy), lowering.rows(x)) if turned else (lowering.rows(x), lowering.rows(dy))
+    return [lowering.add(operation, "ttnn.matmul", pair, transpose_a=Const(True), dtype=FLOAT32)]
+
+
+def _sum_to(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+    x, value, made = operation.operands[0], lowering.operand(operation, 0), operation.result.type
+    assert x is not None and value is not None and isinstance(x.type, TensorType) and isinstance(made, TensorType)
+    if made.dims != x.type.dims[-1:]:
+        raise cannot(operation.span, f"a sum of {x.type} to {made} has no form on the device yet")
+    return [lowering.add(operation, "ttnn.sum", (lowering.rows(value),))]
+
+
+def _layer_norm(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+    _, weight, *bias = operation.operands
+    operands = (
+        lowering.operand(operation, 0),
+        lowering.storages.vector(weight),
+        *map(lowering.storages.vector, bias),
+    )
+    names = [value.name for value in operation.results]
+    given = {"epsilon": operation.scalar("eps")}
+    return lowering.build.add_all("nn.layer_norm", operands, given, names=names, span=operation.span).results
+
+
+def _layer_norm_gradient(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+    operands = [*(lowering.operand(operation, place) for place in range(4)), lowering.storages.vector(operation.operands[4])]
+    given = {"bias": Const(operation.get("biased") == Const(True))}
+    names = [value.name for value in operation.results]
+    made = lowering.build.add_all("nn.layer_norm_backward", operands, given, names=names, span=operation.span)
+    return made.results
+
+
+def _softmax(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+    return [lowering.add(operation, "ttnn.softmax", (lowering.operand(operation, 0),))]
+
+
+def _softmax_gradient(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+    operands = [lowering.operand(operation, place) for place in (0, 1)]
+    return [lowering.add(operation, "nn.softmax_backward", operands)]
+
+
+def _activate_gradient(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+    operands = [lowering.operand(operation, place) for place in (0, 1)]
+    return [lowering.add(operation, "nn.activate_backward", operands, kind=operation.scalar("kind"))]
+
+
+def _masked_scores(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+    causal = operation.get("causal") or Const(False)
+    mask = operation.operands[1] if len(operation.operands) > 1 else None
+    operands = (lowering.operand(operation, 0), None if mask is None else lowering.value(mask, operation.span))
+    given = {"scale": operation.scalar("scale"), "causal": None if mask is not None else causal}
+    return [lowering.add(operation, "nn.masked_scores", operands, **given)]
+
+
+def _contract(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+    """A contraction of batched matrices, either turned."""
+    a, b = operation.operands
+    made = operation.result.type
+    assert a is not None and b is not None and isinstance(made, TensorType)
+    assert isinstance(a.type, TensorType) and isinstance(b.type, TensorType)
+    over = operation.text("over")
+    left, right = ([dim_text(dim) for dim in one.type.dims] for one in (a, b) if isinstance(one.type, TensorType))
+    rows, columns = (next(name for name in side[-2:] if name != over) for side in (left, right))
+    if len(left) != 4 or [*left[:2], rows, columns] != [dim_text(dim) for dim in made.dims] or left[:2] != right[:2]:
+        raise cannot(operation.span, f"{a.type} and {b.type} over {over} have no form on the device yet")
+    operands = (lowering.operand(operation, 0), lowering.operand(operation, 1))
+    given = {"transpose_a": Const(left[-2] == over), "transpose_b": Const(right[-1] == over)}
+    return [lowering.add(operation, "ttnn.matmul", operands, **given)]
+
+
+def _relabel(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+    value = lowering.operand(operation, 0)
+    assert value is not None
+    return [value]
+
+
+def _embedding_gradient(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+    dy, ids, table = operation.operands
+    assert ids is not None and table is not None and isinstance(table.type, TensorType)
+    operands = (lowering.value(ids, operation.span), lowering.operand(operation, 0))
+    given = {"rows": table.type.dims[0].size, "skip": operation.get("skip")}
+    return [lowering.add(operation, "nn.embedding_backward", operands, **given)]
+
+
+def _spread(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+    from ttmlc.passes.lowering.resident import resident
+
+    made, value = operation.result.type, lowering.operand(operation, 0)
+    assert isinstance(made, TensorType) and value is not None
+    if len(made.dims) != 3 or dim_text(made.dims[1]) != operation.text("over"):
+        raise cannot(operation.span, f"zeros behind the first of {made} have no form on the device yet")
+    shape = resident(made, lowering.padding, operation.span).shape
+    return [lowering.add(operation, "nn.spread", (value,), shape=shape)]
+
+
+def _join_heads(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+    parts = []
+    for place, part in enumerate(operation.operands):
+        value = lowering.operand(operation, place)
+        if part is not None and value is not None:
+            parts.append(lowering.build.add("ttnn.concat_heads", (value,), name=f"{value.name}_rows", span=operation.span))
+    made = operation.result.type
+    assert isinstance(made, TensorType)
+    return [lowering.add(operation, "ttnn.concat", parts, width=lowering.padding.size(made.dims[-1]))]
+
+
+def heads_of(lowering: Lowering, operation: Operation) -> Sequence[Value] | None:
+    """In a backward, features cut into heads of whole tiles: what joining them is undone by."""
+    made = operation.result.type
+    assert isinstance(made, TensorType)
+    x, value = operation.operands[0], lowering.operand(operation, 0)
+    assert x is not None and isinstance(x.type, TensorType)
+    last = x.type.dims[-1]
+    if len(made.dims) != 4 or len(x.type.dims) != 3 or not isinstance(last, Product):
+        return None
+    if not lowering.trains or not lowering.padding.is_whole(made.dims[3]):
+        return None
+    if last.factors != (made.dims[1], made.dims[3]) or made.dims[2] != x.type.dims[1]:
+        return None
+    assert value is not None and isinstance(value.type, DeviceType)
+    given = {"num_heads": made.dims[1].size, "head_dim": lowering.padding.size(made.dims[3])}
+    return [lowering.add(operation, "nn.split_heads", (value,), **given)]
+
+
+TRAINING = {
+    "gradient": _gradient,
+    "linear_input_gradient": _input_gradient,
+    "linear_weight_gradient": _weight_gradient,
+    "sum_to": _sum_to,
+    "layer_norm_statistics": _layer_norm,
+    "layer_norm_gradient": _layer_norm_gradient,
+    "softmax": _softmax,
+    "softmax_gradient": _softmax_gradient,
+    "activate_gradient": _activate_gradient,
+    "masked_scores": _masked_scores,
+    "contract": _contract,
+    "relabel": _relabel,
+    "embedding_gradient": _embedding_gradient,
+    "spread": _spread,
+    "join_heads": _join_heads,
+}
