@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ttmlc.emit.python import Arg, Call, Code, Raw, expression, literal, string, tuple_of
+from ttmlc.emit.python import Arg, Call, Code, Raw, expression, flat, identifier, literal, string, tuple_of
 from ttmlc.ir import scalar
 from ttmlc.ir.device import DeviceOp, shape_of
 from ttmlc.ir.module import Attribute, Form, Operation, Value
@@ -43,7 +43,43 @@ def call(operation: Operation, names: Mapping[str, Code]) -> Call:
 
 
 # Attributes that type an op and are not passed to the call.
-SILENT: dict[str, tuple[str, ...]] = {"ttnn.create_qkv_heads": ("head_dim",)}
+SILENT: dict[str, tuple[str, ...]] = {
+    "ttnn.create_qkv_heads": ("head_dim",),
+    "nn.split_heads": ("head_dim",),
+    "ttnn.concat": ("width",),
+}
+
+
+def _concat(operation: Operation, names: Mapping[str, Code]) -> Call:
+    parts = ", ".join(flat(names[value.name]) for value in operation.operands if value is not None)
+    return Call("ttnn.concat", (Arg(Raw(f"[{parts}]")), Arg(Raw("-1"), "dim")))
+
+
+def _masked(operation: Operation, names: Mapping[str, Code]) -> Call:
+    """``nn.masked_scores(scores, scale, mask)``."""
+    scores, *mask = operation.operands
+    assert scores is not None
+    args = [Arg(names[scores.name]), Arg(Raw(expression(operation.scalar("scale"), OWNER)))]
+    args += [Arg(names[value.name]) for value in mask if value is not None]
+    if operation.get("causal") is not None:
+        args.append(Arg(Raw(expression(operation.scalar("causal"), OWNER)), "causal"))
+    return Call("nn.masked_scores", tuple(args))
+
+
+def _dropout(operation: Operation, names: Mapping[str, Code]) -> Call:
+    """``nn.dropout(x, c.p, seed, 1)``: the seed is the method's own."""
+    (x,) = operation.operands
+    assert x is not None
+    p, site = (expression(operation.scalar(name), OWNER) for name in ("p", "site"))
+    return Call("nn.dropout", (Arg(names[x.name]), Arg(Raw(p)), Arg(Raw("seed")), Arg(Raw(site))))
+
+
+def _spread(operation: Operation, names: Mapping[str, Code]) -> Call:
+    """``nn.spread(x, S)``."""
+    (x,) = operation.operands
+    assert x is not None
+    tokens = shape_of(operation.get("shape") or ())[-2]
+    return Call("nn.spread", (Arg(names[x.name]), Arg(Raw(expression(tokens, OWNER)))))
 
 
 def _operand(value: Value, keyword: str, names: Mapping[str, Code]) -> list[Arg]:
@@ -59,6 +95,8 @@ def _attribute(op: str, name: str, value: Attribute) -> str:
         return _activation(value)
     if isinstance(value, tuple):
         return tuple_of(expression(size, OWNER) for size in shape_of(value))
+    if name == "dtype":
+        return f"ttnn.{value}"
     assert not isinstance(value, (str, Form))
     return expression(value, OWNER)
 
@@ -95,7 +133,14 @@ def _mask(operation: Operation, names: Mapping[str, Code]) -> Call:
     return Call("given.mask", tuple(args))
 
 
-SPECIAL = {"input.ids": _ids, "input.mask": _mask}
+SPECIAL = {
+    "input.ids": _ids,
+    "input.mask": _mask,
+    "nn.dropout": _dropout,
+    "nn.masked_scores": _masked,
+    "nn.spread": _spread,
+    "ttnn.concat": _concat,
+}
 
 
 def chain(form: Attribute) -> Code:
@@ -115,6 +160,12 @@ def chain(form: Attribute) -> Code:
         assert not isinstance(dim, (str, Form, tuple)) and not isinstance(to, (str, Form, tuple))
         pad = f".padded({expression(dim, OWNER)}, {sizes_code}, to={expression(to, OWNER)})"
         return Call(inner.callee, inner.args, inner.suffix + pad)
+    if form.name == "argument":
+        return Raw(identifier(str(form.args[0])))
+    if form.name == "select":
+        condition, yes, no = form.args
+        assert not isinstance(condition, (str, Form, tuple))
+        return Raw(f"{flat(chain(yes))} if {expression(condition, OWNER)} else {flat(chain(no))}")
     assert form.name == "concat", f"no chain is called {form.name!r}"
     return Call("concat", tuple(Arg(chain(part)) for part in form.args))
 
@@ -122,7 +173,7 @@ def chain(form: Attribute) -> Code:
 def _parameter(form: Form) -> Call:
     names, shape, init, *zero = form.args
     assert isinstance(names, tuple) and isinstance(init, Form)
-    written = [string(str(name)) for name in names]
+    written = [_path(name) for name in names]
     args = [Arg(Raw(written[0])), Arg(Raw(tuple_of(expression(size, OWNER) for size in shape_of(shape))))]
     args.append(Arg(Raw(_init(init))))
     if len(written) > 1:
@@ -132,6 +183,17 @@ def _parameter(form: Form) -> Call:
         assert not isinstance(row, (str, Form, tuple))
         args.append(Arg(Raw(expression(row, OWNER)), "zero_row"))
     return Call("at.parameter", tuple(args))
+
+
+def _path(name: Attribute) -> str:
+    """A checkpoint path; of one that a flag of the config decides, the choice."""
+    if not isinstance(name, Form):
+        return string(str(name))
+    condition, yes, no = name.args
+    assert not isinstance(condition, (str, Form, tuple))
+    if isinstance(condition, Const):
+        return _path(yes if condition.value else no)
+    return f"{_path(yes)} if {expression(condition, OWNER)} else {_path(no)}"
 
 
 def _init(init: Form) -> str:

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from ttmlc.emit.body import Body
-from ttmlc.emit.calls import size_text
+from ttmlc.emit.blocks import block_view
 from ttmlc.emit.config import config_view
-from ttmlc.emit.python import WIDTH, identifier, string
-from ttmlc.emit.views import BlockView, ModelView, ModuleView, OutputView
-from ttmlc.ir.device import ROLES, DeviceOp, shape_of
-from ttmlc.ir.module import Function, Kind, Level, Module, Operation
+from ttmlc.emit.models import model_view
+from ttmlc.emit.python import WIDTH
+from ttmlc.emit.views import ModuleView
+from ttmlc.ir.device import ROLES, DeviceOp
+from ttmlc.ir.module import Kind, Level, Module, Operation
 from ttmlc.ir.op import TABLE
 
 if TYPE_CHECKING:
@@ -58,15 +58,21 @@ def _environment() -> jinja2.Environment:
 def module_view(module: Module) -> ModuleView:
     """The view of a whole module."""
     assert module.level is Level.DEVICE
-    blocks = tuple(_block(module, function) for function in module.functions if function.kind is Kind.BLOCK)
-    models = tuple(_model(module, function) for function in module.models)
+    blocks = tuple(
+        block_view(module, function) for function in module.functions if function.kind is Kind.BLOCK
+    )
+    models = tuple(model_view(module, function) for function in module.models)
     config = config_view(module)
-    bodies = [view.body for view in blocks] + [view.body for view in models]
-    parts = [line for body in bodies for line in (*body.build, *body.call)]
+    parts = [line for view in (*blocks, *models) for line in view.build]
+    methods = [method for view in blocks for method in view.methods] + [view.call for view in models]
+    parts += [line for method in methods for line in (*method.signature, *method.lines)]
+    parts += [view.taken for view in blocks]
     text = "\n".join(
         [*parts, *(d.expression for d in config.derived), *(line for f in config.fields for line in f.lines)]
     )
-    used = [name for name in ("concat", "normal", "ones", "zeros") if re.search(rf"\b{name}\b", text)]
+    used = [
+        name for name in ("Chain", "concat", "normal", "ones", "zeros") if re.search(rf"\b{name}\b", text)
+    ]
     constants = [
         f"{name} = ttnn.{name}_LAYOUT" for name in ("TILE", "ROW_MAJOR") if re.search(rf"\b{name}\b", text)
     ]
@@ -115,32 +121,3 @@ def _roles(operations: Sequence[Operation]) -> Iterator[str]:
             yield declaration.role
         if operation.body is not None:
             yield from _roles(operation.body.operations)
-
-
-def _block(module: Module, function: Function) -> BlockView:
-    line = f":{function.span.line}" if function.span is not None else ""
-    return BlockView(
-        function.name, f"block {function.name} of {module.source}{line}.", Body(module, function).view()
-    )
-
-
-def _model(module: Module, function: Function) -> ModelView:
-    line = f":{function.span.line}" if function.span is not None else ""
-    made = {operation.result.name: operation for operation in function.operations if operation.op == "output"}
-    fields = []
-    for name, value in function.outputs:
-        shape = ", ".join(size_text(size) for size in shape_of(made[value.name].get("shape") or ()))
-        fields.append(f"{identifier(name)}: nn.Activation  # [{shape}]")
-    output = OutputView(
-        f"{function.name}Output",
-        f"What `{function.name}` returns; `.numpy()` of a field brings it to the host.",
-        tuple(fields),
-    )
-    return ModelView(
-        name=function.name,
-        doc=f"model {function.name} of {module.source}{line}.",
-        prefix=string(module.prefix),
-        stale=tuple(string(pattern) for pattern in module.config.stale),
-        output=output,
-        body=Body(module, function).view(),
-    )

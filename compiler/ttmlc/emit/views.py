@@ -41,22 +41,23 @@ class ConfigView:
 
 
 @dataclass(frozen=True, slots=True)
-class BodyView:
-    """The lines of ``__init__`` or ``build``, and of ``__call__``."""
+class MethodView:
+    """A method: the lines of its ``def``, its docstring, and its body."""
 
-    build: tuple[str, ...]
     signature: tuple[str, ...]
     doc: str
-    call: tuple[str, ...]
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class BlockView:
-    """A block's class."""
+    """A block's class. ``taken`` are the parameters of the constructor behind the scope and the config."""
 
     name: str
     doc: str
-    body: BodyView
+    taken: str
+    build: tuple[str, ...]
+    methods: tuple[MethodView, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,8 @@ class ModelView:
     prefix: str
     stale: tuple[str, ...]
     output: OutputView
-    body: BodyView
+    build: tuple[str, ...]
+    call: MethodView
 
 
 @dataclass(frozen=True, slots=True)

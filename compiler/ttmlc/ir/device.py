@@ -291,7 +291,8 @@ class SplitQkvOp(DeviceOp):
         assert not isinstance(heads, (str, Form, tuple)) and not isinstance(head_dim, (str, Form, tuple))
         assert not isinstance(kv, (str, Form, tuple))
         made, shared = (
-            DeviceType(x.dtype, (x.shape[0], count, x.shape[2], head_dim), Layout.TILE) for count in (heads, kv)
+            DeviceType(x.dtype, (x.shape[0], count, x.shape[2], head_dim), Layout.TILE)
+            for count in (heads, kv)
         )
         return (made, shared, shared)
 
@@ -306,7 +307,9 @@ class ConcatHeadsOp(DeviceOp):
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
         batch, heads, tokens, width = device(types[0], "x").shape
-        return (DeviceType(BFLOAT16, (batch, Const(1), tokens, scalar.apply("*", heads, width)), Layout.TILE),)
+        return (
+            DeviceType(BFLOAT16, (batch, Const(1), tokens, scalar.apply("*", heads, width)), Layout.TILE),
+        )
 
 
 @declare

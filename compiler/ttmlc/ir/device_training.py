@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ttmlc.ir import scalar
 from ttmlc.ir.device import BFLOAT16, DeviceOp, declare, device, shape_of
 from ttmlc.ir.module import Form
 from ttmlc.ir.op import Attributes, AttributeSpec, Refusal
@@ -38,6 +39,22 @@ class MatmulOp(DeviceOp):
             raise Refusal(f"{a} and {b} differ in what stands before the matrices", at="b")
         dtype = str(attributes.get("dtype") or BFLOAT16)
         return (DeviceType(dtype, (*a.shape[:-2], rows, columns), Layout.TILE),)
+
+
+@declare
+class RowsOp(DeviceOp):
+    """y = x as [1, 1, N, F]: a row for each token. A view where tiles allow it."""
+
+    name = "nn.rows"
+    callee = "nn.rows"
+    operands = ("x",)
+
+    def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
+        x = device(types[0], "x")
+        *leading, features = x.shape
+        return (
+            DeviceType(x.dtype, (Const(1), Const(1), scalar.product(tuple(leading)), features), x.layout),
+        )
 
 
 @declare

@@ -345,7 +345,12 @@ def gradients(
     frame.values.update({value.name: array for value, array in zip(results, cotangents, strict=True)})
     backward = module.function(f"{block}.backward")
     made = tuple(Value(name, value.type) for name, value in backward.outputs)
-    back = Operation("call_backward", (saved, *results), (("block", block),), tuple(replace(v, name=f"d{v.name}") for v in made))
+    back = Operation(
+        "call_backward",
+        (saved, *results),
+        (("block", block),),
+        tuple(replace(v, name=f"d{v.name}") for v in made),
+    )
     _run(frame, (back,))
     found = {value.name: frame.values[f"d{value.name}"] for value in made}
     return Gradients(outputs, found, frame.gradients)

@@ -6,6 +6,7 @@ Equality is structural and ignores spans, so a pass that changes nothing gives b
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -107,6 +108,11 @@ class Input:
     optional: bool = False
     alternatives: tuple[TensorType, ...] = ()
     parameter: bool = False
+
+
+def plain(name: str) -> str:
+    """A value's name without the number that told it from others."""
+    return re.sub(r"(?<=\D)(_\d+)+$", "", name)
 
 
 class Kind(Enum):

@@ -143,8 +143,9 @@ class Adjoint:
         names: Sequence[str] = (),
     ) -> tuple[Value, ...]:
         """As ``add``, with all the results."""
+        read = next((value.name for value in self.operation.operands if value is not None), "")
         made = self.build.add_all(
-            op, operands, attributes, types=types, span=self.operation.span, names=names or ("d",)
+            op, operands, attributes, types=types, span=self.operation.span, names=names or (f"d{read}",)
         )
         return made.results
 

@@ -28,7 +28,20 @@ from ttmlc.ir.module import (
 )
 from ttmlc.ir.scalar import OPERATORS, QUESTIONS, Asked, Const, Dynamic, Field, Index, Scalar
 from ttmlc.ir.scalar import Value as Plain
-from ttmlc.ir.types import Axis, DeviceType, Dim, DType, Layout, MaskType, Product, Role, SavedType, Sum, TensorType, Type
+from ttmlc.ir.types import (
+    Axis,
+    DeviceType,
+    Dim,
+    DType,
+    Layout,
+    MaskType,
+    Product,
+    Role,
+    SavedType,
+    Sum,
+    TensorType,
+    Type,
+)
 
 TOKEN = re.compile(
     r"""\s+|(?P<string>"(?:[^"\\]|\\.)*")|(?P<quoted>'[^']*')|(?P<number>\d+\.?\d*(?:[eE][+-]?\d+)?)"""

@@ -103,7 +103,9 @@ class _Forward:
     def operation(self, operation: Operation) -> None:
         """Add ``operation``, expanded where it has to be."""
         if operation.body is not None:
-            raise cannot(operation.span, "a repeat inside a block has no backward yet", "Repeat in the model.")
+            raise cannot(
+                operation.span, "a repeat inside a block has no backward yet", "Repeat in the model."
+            )
         operands = tuple(None if v is None else self.values.get(v.name, v) for v in operation.operands)
         operation = replace(operation, operands=operands)
         declaration = TABLE.tensor(operation.op)
@@ -134,7 +136,11 @@ class _Forward:
         final = self.build.operations[-1].results[0]
         if final.type != operation.results[0].type:
             final = self.build.add(
-                "rearrange", (final,), types=(operation.results[0].type,), name=final.name, span=operation.span
+                "rearrange",
+                (final,),
+                types=(operation.results[0].type,),
+                name=final.name,
+                span=operation.span,
             )
         self.values[operation.results[0].name] = final
 
@@ -185,7 +191,12 @@ class _Backward:
         made = {value.name for operation in self.build.operations for value in operation.results}
         made |= {value.name for value in self.cotangents}
         made |= {given.value.name for given in self.function.inputs if given.parameter}
-        read = {value.name: value for op in self.build.operations for value in op.reads() if value.name not in made}
+        read = {
+            value.name: value
+            for op in self.build.operations
+            for value in op.reads()
+            if value.name not in made
+        }
         order = [given.value.name for given in self.function.inputs] + list(self.makers)
         return tuple(sorted(read.values(), key=lambda value: order.index(value.name)))
 
@@ -257,7 +268,9 @@ class _Backward:
             given.append(
                 grad
                 if grad is not None
-                else self.build.add("zeros", (), types=(value.type,), name=f"d{value.name}", span=operation.span)
+                else self.build.add(
+                    "zeros", (), types=(value.type,), name=f"d{value.name}", span=operation.span
+                )
             )
         block = self.done[f"{operation.text('block')}.forward"]
         wanted = [name for name, _ in backward.outputs]
@@ -296,4 +309,3 @@ class _Backward:
             for value in operation.reads():
                 need(value)
         self.build.operations[:0] = again
-

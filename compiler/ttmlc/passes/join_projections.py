@@ -124,7 +124,9 @@ def _reason(found: Sequence[Projection], operations: Sequence[Operation], wanted
     return None
 
 
-def _joined(operations: tuple[Operation, ...], found: Sequence[Projection], names: set[str]) -> tuple[Operation, ...]:
+def _joined(
+    operations: tuple[Operation, ...], found: Sequence[Projection], names: set[str]
+) -> tuple[Operation, ...]:
     """``operations`` with the three projections replaced where the last of them stood."""
     first, root = found[0].linear, found[-1].cut
     build = Builder(Names(names))

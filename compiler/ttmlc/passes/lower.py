@@ -30,6 +30,7 @@ from ttmlc.ir.module import (
     Module,
     Operation,
     Value,
+    plain,
 )
 from ttmlc.ir.scalar import Const, Dynamic, Scalar
 from ttmlc.ir.types import DeviceType, DType, Layout, MaskType, SavedType, TensorType, Type
@@ -131,13 +132,9 @@ class Lowering:
     def rows(self, value: Value) -> Value:
         """``value`` as [1, 1, N, features]: a row for each token, once for each value."""
         assert isinstance(value.type, DeviceType)
-        *leading, features = value.type.shape
-        shape = (Const(1), Const(1), scalar.product(tuple(leading)), features)
-        if value.type.shape == shape:
-            return value
         if value.name not in self.flat:
             self.flat[value.name] = self.build.add(
-                "ttnn.reshape", (value,), {"shape": shape}, name=f"{value.name}_rows", span=self.span
+                "nn.rows", (value,), name=f"{plain(value.name)}_rows", span=self.span
             )
         return self.flat[value.name]
 
@@ -295,4 +292,3 @@ class Lowering:
         if value.name not in self.inputs:
             raise cannot(self.function.span, f"mask {value.name!r} must be an input")
         return self.enter(value, "input.mask", scalar.text(causal), "mask", causal=causal)
-

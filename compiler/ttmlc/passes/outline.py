@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from ttmlc.ir.module import Function, Input, Kind, Level, Module, Operation, Region, Value
+from ttmlc.ir.module import Function, Input, Kind, Level, Module, Operation, Region, Value, plain, rewrite
 from ttmlc.ir.ops.loss import LOSSES
 from ttmlc.ir.ops.structure import map_paths, paths
 from ttmlc.passes.base import Outcome, Pass
@@ -152,7 +152,9 @@ class _Model:
                 self._end()
         self._end()
         read = {value.name for operation in self.operations for value in operation.reads()}
-        shared = [_elsewhere(o) if name in self.inside else o for name, o in self.params.items() if name in read]
+        shared = [
+            _elsewhere(o) if name in self.inside else o for name, o in self.params.items() if name in read
+        ]
         return replace(self.function, operations=(*shared, *self.operations))
 
     def _end(self) -> None:
@@ -167,9 +169,21 @@ class _Model:
             return
         params = _read(stretch, self.params)
         self.inside.update(params)
-        owners = _common([path for name in params for path in paths(self.params[name].get("at") or "")])
+        shared = _common([path for name in params for path in paths(self.params[name].get("at") or "")])
+        # The last word stays with the parameter where all have one owner: it is what they are called by.
+        one = (
+            len(
+                {
+                    ".".join(path.split(".")[:-1])
+                    for name in params
+                    for path in paths(self.params[name].get("at") or "")
+                }
+            )
+            == 1
+        )
+        owners = shared[:-1] if one else shared
         inputs = [v for v in _reads(stretch) if v.name not in made and v.name not in self.params]
-        block = self._block(stretch, params, owners, inputs, results)
+        block = self._block(stretch, params, owners, shared, inputs, results)
         at = ".".join(owners)
         attributes = (("at", at), ("block", block.name)) if at else (("block", block.name),)
         span = _span(stretch)
@@ -180,6 +194,7 @@ class _Model:
         stretch: Sequence[Operation],
         params: Sequence[str],
         owners: Sequence[str],
+        words: Sequence[str],
         inputs: Sequence[Value],
         results: Sequence[Value],
     ) -> Function:
@@ -188,12 +203,13 @@ class _Model:
         if len(results) == 1:
             outputs = (("result", results[0]),)
         operations = (*inside, *(replace(operation) for operation in stretch))
-        taken = tuple(Input(value) for value in inputs)
-        own = [word for word in owners if "{" not in word]
-        if self.prefix and own[: 1] == [self.prefix]:
+        own = [word for word in words if "{" not in word]
+        if self.prefix and own[:1] == [self.prefix]:
             own = own[1:]
         name = camel(own) or camel([results[-1].name])
-        return self.blocks.add(name, Function(name, Kind.BLOCK, taken, operations, outputs, _span(stretch)))
+        taken = tuple(Input(value) for value in inputs)
+        make = Function(name, Kind.BLOCK, taken, operations, outputs, _span(stretch))
+        return self.blocks.add(name, _plainly(make))
 
     def _read_outside(self, inside: set[int]) -> set[str]:
         found = {value.name for _, value in self.function.outputs}
@@ -229,9 +245,31 @@ class _Model:
             outputs,
             operation.span,
         )
-        block = self.blocks.add(name, make)
+        block = self.blocks.add(name, _plainly(make))
         call = Operation("call", tuple(inputs), (("block", block.name),), tuple(results), None, _span(rest))
         return replace(operation, body=Region(body.arguments, (call,), body.yields))
+
+
+def _plainly(block: Function) -> Function:
+    """``block`` with its inputs called as the spec calls them: the numbers told them from others in the model."""
+    taken = {value.name for operation in block.operations for value in operation.results}
+    names: dict[str, Value] = {}
+    for given in block.inputs:
+        name = plain(given.value.name)
+        if name not in taken:
+            taken.add(name)
+            names[given.value.name] = Value(name, given.value.type)
+
+    def renamed(value: Value) -> Value:
+        return names.get(value.name, value)
+
+    def change(operation: Operation) -> Operation:
+        return replace(
+            operation, operands=tuple(None if v is None else renamed(v) for v in operation.operands)
+        )
+
+    inputs = tuple(replace(given, value=renamed(given.value)) for given in block.inputs)
+    return replace(block, inputs=inputs, operations=rewrite(block.operations, change))
 
 
 def _reads(operations: Sequence[Operation]) -> list[Value]:

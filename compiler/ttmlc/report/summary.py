@@ -9,7 +9,20 @@ from ttmlc.ir import scalar
 from ttmlc.ir.module import Attribute, Form, Module, Operation
 from ttmlc.ir.scalar import Scalar
 
-FREE = frozenset({"storage", "output", "input.ids", "input.mask", "ttnn.reshape"})
+FREE = frozenset(
+    {
+        "storage",
+        "output",
+        "input.ids",
+        "input.mask",
+        "ttnn.reshape",
+        "nn.rows",
+        "parameter",
+        "accumulate",
+        "call",
+        "choose",
+    }
+)
 """Operations that are no call of the device's in a step: storages, inputs, views."""
 
 Known = Mapping[str, scalar.Value]

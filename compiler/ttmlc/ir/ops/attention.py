@@ -107,8 +107,14 @@ class Attention(TensorOp):
         k, v = build.add("relabel", (k,), keys, name=k.name), build.add("relabel", (v,), keys, name=v.name)
         scores = build.add("contract", (q, k), {"over": dim_text(q.type.dims[3])}, name="scores")
         seen = {"scale": scale, "causal": operation.get("causal") or Const(False)}
-        mask = build.add("relabel", (rest[0],), keys, name=rest[0].name) if rest and rest[0] is not None else None
-        weights = build.add("softmax", (build.add("masked_scores", (scores, mask), seen, name="masked"),), name="weights")
+        mask = (
+            build.add("relabel", (rest[0],), keys, name=rest[0].name)
+            if rest and rest[0] is not None
+            else None
+        )
+        weights = build.add(
+            "softmax", (build.add("masked_scores", (scores, mask), seen, name="masked"),), name="weights"
+        )
         p = operation.get("dropout")
         if p not in (None, Const(0)):
             weights = build.add("dropout", (weights,), {"p": operation.scalar("dropout")}, name="kept")
@@ -156,5 +162,7 @@ class MaskedScores(TensorOp):
         return (np.where(hidden, np.asarray(MASKED, scores.dtype), scores),)
 
     def gradient(self, adjoint: Adjoint) -> Sequence[Value | None]:
-        scaled = adjoint.add("multiply", (adjoint.grad,), {"scalar": adjoint.operation.scalar("scale")}, name="dscores")
+        scaled = adjoint.add(
+            "multiply", (adjoint.grad,), {"scalar": adjoint.operation.scalar("scale")}, name="dscores"
+        )
         return [scaled, None]

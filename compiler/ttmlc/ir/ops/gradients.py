@@ -318,7 +318,7 @@ class LayerNormStatistics(TensorOp):
         assert x is not None and weight is not None
         _, mean, rstd = adjoint.operation.results
         dy = adjoint.grads[0]
-        names = [f"d{value.name}" for value in (x, weight, *bias) if value is not None]
+        names = (f"d{x.name}", "dweight", "dbias")[: 2 + (len(bias) > 0)]
         biased = {"biased": Const(True)} if bias and bias[0] is not None else {}
         return adjoint.add_all("layer_norm_gradient", (dy, x, mean, rstd, weight), biased, names=names)
 

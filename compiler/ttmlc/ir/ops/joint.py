@@ -1,8 +1,8 @@
 """Several projections as one: parameters joined, and heads cut out of the joint result.
 
-    %w = join(%wq, %wk, %wv)                  {(heads head_dim) + (kv head_dim) + (kv head_dim)}, hidden
-    %y = linear(%x, %w)
-    %q, %k, %v = split_heads(%y)              each [B, heads, S, head_dim]
+%w = join(%wq, %wk, %wv)                  {(heads head_dim) + (kv head_dim) + (kv head_dim)}, hidden
+%y = linear(%x, %w)
+%q, %k, %v = split_heads(%y)              each [B, heads, S, head_dim]
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ class Join(TensorOp):
     no_gradient = "it joins parameters: the gradient of what it makes is the gradient of the joint storage"
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
-        parts = [floating(type_, name) for type_, name in zip(types, "abc", strict=False) if type_ is not None]
+        parts = [
+            floating(type_, name) for type_, name in zip(types, "abc", strict=False) if type_ is not None
+        ]
         for name, part in zip("abc", parts, strict=False):
             if not part.dims or part.dims[1:] != parts[0].dims[1:]:
                 raise Refusal("only tensors that agree in all but their first dimension join", at=name)
@@ -114,7 +116,9 @@ class JoinHeads(Heads):
 
     def check_types(self, operands: Sequence[Type | None], results: Sequence[Type]) -> None:
         (made,) = results
-        parts = [floating(part, name) for part, name in zip(operands, "qkv", strict=False) if part is not None]
+        parts = [
+            floating(part, name) for part, name in zip(operands, "qkv", strict=False) if part is not None
+        ]
         if not self.fits(floating(made, "x"), parts):
             raise Refusal("the result is not made of these heads", at="q", label=f"is {made}")
 
@@ -127,4 +131,6 @@ class JoinHeads(Heads):
     def gradient(self, adjoint: Adjoint) -> Sequence[Value | None]:
         parts = [part for part in adjoint.operation.operands if part is not None]
         names = [f"d{part.name}" for part in parts]
-        return adjoint.add_all("split_heads", (adjoint.grad,), types=[part.type for part in parts], names=names)
+        return adjoint.add_all(
+            "split_heads", (adjoint.grad,), types=[part.type for part in parts], names=names
+        )

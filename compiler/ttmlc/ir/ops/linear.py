@@ -75,7 +75,11 @@ class Linear(TensorOp):
     def gradient(self, adjoint: Adjoint) -> Sequence[Value | None]:
         x, weight, *bias = adjoint.operation.operands
         assert x is not None and weight is not None
-        stored = {"stored_in_out": adjoint.operation.scalar("stored_in_out")} if adjoint.operation.attributes else {}
+        stored = (
+            {"stored_in_out": adjoint.operation.scalar("stored_in_out")}
+            if adjoint.operation.attributes
+            else {}
+        )
         return [
             adjoint.add("linear_input_gradient", (adjoint.grad, weight), stored, name=f"d{x.name}"),
             adjoint.add("linear_weight_gradient", (adjoint.grad, x, weight), stored, name=f"d{weight.name}"),
@@ -116,4 +120,7 @@ class Embedding(TensorOp):
         made = adjoint.maker(table)
         row = None if made is None or made.op != "param" else made.get("zero_row")
         skipped = {} if row is None else {"skip": row}  # the row of padding learns nothing from lookups
-        return [None, adjoint.add("embedding_gradient", (adjoint.grad, ids, table), skipped, name=f"d{table.name}")]
+        return [
+            None,
+            adjoint.add("embedding_gradient", (adjoint.grad, ids, table), skipped, name=f"d{table.name}"),
+        ]

@@ -57,7 +57,9 @@ class Param(Structure):
         "init": AttributeSpec(required=True, takes="form"),
         "zero_row": AttributeSpec(),
         "when": AttributeSpec(),
-        "made": AttributeSpec(False, "here", "string"),  # "elsewhere": a block of the model makes it, and it is shared
+        "made": AttributeSpec(
+            False, "here", "string"
+        ),  # "elsewhere": a block of the model makes it, and it is shared
     }
 
 

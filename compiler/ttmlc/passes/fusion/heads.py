@@ -15,6 +15,7 @@ from ttmlc.ir.module import Operation
 from ttmlc.ir.scalar import Const
 from ttmlc.passes.fusion.engine import Match, Scope
 
+
 class FuseHeads:
     """See the module."""
 

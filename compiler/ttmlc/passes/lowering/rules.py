@@ -100,7 +100,9 @@ def _split_heads(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     types = [value.type for value in operation.results]
     q, *rest = [type_ for type_ in types if isinstance(type_, TensorType)]
     if len(types) != 3 or not lowering.padding.is_whole(q.dims[3]):
-        raise cannot(operation.span, "only queries, keys and values of whole tiles are cut from one projection")
+        raise cannot(
+            operation.span, "only queries, keys and values of whole tiles are cut from one projection"
+        )
     heads, kv = q.dims[1].size, rest[0].dims[1].size
     given = {"num_heads": heads, "head_dim": lowering.padding.size(q.dims[3])}
     if kv != heads:

@@ -79,7 +79,9 @@ class Storages:
         """A parameter as a block is given it at construction."""
         param = self._makers.get(value.name)
         if param is None or param.get("made") != "elsewhere" or not isinstance(value.type, TensorType):
-            raise cannot(span, f"{value.name!r} is given to a block and made by none", "Read it in the model too.")
+            raise cannot(
+                span, f"{value.name!r} is given to a block and made by none", "Read it in the model too."
+            )
         made = self._made.get((value.name, "shared"))
         if made is None:
             shape = tuple(dim.size for dim in value.type.dims)
@@ -91,7 +93,9 @@ class Storages:
     def _is_shared(self, value: Value) -> bool:
         """Whether other blocks hold the parameter too, in the order in which the checkpoint has it."""
         param = self._makers.get(value.name)
-        return value.name in self._arguments or (param is not None and param.op == "param" and bool(param.operands))
+        return value.name in self._arguments or (
+            param is not None and param.op == "param" and bool(param.operands)
+        )
 
     def _storage(self, value: Value | None, form: str) -> Value:
         assert value is not None and isinstance(value.type, TensorType)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ttmlc.ir.device_training import FLOAT32
-from ttmlc.ir.module import Operation, Value
+from ttmlc.ir.module import Operation, Value, plain
 from ttmlc.ir.scalar import Const
 from ttmlc.ir.types import DeviceType, Product, TensorType, dim_text
 from ttmlc.passes.lowering.refusal import cannot
@@ -40,7 +40,12 @@ def _weight_gradient(lowering: Lowering, operation: Operation) -> Sequence[Value
 
 def _sum_to(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     x, value, made = operation.operands[0], lowering.operand(operation, 0), operation.result.type
-    assert x is not None and value is not None and isinstance(x.type, TensorType) and isinstance(made, TensorType)
+    assert (
+        x is not None
+        and value is not None
+        and isinstance(x.type, TensorType)
+        and isinstance(made, TensorType)
+    )
     if made.dims != x.type.dims[-1:]:
         raise cannot(operation.span, f"a sum of {x.type} to {made} has no form on the device yet")
     return [lowering.add(operation, "ttnn.sum", (lowering.rows(value),))]
@@ -59,7 +64,10 @@ def _layer_norm(lowering: Lowering, operation: Operation) -> Sequence[Value]:
 
 
 def _layer_norm_gradient(lowering: Lowering, operation: Operation) -> Sequence[Value]:
-    operands = [*(lowering.operand(operation, place) for place in range(4)), lowering.storages.vector(operation.operands[4])]
+    operands = [
+        *(lowering.operand(operation, place) for place in range(4)),
+        lowering.storages.vector(operation.operands[4]),
+    ]
     given = {"bias": Const(operation.get("biased") == Const(True))}
     names = [value.name for value in operation.results]
     made = lowering.build.add_all("nn.layer_norm_backward", operands, given, names=names, span=operation.span)
@@ -83,7 +91,10 @@ def _activate_gradient(lowering: Lowering, operation: Operation) -> Sequence[Val
 def _masked_scores(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     causal = operation.get("causal") or Const(False)
     mask = operation.operands[1] if len(operation.operands) > 1 else None
-    operands = (lowering.operand(operation, 0), None if mask is None else lowering.value(mask, operation.span))
+    operands = (
+        lowering.operand(operation, 0),
+        None if mask is None else lowering.value(mask, operation.span),
+    )
     given = {"scale": operation.scalar("scale"), "causal": None if mask is not None else causal}
     return [lowering.add(operation, "nn.masked_scores", operands, **given)]
 
@@ -95,9 +106,15 @@ def _contract(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     assert a is not None and b is not None and isinstance(made, TensorType)
     assert isinstance(a.type, TensorType) and isinstance(b.type, TensorType)
     over = operation.text("over")
-    left, right = ([dim_text(dim) for dim in one.type.dims] for one in (a, b) if isinstance(one.type, TensorType))
+    left, right = (
+        [dim_text(dim) for dim in one.type.dims] for one in (a, b) if isinstance(one.type, TensorType)
+    )
     rows, columns = (next(name for name in side[-2:] if name != over) for side in (left, right))
-    if len(left) != 4 or [*left[:2], rows, columns] != [dim_text(dim) for dim in made.dims] or left[:2] != right[:2]:
+    if (
+        len(left) != 4
+        or [*left[:2], rows, columns] != [dim_text(dim) for dim in made.dims]
+        or left[:2] != right[:2]
+    ):
         raise cannot(operation.span, f"{a.type} and {b.type} over {over} have no form on the device yet")
     operands = (lowering.operand(operation, 0), lowering.operand(operation, 1))
     given = {"transpose_a": Const(left[-2] == over), "transpose_b": Const(right[-1] == over)}
@@ -134,7 +151,11 @@ def _join_heads(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     for place, part in enumerate(operation.operands):
         value = lowering.operand(operation, place)
         if part is not None and value is not None:
-            parts.append(lowering.build.add("ttnn.concat_heads", (value,), name=f"{value.name}_rows", span=operation.span))
+            parts.append(
+                lowering.build.add(
+                    "ttnn.concat_heads", (value,), name=f"{plain(value.name)}_rows", span=operation.span
+                )
+            )
     made = operation.result.type
     assert isinstance(made, TensorType)
     return [lowering.add(operation, "ttnn.concat", parts, width=lowering.padding.size(made.dims[-1]))]

@@ -1,0 +1,210 @@
+"""The call of a model: its inputs brought to the device, blocks and repeats, losses, outputs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from ttmlc.emit.body import Body
+from ttmlc.emit.calls import OWNER, call, size_text
+from ttmlc.emit.construction import Construction, exploded
+from ttmlc.emit.python import Arg, Call, Code, Raw, expression, flat, identifier, layout, string, tuple_of
+from ttmlc.emit.views import ModelView, OutputView
+from ttmlc.ir.device import shape_of
+from ttmlc.ir.device_training import LossOp
+from ttmlc.ir.module import Function, Module, Operation
+from ttmlc.ir.op import TABLE
+from ttmlc.ir.ops.structure import conditions
+
+
+def model_view(module: Module, function: Function) -> ModelView:
+    """The class of a model and that of what it returns."""
+    construction = Construction(function)
+    where = function.span.file.name if function.span is not None else module.source
+    line = f":{function.span.line}" if function.span is not None else ""
+    made = {operation.result.name: operation for operation in function.operations if operation.op == "output"}
+    fields = []
+    for name, value in function.outputs:
+        if value.name in made:
+            fields.append(f"{identifier(name)}: nn.Activation  # {_shape(made[value.name])}")
+        else:
+            fields.append(
+                f"{identifier(name)}: nn.Activation | None  # a number; None where there are no labels"
+            )
+    output = OutputView(
+        f"{function.name}Output",
+        f"What `{function.name}` returns; `.numpy()` of a field brings it to the host.",
+        tuple(fields),
+    )
+    kind = "model" if function is module.models[0] else "head"
+    return ModelView(
+        name=function.name,
+        doc=f"{kind} {function.name} of {where}{line}.",
+        prefix=string(module.prefix),
+        stale=tuple(string(pattern) for pattern in module.config.stale),
+        output=output,
+        build=tuple(construction.lines),
+        call=Calling(module, function, construction).view(),
+    )
+
+
+def _shape(output: Operation) -> str:
+    return f"[{', '.join(size_text(size) for size in shape_of(output.get('shape') or ()))}]"
+
+
+@dataclass
+class Calling(Body):
+    """``__call__`` of a model."""
+
+    losses: dict[str, Operation] = field(default_factory=dict)
+    """Of each loss that a choice chooses among."""
+
+    def enter(self) -> None:
+        self.given = {identifier(given.value.name) for given in self.function.inputs}
+        super().enter()
+        makers = {o.result.name: o for o in self.function.operations if o.results}
+        self.makers = makers
+        for operation in self.function.operations:
+            if operation.op == "choose":
+                self.losses.update({v.name: makers[v.name] for v in operation.operands if v is not None})
+        read = {v.name for o in self.function.operations if is_loss(o) for v in o.operands if v is not None}
+        self.early = [o for o in self.function.operations if o.op == "output" and o.result.name in read]
+
+    def special(self, operation: Operation, indent: int) -> bool:
+        if operation.op == "repeat":
+            self._loop(operation, indent)
+        elif operation.op == "choose":
+            self._choose(operation, indent)
+        elif is_loss(operation):
+            self._early(operation)
+            if operation.result.name not in self.losses:
+                labels = identifier(operation.text("labels"))
+                self.speak(operation, indent)
+                name = self.name(operation.result, self.places[id(operation)])
+                self.lines += layout(
+                    f"{name} = None if {labels} is None else ", self._loss(operation), indent
+                )
+        else:
+            return False
+        return True
+
+    def _early(self, loss: Operation) -> None:
+        """Outputs that a loss reads get their names before it."""
+        for output in self.early:
+            if output.result in loss.operands and output.result.name not in self.names:
+                self.speak(output, 8)
+                name = next(n for n, value in self.function.outputs if value == output.result)
+                self.take(output.result, identifier(name))
+                self.lines += layout(f"{identifier(name)} = ", self._activation(output), 8)
+
+    def _loss(self, operation: Operation) -> Call:
+        declaration = TABLE[operation.op]
+        assert isinstance(declaration, LossOp)
+        logits = operation.operands[0]
+        assert logits is not None
+        args = [Arg(self.names[logits.name]), Arg(Raw(identifier(operation.text("labels"))))]
+        for name, keyword in declaration.written.items():
+            if operation.get(name) is not None:
+                args.append(Arg(Raw(expression(operation.scalar(name), OWNER)), keyword))
+        return Call(declaration.callee, tuple(args))
+
+    def _choose(self, operation: Operation, indent: int) -> None:
+        """The first whose condition holds; nothing where what all of them read is not given."""
+        alternatives = [self.losses[value.name] for value in operation.operands if value is not None]
+        labels = identifier(alternatives[0].text("labels"))
+        self.speak(operation, indent)
+        pad = " " * indent
+        name = self.name(operation.result, self.places[id(operation)])
+        self.lines.append(f"{pad}if {labels} is None:")
+        self.lines.append(f"{pad}    {name} = None")
+        asked = [*conditions(operation), None]
+        for condition, loss in zip(asked, alternatives, strict=True):
+            test = "else:" if condition is None else f"elif {expression(condition, OWNER)}:"
+            self.lines.append(f"{pad}{test}")
+            self.lines += layout(f"{name} = ", self._loss(loss), indent + 4)
+
+    def _loop(self, operation: Operation, indent: int) -> None:
+        assert operation.body is not None
+        place, pad = self.places[id(operation)], " " * indent
+        calls = [inner for inner in operation.body.operations if inner.op == "call"]
+        held = [flat(self.names[f"call {id(inner)}"]) for inner in calls]
+        self.speak(operation, indent)
+        for value, argument in zip(operation.operands, operation.body.arguments, strict=True):
+            assert value is not None
+            before, name = self.names[value.name], self.name(argument, place)
+            if flat(before) != name:
+                self.lines.append(f"{pad}{name} = {flat(before)}")
+        if len(held) == 1:
+            self.lines.append(f"{pad}for {held[0]} in self.{held[0]}:")
+        else:
+            lists = ", ".join(f"self.{name}" for name in held)
+            self.lines.append(f"{pad}for {', '.join(held)} in zip({lists}, strict=True):")
+        self.loop_names = set(held)
+        self.operations(operation.body.operations, indent + 4)
+        self.loop_names = set()
+        for carried, argument, result in zip(
+            operation.body.yields, operation.body.arguments, operation.results, strict=True
+        ):
+            name, target = flat(self.names[carried.name]), flat(self.names[argument.name])
+            if name != target:
+                self.lines.append(f"{pad}    {target} = {name}")
+            self.take(result, target)
+
+    def code(self, operation: Operation) -> Call:
+        if operation.op.startswith("input."):
+            return call(operation, self.names)
+        return super().code(operation)
+
+    def _activation(self, output: Operation) -> Code:
+        source = output.operands[0]
+        assert source is not None
+        shape = tuple_of(expression(size, OWNER) for size in shape_of(output.get("shape") or ()))
+        return Call("nn.Activation", (Arg(self.names[source.name]), Arg(Raw(shape))))
+
+    def leave(self) -> None:
+        args = []
+        for name, value in self.function.outputs:
+            code = self.names.get(value.name) or self._activation(self.makers[value.name])
+            args.append(Arg(code, identifier(name)))
+        made = Call(f"{self.function.name}Output", tuple(args))
+        plain = all(isinstance(arg.value, Raw) for arg in args)
+        self.lines += layout("return ", made, 8) if plain or len(args) == 1 else exploded("return ", made, 8)
+
+    def locals(self) -> list[str]:
+        lines = super().locals()
+        first = identifier(self.function.inputs[0].value.name)
+        text = "\n".join(self.lines)
+        lines.append(f"        given = nn.Inputs(self.device, {first})  # B and S come from {first}")
+        used = [axis for axis in "BS" if re.search(rf"[(, ]{axis}[,)]", text)]
+        if used:
+            places = {"B": "given.shape[0]", "S": "given.shape[1]"}
+            whole = f"        {', '.join(used)} = "
+            lines.append(
+                whole + ("given.shape" if len(used) == 2 else ", ".join(places[axis] for axis in used))
+            )
+        return lines
+
+    def signature(self) -> list[str]:
+        lines = ["    def __call__(", "        self,"]
+        for given in self.function.inputs:
+            kind = "nn.Labels" if given.optional else "Integers"
+            optional = given.default is not None or given.optional
+            lines.append(
+                f"        {identifier(given.value.name)}: {kind}{' | None = None' if optional else ''},"
+            )
+        return [*lines, f"    ) -> {self.function.name}Output:"]
+
+    def doc(self) -> str:
+        made = {o.result.name: o for o in self.function.operations if o.op == "output"}
+        shapes = [
+            f"{name} {_shape(made[value.name])}" if value.name in made else name
+            for name, value in self.function.outputs
+        ]
+        labels = [given for given in self.function.inputs if given.optional]
+        types = [f"{g.value.name} {' | '.join(map(str, g.alternatives or (g.value.type,)))}" for g in labels]
+        return f"Integers [B, S]{''.join(f', {one}' for one in types)} -> {', '.join(shapes)}."
+
+
+def is_loss(operation: Operation) -> bool:
+    """Whether it is a loss."""
+    return isinstance(TABLE[operation.op], LossOp)
