@@ -17,12 +17,13 @@ from typing import Any
 
 import ttmlc.ir.device_training  # and with it the calls of inference
 import ttmlc.ir.ops  # noqa: F401  # importing the two declares the ops
-from ttmlc.elaborate import elaborate
+from ttmlc.elaborate import DeclinedHead, elaborate, elaborate_heads
 from ttmlc.elaborate.problems import nearest
 from ttmlc.emit.module import emit
 from ttmlc.ir import scalar
 from ttmlc.ir.module import Module
 from ttmlc.ir.text import print_module
+from ttmlc.ir.verify import verify as check_module
 from ttmlc.language import load, parse
 from ttmlc.language.format import format_text
 from ttmlc.passes.base import Declined
@@ -40,8 +41,8 @@ from ttmlc.source import DiagnosticError, SourceFile
 from ttmlc.specs import finder, presets, shipped
 
 __all__ = [
-    "Compiled", "DiagnosticError", "PresetError", "check", "compile_spec", "compile_text", "format_file", "verify",
-    "write", "write_text",
+    "Compiled", "DeclinedHead", "DiagnosticError", "PresetError", "check", "compile_spec", "compile_text",
+    "declined_heads", "elaborate_file", "format_file", "verify", "write", "write_text",
 ]  # fmt: skip
 
 
@@ -74,13 +75,27 @@ class Compiled:
         )
 
 
-def elaborate_file(file: SourceFile, path: Path) -> Module:
+def elaborate_file(file: SourceFile, path: Path, *, heads: bool = False) -> Module:
     """The tensor-level module of a spec's text; ``path`` says where it looks for what it uses.
+
+    Args:
+        file: the text.
+        path: where it stands, or would.
+        heads: whether the heads that it offers become models of the module.
 
     Raises:
         DiagnosticError: with everything that is wrong.
     """
-    return elaborate(parse(file), module_name(path), finder(path))
+    return elaborate(parse(file), module_name(path), finder(path), heads=heads)
+
+
+def declined_heads(path: Path) -> tuple[DeclinedHead, ...]:
+    """The heads that a spec offers and that are checked by name only, with the reasons.
+
+    Raises:
+        DiagnosticError: the spec is wrong.
+    """
+    return elaborate_heads(parse(load(path)), module_name(path), finder(path))[1]
 
 
 def module_name(path: Path) -> str:
@@ -175,13 +190,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def check(path: Path) -> Module:
-    """The module of a spec that has nothing wrong with it, lowered too.
+    """The module of a spec that has nothing wrong with it, lowered too; its heads are checked and not lowered.
 
     Raises:
         DiagnosticError: with everything that is wrong.
     """
-    module = elaborate_file(load(path), path)
-    return run(module, pipeline())[-1].module
+    return run(elaborate_file(load(path), path), pipeline())[-1].module
 
 
 def format_file(path: Path) -> tuple[str, str]:

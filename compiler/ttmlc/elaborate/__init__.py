@@ -1,5 +1,6 @@
 """Names, scopes, axes and types: a syntax tree becomes a tensor-level module."""
 
-from ttmlc.elaborate.module import elaborate
+from ttmlc.elaborate.module import elaborate, elaborate_heads
+from ttmlc.elaborate.offers import DeclinedHead
 
-__all__ = ["elaborate"]
+__all__ = ["DeclinedHead", "elaborate", "elaborate_heads"]

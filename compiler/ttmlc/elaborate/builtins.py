@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ttmlc.elaborate.binding import Bound, Signature
 from ttmlc.elaborate.names import value_name
 from ttmlc.elaborate.problems import MISFIT, NOT_YET, problem
-from ttmlc.elaborate.values import Init, Meaning, Number, Tensor, Text, Words, Written, describe
+from ttmlc.elaborate.values import Init, Meaning, Number, Paths, Tensor, Text, Words, Written, describe
 from ttmlc.ir.module import Attribute, Form
 from ttmlc.ir.scalar import Const, Scalar
-from ttmlc.ir.types import Dim, DType, TensorType
+from ttmlc.ir.types import Axis, Dim, DType, TensorType
 from ttmlc.language import tree
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def tensor(elaborator: Expressions, bound: Bound, name: str) -> Tensor:
     meaning = elaborator.argument(bound, name)
     if not isinstance(meaning, Tensor):
         raise problem(MISFIT, f"{name!r} must be a tensor", bound.span(name), f"is {describe(meaning)}")
-    return Tensor(meaning.value, bound.span(name))
+    return replace(meaning, span=bound.span(name))
 
 
 def dim(elaborator: Expressions, bound: Bound, name: str) -> Dim:
@@ -56,11 +57,11 @@ def number(
 def path(elaborator: Expressions, bound: Bound) -> str:
     """The ``at`` argument."""
     meaning = elaborator.argument(bound, "at")
-    if not isinstance(meaning, Text) or not isinstance(bound.given["at"], tree.Literal):
+    if not isinstance(meaning, Text):
         raise problem(
             MISFIT, "'at' must be a checkpoint path in quotes", bound.span("at"), f"is {describe(meaning)}"
         )
-    return elaborator.path(bound.given["at"])
+    return elaborator.path_of(meaning)
 
 
 def init(elaborator: Expressions, bound: Bound, otherwise: Init | None = None) -> Form:
@@ -74,22 +75,38 @@ def init(elaborator: Expressions, bound: Bound, otherwise: Init | None = None) -
 
 
 def _linear(elaborator: Expressions, bound: Bound) -> Meaning:
-    for name in ("weight", "each"):
-        if name in bound.given:
-            raise problem(NOT_YET, f"linear with {name!r} is not compiled yet", bound.span(name))
+    if "each" in bound.given:
+        raise problem(NOT_YET, "linear with 'each' is not compiled yet", bound.span("each"))
     x, out, at = tensor(elaborator, bound, "x"), dim(elaborator, bound, "out"), path(elaborator, bound)
     if not isinstance(x.value.type, TensorType) or not x.value.type.dims:
         raise problem(MISFIT, "'x' has no dimension to contract", x.span)
     taken = x.value.type.dims[-1]
     turned = _stored(elaborator, bound)
     dims = (taken, out) if turned else (out, taken)
-    weight = elaborator.parameter(
-        f"{at}.weight", TensorType(DType.FLOAT, dims), init(elaborator, bound), bound.span("at")
-    )
+    weight = _weight(elaborator, bound, f"{at}.weight", TensorType(DType.FLOAT, dims))
     bias = _bias(elaborator, bound, at, out)
     attributes: dict[str, Attribute] = {"stored_in_out": Const(True)} if turned else {}
     return elaborator.apply(
         "linear", [x, weight, bias], attributes, bound.call, name=bound.wanted or value_name(at)
+    )
+
+
+def _weight(elaborator: Expressions, bound: Bound, at: str, type_: TensorType) -> Tensor:
+    """A parameter of its own, or the one that is given, or that one where a condition holds: ``word if tie``."""
+    node, when = bound.given.get("weight"), None
+    if isinstance(node, tree.Choice) and node.no is None:
+        when, node = elaborator.condition(node.condition), node.yes
+    shared: Tensor | None = None
+    if node is not None and when != Const(False):
+        meaning = elaborator.expression(node)
+        if not isinstance(meaning, Tensor) or meaning.value.type != type_:
+            label = f"is {describe(meaning)}"
+            raise problem(MISFIT, f"'weight' must be {type_}", bound.span("weight"), label)
+        shared = Tensor(meaning.value, bound.span("weight"))
+        if when is None or when == Const(True):
+            return shared
+    return elaborator.parameter(
+        at, type_, init(elaborator, bound), bound.span("at"), shared=shared, when=when if shared else None
     )
 
 
@@ -105,11 +122,11 @@ def _stored(elaborator: Expressions, bound: Bound) -> bool:
 
 
 def _bias(elaborator: Expressions, bound: Bound, at: str, out: Dim) -> Tensor | None:
-    name = f"{at}.bias"
+    name: Attribute = f"{at}.bias"
     if "bias" in bound.given:
         meaning = elaborator.argument(bound, "bias")
-        if isinstance(meaning, Text):
-            name = elaborator.path(bound.given["bias"])
+        if isinstance(meaning, (Text, Paths)):
+            name = elaborator.paths_of(meaning)
         elif isinstance(meaning, Number) and meaning.scalar == Const(False):
             return None
         elif not (isinstance(meaning, Number) and meaning.scalar == Const(True)):
@@ -184,6 +201,22 @@ def _first(elaborator: Expressions, bound: Bound) -> Meaning:
     )
 
 
+def _loss(op: str, name: str) -> Build:
+    def build(elaborator: Expressions, bound: Bound) -> Meaning:
+        logits, labels = tensor(elaborator, bound, "logits"), tensor(elaborator, bound, "labels")
+        attributes: dict[str, Attribute] = {}
+        if "over" in bound.given:
+            over = dim(elaborator, bound, "over")
+            if not isinstance(over, Axis):
+                raise problem(MISFIT, "'over' must be one axis", bound.span("over"))
+            attributes["over"] = over.name
+        if "ignore" in bound.given:
+            attributes["ignore"] = number(elaborator, bound, "ignore", ("int",))
+        return elaborator.loss(op, logits, labels, attributes, bound.call, bound.wanted or name)
+
+    return build
+
+
 def _activation(kind: str) -> Build:
     def build(elaborator: Expressions, bound: Bound) -> Meaning:
         return elaborator.apply(
@@ -212,6 +245,15 @@ BUILTINS: dict[str, tuple[Signature, Build]] = {
     ),
     "dropout": (Signature(("x", "p"), 2), _dropout),
     "first": (Signature(("x", "over"), 2), _first),
+    "cross_entropy": (
+        Signature(("logits", "labels", "over", "ignore"), 3),
+        _loss("cross_entropy", "cross_entropy"),
+    ),
+    "binary_cross_entropy": (
+        Signature(("logits", "labels"), 2),
+        _loss("binary_cross_entropy", "cross_entropy"),
+    ),
+    "mean_squared_error": (Signature(("logits", "labels"), 2), _loss("mean_squared_error", "squared_error")),
     "normal": (Signature(("std",), 1), _normal),
     **{
         kind: (ACTIVATION, _activation(kind))
@@ -225,8 +267,6 @@ LATER = frozenset(
         "rotary",
         "softmax",
         "softcap",
-        "cross_entropy",
-        "binary_cross_entropy",
         "mean",
         "sum",
         "where",
@@ -247,6 +287,6 @@ LATER = frozenset(
         "abs",
         "constant",
     }
-    | {"given", "cos", "sin"}
+    | {"cos", "sin"}
 )
 """Functions that the language has and that are not compiled yet."""

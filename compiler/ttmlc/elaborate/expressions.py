@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-
 from ttmlc.elaborate import scalars
 from ttmlc.elaborate.binding import Bound, Signature, bind
 from ttmlc.elaborate.builtins import BUILTINS, LATER
-from ttmlc.elaborate.names import path, value_name
-from ttmlc.elaborate.problems import BAD_PATH, MISFIT, NOT_YET, UNKNOWN_NAME, Problems, nearest, problem
-from ttmlc.elaborate.scope import Scope
+from ttmlc.elaborate.choices import ask, choice
+from ttmlc.elaborate.making import Making
+from ttmlc.elaborate.problems import (
+    BAD_SCALAR,
+    MISFIT,
+    NOT_YET,
+    UNKNOWN_NAME,
+    nearest,
+    problem,
+)
+from ttmlc.elaborate.scope import Callee
 from ttmlc.elaborate.values import (
+    Base,
     Definition,
     Init,
     Meaning,
@@ -24,11 +30,10 @@ from ttmlc.elaborate.values import (
     Written,
     describe,
 )
-from ttmlc.ir.builder import Builder
-from ttmlc.ir.module import Attribute, Form, Function
-from ttmlc.ir.op import TABLE, Refusal
+from ttmlc.ir.module import Attribute
+from ttmlc.ir.op import Refusal
 from ttmlc.ir.ops.shape import Rearrange
-from ttmlc.ir.scalar import Scalar
+from ttmlc.ir.scalar import Const, Scalar
 from ttmlc.ir.types import TensorType
 from ttmlc.language import tree
 from ttmlc.source import DiagnosticError, Span
@@ -36,22 +41,8 @@ from ttmlc.source import DiagnosticError, Span
 OPERATORS = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide"}
 
 
-@dataclass
-class Expressions:
-    """What an expression of one function may read, and the operations it adds.
-
-    ``wanted`` is the name that the statement gives the expression at hand; ``paths`` are the checkpoint paths that
-    are taken.
-    """
-
-    scope: Scope
-    problems: Problems
-    done: dict[str, Function]
-    build: Builder = field(default_factory=Builder)
-    values: dict[str, Meaning] = field(default_factory=dict)
-    indices: tuple[str, ...] = ()
-    wanted: str = ""
-    paths: dict[str, Span] = field(default_factory=dict)
+class Expressions(Making):
+    """What an expression of one function means."""
 
     def tensor(self, node: tree.Expr, wanted: str) -> Tensor:
         """A tensor, which the statement around it calls ``wanted``."""
@@ -89,7 +80,7 @@ class Expressions:
 
     def _expression(self, node: tree.Expr, wanted: str) -> Meaning:
         if isinstance(node, tree.Literal):
-            return Text(node.value) if isinstance(node.value, str) else scalars.literal(node)
+            return Text(node.value, node) if isinstance(node.value, str) else scalars.literal(node)
         if isinstance(node, tree.Reference):
             return self._reference(node)
         if isinstance(node, tree.Call):
@@ -108,7 +99,26 @@ class Expressions:
             return self._arithmetic(node, wanted)
         if isinstance(node, tree.Member):
             return self._member(node)
-        return scalars.elaborate(node, self.number, self.scope.words)
+        if isinstance(node, tree.Choice):
+            return choice(self, node, wanted)
+        if isinstance(node, tree.Alternatives):
+            raise problem(NOT_YET, "paths that are only read are not compiled yet", node.span)
+        return self.scalar(node)
+
+    def scalar(self, node: tree.Expr) -> Number:
+        """A scalar expression."""
+        return scalars.elaborate(node, self.number, self.scope.words, lambda asked: ask(self, asked))
+
+    def condition(self, node: tree.Expr) -> Scalar:
+        """A condition.
+
+        Raises:
+            DiagnosticError: it is none.
+        """
+        meaning = self.expression(node)
+        if not isinstance(meaning, Number) or meaning.kind != "bool":
+            raise problem(BAD_SCALAR, "a condition must be bool", node.span, f"is {describe(meaning)}")
+        return meaning.scalar
 
     def number(self, name: tree.Name) -> Number | None:
         """A name inside a scalar expression."""
@@ -126,6 +136,8 @@ class Expressions:
             return found
         if name in ("zeros", "ones"):
             return Init(name)
+        if name in self.scope.words:
+            return Number(Const(name), "word")
         if name in self.indices:
             raise problem(NOT_YET, "a repeat's index in an expression is not compiled yet", node.span)
         known = [*self.values, *self.scope.known(), *BUILTINS]
@@ -133,6 +145,12 @@ class Expressions:
 
     def _member(self, node: tree.Member) -> Meaning:
         owner = self.expression(node.owner)
+        if isinstance(owner, Base):
+            members = dict(owner.members)
+            if node.name.text not in members:
+                message = f"{owner.name!r} has no output, parameter or input {node.name.text!r}"
+                raise problem(UNKNOWN_NAME, message, node.name.span, hint=nearest(node.name.text, members))
+            return members[node.name.text]
         if not isinstance(owner, Several):
             raise problem(
                 MISFIT,
@@ -182,7 +200,7 @@ class Expressions:
     def _arithmetic(self, node: tree.Operator, wanted: str) -> Meaning:
         left, right = (self.expression(arg) for arg in node.args)
         if isinstance(left, Number) and isinstance(right, Number):
-            return scalars.elaborate(node, self.number, self.scope.words)
+            return self.scalar(node)
         if isinstance(left, Number) and isinstance(right, Tensor) and node.op in ("+", "*"):
             left, right = right, left
         if not isinstance(left, Tensor):
@@ -225,8 +243,10 @@ class Expressions:
             )
         if isinstance(meaning, Definition):
             return self._block_call(node, meaning.function, wanted)
-        if name in scalars.FUNCTIONS:
-            return scalars.elaborate(node, self.number, self.scope.words)
+        if name in scalars.FUNCTIONS or name == "given":
+            return self.scalar(node)
+        if name in self.scope.functions:
+            return self.inline(node, self.scope.functions[name], wanted)
         if meaning is not None:
             raise problem(MISFIT, f"{name!r} cannot be called", node.function.span, f"is {describe(meaning)}")
         if name in BUILTINS:
@@ -239,10 +259,16 @@ class Expressions:
             UNKNOWN_NAME, f"nothing is called {name!r}", node.function.span, hint=nearest(name, known)
         )
 
+    def inline(self, node: tree.Call, callee: Callee, wanted: str) -> Meaning:
+        """What a ``fn`` makes of the arguments of ``node``."""
+        raise NotImplementedError
+
     def _block_call(self, node: tree.Call, block: tree.Function, wanted: str) -> Meaning:
         function = self.done.get(block.name.text)
         if function is None:
-            raise DiagnosticError([])  # the block itself is wrong, and says so
+            raise DiagnosticError(
+                self.failed.get(block.name.text, [])
+            )  # it is wrong itself, and says so once
         names = tuple(given.value.name for given in function.inputs)
         bound = bind(node, block.name.text, Signature((*names, "at"), len(names)), {})
         operands = []
@@ -258,7 +284,7 @@ class Expressions:
                 )
             operands.append(x.value)
         at = self.path(bound.given["at"]) if "at" in bound.given else ""
-        self._claim_block(function, at, bound.span("at"))
+        self.claim_block(function, at, bound.span("at"))
         types = [value.type for _, value in function.outputs]
         wishes = (
             [wanted or function.name.lower()] if len(types) == 1 else [name for name, _ in function.outputs]
@@ -270,75 +296,11 @@ class Expressions:
         named = zip((name for name, _ in function.outputs), made.results, strict=True)
         return Several(tuple((name, Tensor(value, node.span)) for name, value in named))
 
-    # What builtins ask for
+    # What statements ask for
 
     def path(self, node: tree.Expr) -> str:
         """A checkpoint path given as an argument."""
-        if not isinstance(node, tree.Literal) or not isinstance(node.value, str):
-            raise problem(MISFIT, "a checkpoint path stands in quotes", node.span)
-        return path(node, self.indices)
-
-    def parameter(
-        self,
-        at: str,
-        type_: TensorType,
-        init: Form,
-        span: Span,
-        zero_row: Scalar | None = None,
-        also: Sequence[str] = (),
-        name: str = "",
-    ) -> Tensor:
-        """Make a parameter at a checkpoint path of this block."""
-        self._claim(at, span)
-        attributes: dict[str, Attribute] = {"at": at, "init": init}
-        if zero_row is not None:
-            attributes["zero_row"] = zero_row
-        if also:
-            attributes["also"] = tuple(also)
-        wished = name or value_name(at, 2)
-        value = self.build.add("param", (), attributes, name=wished, span=span, types=(type_,))
-        return Tensor(value, span)
-
-    def _claim_block(self, function: Function, at: str, span: Span) -> None:
-        for operation in function.walk():
-            if operation.op == "param":
-                self._claim(f"{at}.{operation.text('at')}" if at else operation.text("at"), span)
-            elif operation.op == "call":
-                inner = self.done[operation.text("block")]
-                below = str(operation.get("at") or "")
-                self._claim_block(inner, ".".join(part for part in (at, below) if part), span)
-
-    def _claim(self, at: str, span: Span) -> None:
-        if at in self.paths:
-            related = ((self.paths[at], "made here already"),)
-            raise problem(BAD_PATH, f"two parameters would lie at {at!r}", span, related=related)
-        self.paths[at] = span
-
-    def apply(
-        self,
-        op: str,
-        operands: Sequence[Tensor | None],
-        attributes: Mapping[str, Attribute],
-        span: Span,
-        *,
-        name: str,
-    ) -> Tensor:
-        """Add an op; what it refuses is told where the operand at fault stands."""
-        values = [None if operand is None else operand.value for operand in operands]
-        try:
-            return Tensor(self.build.add(op, values, attributes, name=name, span=span), span)
-        except Refusal as refusal:
-            raise self._told(op, refusal, operands, span) from None
-
-    def _told(
-        self, op: str, refusal: Refusal, operands: Sequence[Tensor | None], span: Span
-    ) -> DiagnosticError:
-        names = TABLE[op].operand_names()
-        spans = {
-            name: operand.span for name, operand in zip(names, operands, strict=False) if operand is not None
-        }
-        related = tuple((spans[name], label) for name, label in refusal.related if name in spans)
-        at = spans.get(refusal.at, span)
-        return problem(
-            MISFIT, f"'{op}': {refusal.message}", at, refusal.label, related=related, hint=refusal.hint
-        )
+        meaning = self.expression(node)
+        if not isinstance(meaning, Text):
+            raise problem(MISFIT, "a checkpoint path stands in quotes", node.span, f"is {describe(meaning)}")
+        return self.path_of(meaning)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ttmlc.elaborate.binding import Bound, Signature
-from ttmlc.elaborate.expressions import Expressions
+from ttmlc.elaborate.branches import Branches
 from ttmlc.elaborate.names import INPUTS, OUTPUT_MEMBERS, class_name, path, plain
 from ttmlc.elaborate.problems import (
     BAD_PATH,
@@ -29,8 +30,11 @@ from ttmlc.source import DiagnosticError
 PARAM = Signature(("init", "pad"), 0)
 
 
-class Elaborator(Expressions):
-    """One function on its way into the IR."""
+@dataclass
+class Elaborator(Branches):
+    """One function on its way into the IR. A head is one ``of_head``: its inputs may be absent."""
+
+    of_head: bool = False
 
     def block(self, node: tree.Function) -> Function:
         """A block as a function."""
@@ -71,19 +75,22 @@ class Elaborator(Expressions):
             if name in self.values:
                 raise problem(DECLARED_TWICE, f"{name!r} is declared twice", param.name.span)
             self.values[name] = Poison()
-            if param.optional:
+            if param.optional and not self.of_head:
                 raise problem(NOT_YET, "optional inputs are not compiled yet", param.span)
-            if len(param.types) != 1 or not isinstance(param.types[0], tree.TensorExpr):
+            written = [type_ for type_ in param.types if isinstance(type_, tree.TensorExpr)]
+            if not written or len(written) < len(param.types) or (len(written) > 1 and not self.of_head):
                 raise problem(
                     NOT_YET,
                     "an input of this type is not compiled yet",
                     param.span,
                     hint="Give it a tensor type.",
                 )
-            type_ = tensor_type(self.scope, param.types[0])
-            value = Value(self.build.names.fresh(name), type_)
-            self.values[name] = Tensor(value, param.name.span)
-            return Input(value, self._default(param, type_))
+            types = tuple(tensor_type(self.scope, type_) for type_ in written)
+            alternatives = types if len(types) > 1 else ()
+            value = Value(self.build.names.fresh(name), types[0])
+            self.values[name] = Tensor(value, param.name.span, alternatives)
+            self.inputs[name] = Input(value, self._default(param, types[0]), param.optional, alternatives)
+            return self.inputs[name]
         return None
 
     def _default(self, param: tree.Param, type_: TensorType) -> Const | Form | None:
@@ -120,7 +127,7 @@ class Elaborator(Expressions):
                 returned = statement
             else:
                 with self.problems.kept():
-                    self._statement(statement)
+                    self.statement(statement)
         if returned is None:
             raise problem(
                 WRONG_SHAPE, f"{name.text!r} returns nothing", name.span, hint="End it with 'return'."
@@ -139,13 +146,22 @@ class Elaborator(Expressions):
                 outputs[name] = self.tensor(option.value, name).value
         return tuple(outputs.items())
 
-    def _statement(self, node: tree.Statement) -> None:
+    def statement(self, node: tree.Statement) -> None:
+        """Take a statement.
+
+        Raises:
+            DiagnosticError: it is wrong.
+        """
         if isinstance(node, tree.Assign):
             self._assign(node)
         elif isinstance(node, tree.ParamStatement):
             self._param_statement(node)
         elif isinstance(node, tree.Repeat):
             self._repeat(node)
+        elif isinstance(node, (tree.If, tree.Match)) and (self.of_head or self.calling):
+            if any(isinstance(part, tree.Return) for part in tree.walk(node)):
+                raise problem(NOT_YET, "returning from here is not compiled yet", node.span)
+            self.run((node,), "")
         elif not isinstance(node, tree.Doc):
             raise problem(NOT_YET, "this statement is not compiled yet", node.span)
 
@@ -192,6 +208,7 @@ class Elaborator(Expressions):
             at, type_, Form(init.name, init.args), node.at[0].span, zero_row, tuple(also), name
         )
         self.values[name] = Tensor(made.value, node.name.span)
+        self.owned[name] = made.value
 
     def _repeat(self, node: tree.Repeat) -> None:
         if node.shared is not None:
@@ -229,7 +246,7 @@ class Elaborator(Expressions):
             self.values[name] = Tensor(argument, was.span)
         for statement in node.body:
             with self.problems.kept():
-                self._statement(statement)
+                self.statement(statement)
         yields = self._yields(node, carried, arguments)
         body = Region(tuple(arguments), tuple(self.build.operations), tuple(yields))
         if any(operation.op == "param" for operation in body.operations):

@@ -1,168 +1,162 @@
-"""Heads and offers, checked for names, holes and arguments. Compiling heads comes with training."""
+"""Offered heads: those that can be compiled become models, the others are checked for names and holes."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
-from ttmlc.elaborate.builtins import BUILTINS, LATER
-from ttmlc.elaborate.problems import (
-    DECLARED_TWICE,
-    MISSING_ARGUMENT,
-    UNKNOWN_NAME,
-    UNKNOWN_OPTION,
-    Problems,
-    nearest,
-    problem,
-)
-from ttmlc.elaborate.scope import DYNAMIC, Scope
+from ttmlc.elaborate.blocks import Blocks
+from ttmlc.elaborate.configs import ConfigBuilder
+from ttmlc.elaborate.names import path
+from ttmlc.elaborate.offers import BaseModel, DeclinedHead, HeadElaborator, head_class
+from ttmlc.elaborate.problems import DECLARED_TWICE, NOT_YET, Problems, problem
+from ttmlc.elaborate.scope import Callee, Scope, defaults_of
+from ttmlc.ir.config import Config
+from ttmlc.ir.module import Function, fields_of
+from ttmlc.ir.scalar import Const, Field, leaves
 from ttmlc.language import tree
-
-WORDS = frozenset({"zeros", "ones", "position", "in", "out"})
-
-
-def check_heads(
-    file: tree.File, used: Sequence[tree.File], scope: Scope, models: Sequence[tree.Model], problems: Problems
-) -> None:
-    """Check every function that elaboration does not reach, and every offer, by name."""
-    everything = [item for tree_ in (*used, file) for item in tree_.items]
-    heads = {item.name.text: item for item in everything if isinstance(item, tree.Head)}
-    functions = {item.name.text: item for item in everything if isinstance(item, tree.Function)}
-    fields = {
-        entry.name.text
-        for item in everything
-        if isinstance(item, tree.Config)
-        for entry in item.entries
-        if isinstance(entry, (tree.ConfigField, tree.DerivedField))
-    }
-    words = {
-        word.text
-        for item in everything
-        if isinstance(item, tree.Config)
-        for entry in item.entries
-        if isinstance(entry, tree.ConfigField)
-        for word in entry.kinds
-    }
-    known = {*fields, *words, *scope.known(), *functions, *BUILTINS, *LATER, *WORDS, *DYNAMIC}
-    for item in file.items:
-        if isinstance(item, tree.Function):
-            _Names(known, problems).function(item.params, item.body)
-        elif isinstance(item, tree.Head):
-            _Names({*known, item.base.text}, problems).function((*item.params, *item.holes), item.body)
-        elif isinstance(item, tree.Offers):
-            _offers(item, heads, models, known, problems)
+from ttmlc.source import Span
 
 
-def _offers(
-    node: tree.Offers,
-    heads: dict[str, tree.Head],
-    models: Sequence[tree.Model],
-    known: set[str],
-    problems: Problems,
-) -> None:
-    with problems.kept():
-        names = [model.name.text for model in models]
-        if node.model.text not in names:
-            hint = nearest(node.model.text, names)
-            raise problem(UNKNOWN_NAME, f"there is no model {node.model.text!r}", node.model.span, hint=hint)
-    seen: set[str] = set()
-    for offer in node.offers:
-        with problems.kept():
-            head = heads.get(offer.head.text)
-            if head is None:
-                hint = nearest(offer.head.text, heads) or "Heads come from a spec that is used: 'use heads'."
-                raise problem(
-                    UNKNOWN_NAME, f"there is no head {offer.head.text!r}", offer.head.span, hint=hint
-                )
-            if offer.head.text in seen:
-                raise problem(DECLARED_TWICE, f"head {offer.head.text!r} is offered twice", offer.head.span)
-            seen.add(offer.head.text)
-            _offer(offer, head, known, problems)
+@dataclass
+class Heads:
+    """The heads that a file offers, on their way to models.
 
+    ``compiled`` are the offers that need no check by name any more, for they are compiled or wrong already.
+    """
 
-def _offer(offer: tree.Offer, head: tree.Head, known: set[str], problems: Problems) -> None:
-    holes = {hole.name.text: hole for hole in head.holes}
-    filled = {option.name.text for option in offer.options}
-    for option in offer.options:
-        if option.name.text not in holes:
-            hint = nearest(option.name.text, holes)
-            raise problem(
-                UNKNOWN_OPTION,
-                f"head {head.name.text!r} has no hole {option.name.text!r}",
-                option.name.span,
-                hint=hint,
-            )
-        _Names({*known, "base", "super"}, problems).expression(option.value)
-    for name, hole in holes.items():
-        if hole.default is None and name not in filled:
-            related = ((hole.span, "the hole"),) if hole.span.file is offer.span.file else ()
-            message = f"head {head.name.text!r} needs {name!r} filled in"
-            raise problem(
-                MISSING_ARGUMENT,
-                message,
-                offer.head.span,
-                related=related,
-                hint=f"Write {head.name.text}({name}=...).",
-            )
+    file: tree.File
+    used: Sequence[tree.File]
+    blocks: Blocks
+    problems: Problems
+    builder: ConfigBuilder
+    functions: list[Function] = field(default_factory=list)
+    declined: list[DeclinedHead] = field(default_factory=list)
+    compiled: list[tree.Offer] = field(default_factory=list)
 
-
-class _Names:
-    """Looks every name of a function up, without asking what it means."""
-
-    def __init__(self, known: set[str], problems: Problems) -> None:
-        self.known = set(known)
-        self.problems = problems
-
-    def function(self, params: Sequence[tree.Param], body: Sequence[tree.Statement]) -> None:
-        """Check a function whose parameters are ``params``."""
-        for param in params:
-            self.known.add(param.name.text)
-        for param in params:
-            if param.default is not None:
-                self.expression(param.default)
-        self.statements(body)
-
-    def statements(self, body: Sequence[tree.Statement]) -> None:
-        """Check statements in order; what one assigns, the next may read."""
-        for node in body:
-            if isinstance(node, tree.Repeat):
-                self.known.add(node.index.text)
-                self.expression(node.count)
-                self.statements(node.body)
-            elif isinstance(node, tree.If):
-                self.expression(node.condition)
-                self.statements((*node.then, *node.otherwise))
-            elif isinstance(node, tree.Match):
-                self.expression(node.value)
-                for case in node.cases:
-                    self.statements(case.body)
-            elif isinstance(node, tree.HeadConfig):
-                for entry in node.entries:
-                    if isinstance(entry, (tree.ConfigField, tree.DerivedField)):
-                        self.known.add(entry.name.text)
-            else:
-                self.leaf(node)
-
-    def leaf(self, node: tree.Statement) -> None:
-        """Check a statement that holds no others."""
-        if isinstance(node, tree.Assign):
-            self.expression(node.value)
-            self.known.update(target.path[0].text for target in node.targets)
-        elif isinstance(node, tree.ParamStatement):
-            self.known.add(node.name.text)
-            for option in node.options:
-                self.expression(option.value)
-        elif isinstance(node, tree.Return):
-            for option in node.values:
-                self.expression(option.value)
-            if node.value is not None:
-                self.expression(node.value)
-        elif isinstance(node, tree.Require):
-            self.expression(node.condition)
-
-    def expression(self, node: tree.Expr) -> None:
-        """Check every name that ``node`` reads."""
-        for part in tree.walk(node):
-            if isinstance(part, tree.Reference) and part.name.text not in self.known:
+    def compile(self, config: Config) -> Config:
+        """Make the models; the config with the fields of the heads' files that they read."""
+        heads = {
+            item.name.text: (item, other)
+            for other in (*self.used, self.file)
+            for item in other.items
+            if isinstance(item, tree.Head)
+        }
+        joined = copy.deepcopy(self.builder)
+        joined.problems = self.problems
+        own = len(joined.fields), len(joined.derived), len(joined.requirements)
+        for other in self.used:
+            if any(isinstance(item, tree.Head) for item in other.items):
+                _entries(joined, [item for item in other.items if isinstance(item, tree.Config)])
+        taken = {item.name.text for item in self.file.items if isinstance(item, (tree.Model, tree.Function))}
+        seen: dict[str, Span] = {}
+        for offers in [item for item in self.file.items if isinstance(item, tree.Offers)]:
+            for offer in offers.offers:
+                base, found = self.blocks.bases.get(offers.model.text), heads.get(offer.head.text)
+                if base is None or found is None:
+                    continue  # the check by name says which of them there is not
                 with self.problems.kept():
-                    hint = nearest(part.name.text, self.known)
-                    raise problem(UNKNOWN_NAME, f"nothing is called {part.name.text!r}", part.span, hint=hint)
+                    name = head_class(offers.model.text, offer)
+                    if name in taken or name in seen:
+                        related = ((seen[name], "first here"),) if name in seen else ()
+                        message = f"{name!r} is declared twice"
+                        raise problem(DECLARED_TWICE, message, offer.span, related=related)
+                    seen[name] = offer.span
+                    self._head(name, *found, offer, offers, base, joined)
+        return _read(config, joined, own, self.functions)
+
+    def _head(
+        self,
+        name: str,
+        node: tree.Head,
+        home: tree.File,
+        offer: tree.Offer,
+        offers: tree.Offers,
+        base: BaseModel,
+        joined: ConfigBuilder,
+    ) -> None:
+        """Make one model, or note why it is not made."""
+        trouble = Problems()
+        with trouble.kept():
+            if offers.also:
+                message = "prefixes that are only read are not compiled yet"
+                raise problem(NOT_YET, message, offers.also[0].span)
+            own = [part for part in node.body if isinstance(part, tree.HeadConfig)]
+            if own:
+                raise problem(NOT_YET, "the config of one head is not compiled yet", own[0].span)
+            self.blocks.reach(offer)
+            family = _scope_of(self.file, self.used, self.blocks.scope, joined)
+            family.blocks = self.blocks.scope.blocks
+            family.defaults = self.blocks.scope.defaults
+            scope = _scope_of(home, self.used, self.blocks.scope, joined)
+            making = HeadElaborator(scope, trouble, self.blocks.done, failed=self.blocks.failed, of_head=True)
+            prefix = "" if offers.at is None else path(offers.at)
+            function = making.head(name, node, offer, prefix, base, family)
+        if not trouble.found and not trouble.silent:
+            self.functions.append(function)
+            self.compiled.append(offer)
+        elif all(found.code == NOT_YET for found in trouble.found) and trouble.found:
+            first = trouble.found[0]
+            self.declined.append(DeclinedHead(name, node.name.text, first.message, first.span))
+        else:
+            wrong = [found for found in trouble.found if found.code != NOT_YET]
+            self.problems.found += [found for found in wrong if found not in self.problems.found]
+            self.problems.silent = self.problems.silent or not wrong
+            self.compiled.append(offer)
+
+
+def _entries(builder: ConfigBuilder, sections: Sequence[tree.Config]) -> None:
+    for section in sections:
+        for entry in section.entries:
+            with builder.problems.kept():
+                builder.entry(entry)
+
+
+def _scope_of(
+    file: tree.File, used: Sequence[tree.File], family: Scope, joined: ConfigBuilder, depth: int = 0
+) -> Scope:
+    """What names mean in ``file``: the config of the family and of the heads, its own defaults and functions."""
+    scope = replace(
+        family,
+        numbers=joined.numbers,
+        words=joined.words(),
+        choices={entry.name: entry.choices for entry in joined.fields if entry.choices},
+        poisoned=frozenset(joined.poisoned),
+        blocks={},
+        defaults=defaults_of(file),
+        functions={},
+    )
+    for item in file.items:
+        if isinstance(item, tree.Function) and item.kind == "fn":
+            scope.functions[item.name.text] = Callee(item, scope)
+    for other in used if depth == 0 else ():
+        theirs = _scope_of(other, used, family, joined, 1)
+        scope.functions.update({n: c for n, c in theirs.functions.items() if n not in scope.functions})
+    return scope
+
+
+def _read(
+    config: Config, joined: ConfigBuilder, own: tuple[int, int, int], functions: Sequence[Function]
+) -> Config:
+    """``config`` with what ``joined`` has behind its ``own`` and ``functions`` read."""
+    names = {leaf.name for function in functions for leaf in fields_of(function)}
+    for derived in reversed(joined.derived[own[1] :]):
+        if derived.name in names:
+            names |= {leaf.name for leaf in leaves(derived.value) if isinstance(leaf, Field)}
+    for entry in reversed(joined.fields[own[0] :]):
+        if entry.name in names:
+            for default in (entry.default, entry.null_default):
+                names |= {leaf.name for leaf in leaves(default or Const(None)) if isinstance(leaf, Field)}
+    known = {*config.names(), *names}
+    requirements = [
+        entry
+        for entry in joined.requirements[own[2] :]
+        if {leaf.name for leaf in leaves(entry.condition) if isinstance(leaf, Field)} <= known
+    ]
+    return replace(
+        config,
+        fields=(*config.fields, *(entry for entry in joined.fields[own[0] :] if entry.name in names)),
+        derived=(*config.derived, *(entry for entry in joined.derived[own[1] :] if entry.name in names)),
+        requirements=(*config.requirements, *requirements),
+    )

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from ttmlc.elaborate.blocks import Blocks
+from ttmlc.elaborate.byname import check_heads
 from ttmlc.elaborate.configs import ConfigBuilder
-from ttmlc.elaborate.functions import Elaborator
-from ttmlc.elaborate.heads import check_heads
+from ttmlc.elaborate.heads import Heads
 from ttmlc.elaborate.names import class_name
+from ttmlc.elaborate.offers import DeclinedHead
 from ttmlc.elaborate.problems import DECLARED_TWICE, NOT_YET, WRONG_SHAPE, Problems, problem
-from ttmlc.elaborate.scope import Scope
+from ttmlc.elaborate.scope import Scope, defaults_of
 from ttmlc.ir.config import Config, Requirement
-from ttmlc.ir.module import Function, Level, Module
+from ttmlc.ir.module import Level, Module
 from ttmlc.ir.scalar import Apply, Const, Field, apply
 from ttmlc.ir.types import Axis, Role
 from ttmlc.language import tree
@@ -21,20 +23,32 @@ from ttmlc.source import Span
 Import = Callable[[tree.Name], tree.File]
 
 
-def elaborate(file: tree.File, name: str, find: Import) -> Module:
+def elaborate(file: tree.File, name: str, find: Import, *, heads: bool = False) -> Module:
     """The module that ``file`` declares.
 
     Args:
         file: a syntax tree.
         name: the module's name, that of its file without an ending.
         find: gives the tree of a spec that ``use`` names.
+        heads: whether the heads that the file offers become models too; else they are checked by name.
 
     Raises:
         DiagnosticError: with everything that is wrong, at most twenty at a time.
     """
+    return _elaborate(file, name, find, heads)[0]
+
+
+def elaborate_heads(file: tree.File, name: str, find: Import) -> tuple[Module, tuple[DeclinedHead, ...]]:
+    """As :func:`elaborate` with heads, and the offered heads that are checked by name only, with the reasons."""
+    return _elaborate(file, name, find, True)
+
+
+def _elaborate(
+    file: tree.File, name: str, find: Import, heads: bool
+) -> tuple[Module, tuple[DeclinedHead, ...]]:
     problems = Problems()
     used = _used(file, find, problems)
-    config, scope = _config(file, problems)
+    config, scope, builder = _config(file, problems)
     _declare(scope, file, problems)
     for other in used:
         _axes(scope, other)
@@ -47,23 +61,28 @@ def elaborate(file: tree.File, name: str, find: Import) -> Module:
                 Span(file.span.file, 0, 0),
                 hint="Add a 'model' section.",
             )
-    done: dict[str, Function] = {}
-    functions = _functions(models, scope, problems, done)
-    check_heads(file, used, scope, models, problems)
+    blocks = Blocks(scope, problems)
+    made = blocks.models(models)
+    offered = Heads(file, used, blocks, problems, builder)
+    if heads:
+        config = offered.compile(config)
+    check_heads(file, used, scope, models, problems, offered.compiled)
     problems.raise_any(Span(file.span.file, 0, 0))
     docs = [item.text for item in file.items if isinstance(item, tree.Doc)]
     prefix = next(
         (str(i.at.value) for i in file.items if isinstance(i, tree.Offers) and i.at is not None), ""
     )
-    return Module(
+    functions = (*made, *offered.functions)
+    module = Module(
         name=name,
         level=Level.TENSOR,
         source=file.span.file.name,
         doc=docs[0] if docs else f"{models[0].name.text}.",
         config=_exact(config),
-        functions=functions,
+        functions=(*blocks.called_by(functions), *functions),
         prefix=prefix,
     )
+    return module, tuple(offered.declined)
 
 
 def _used(file: tree.File, find: Import, problems: Problems) -> list[tree.File]:
@@ -76,7 +95,7 @@ def _used(file: tree.File, find: Import, problems: Problems) -> list[tree.File]:
     return found
 
 
-def _config(file: tree.File, problems: Problems) -> tuple[Config, Scope]:
+def _config(file: tree.File, problems: Problems) -> tuple[Config, Scope, ConfigBuilder]:
     sections = [item for item in file.items if isinstance(item, tree.Config)]
     builder = ConfigBuilder(problems)
     config = Config("Model", "model")
@@ -94,8 +113,13 @@ def _config(file: tree.File, problems: Problems) -> tuple[Config, Scope]:
                 NOT_YET, "a second config is not compiled yet", sections[1].name.span, related=related
             )
         config = builder.build(sections[0])
-    words = tuple(choice for entry in config.fields for choice in entry.choices)
-    return config, Scope(numbers=builder.numbers, words=words, poisoned=frozenset(builder.poisoned))
+    scope = Scope(
+        numbers=builder.numbers,
+        words=builder.words(),
+        choices={entry.name: entry.choices for entry in config.fields if entry.choices},
+        poisoned=frozenset(builder.poisoned),
+    )
+    return config, scope, builder
 
 
 def _axes(scope: Scope, file: tree.File) -> None:
@@ -122,49 +146,11 @@ def _declare(scope: Scope, file: tree.File, problems: Problems) -> None:
                 seen[name] = item.name.span
         if isinstance(item, tree.Function) and item.kind == "block":
             scope.blocks[item.name.text] = item
-        elif isinstance(item, tree.Defaults):
-            for rule in item.rules:
-                for op in rule.ops:
-                    options = {option.name.text: option.value for option in rule.options}
-                    scope.defaults.setdefault(op.text, {}).update(options)
         elif isinstance(item, (tree.Table, tree.Rename)):
             with problems.kept():
                 raise problem(NOT_YET, "this section is not compiled yet", item.span)
+    scope.defaults.update(defaults_of(file))
     _axes(scope, file)
-
-
-def _functions(
-    models: list[tree.Model], scope: Scope, problems: Problems, done: dict[str, Function]
-) -> tuple[Function, ...]:
-    """The models and the blocks they reach, callees before callers, in the order of the spec."""
-    open_: list[str] = []
-
-    def visit(name: str, span: Span) -> None:
-        if name in done or name not in scope.blocks:
-            return
-        if name in open_:
-            raise problem(WRONG_SHAPE, f"{name!r} would contain itself", span)
-        open_.append(name)
-        block = scope.blocks[name]
-        _each_call(block.body, visit)
-        with problems.kept():
-            done[name] = Elaborator(scope, problems, done).block(block)
-        open_.pop()
-
-    made: list[Function] = []
-    for model in models:
-        with problems.kept():
-            if model.extends is not None or model.params is None:
-                raise problem(NOT_YET, "'extends' is not compiled yet", model.name.span)
-            _each_call(model.body, visit)
-            made.append(Elaborator(scope, problems, done).model(model))
-    return (*(done[name] for name in scope.blocks if name in done), *made)
-
-
-def _each_call(body: tuple[tree.Statement, ...], visit: Callable[[str, Span], None]) -> None:
-    for node in tree.walk(body):
-        if isinstance(node, tree.Call) and isinstance(node.function, tree.Reference):
-            visit(node.function.name.text, node.function.span)
 
 
 def _exact(config: Config) -> Config:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from ttmlc.elaborate.problems import BAD_SCALAR, NOT_YET, UNKNOWN_NAME, nearest, problem
 from ttmlc.elaborate.values import Number
 from ttmlc.ir import scalar
-from ttmlc.ir.scalar import Const
+from ttmlc.ir.scalar import Const, Scalar
 from ttmlc.language import tree
 
 ARITHMETIC = ("+", "-", "*", "/", "%", "**")
@@ -20,6 +20,7 @@ FUNCTIONS = {"sqrt": "float", "log": "float", "int": "int"}
 NUMERIC = ("int", "float")
 
 Lookup = Callable[[tree.Name], "Number | None"]
+Ask = Callable[["tree.Is | tree.Call"], Number]
 
 
 def literal(node: tree.Literal) -> Number:
@@ -29,8 +30,14 @@ def literal(node: tree.Literal) -> Number:
     return Number(Const(value), kind)
 
 
-def elaborate(node: tree.Expr, lookup: Lookup, words: tuple[str, ...] = ()) -> Number:
-    """The scalar that ``node`` means; ``words`` are enumerated choices that may stand as bare names.
+def elaborate(node: tree.Expr, lookup: Lookup, words: tuple[str, ...] = (), ask: Ask | None = None) -> Number:
+    """The scalar that ``node`` means.
+
+    Args:
+        node: the expression.
+        lookup: what a name means.
+        words: enumerated choices that may stand as bare names.
+        ask: answers ``labels is int`` and ``given(labels)``, where there are inputs to ask about.
 
     Raises:
         DiagnosticError: it is no scalar, or its parts do not go together.
@@ -40,7 +47,7 @@ def elaborate(node: tree.Expr, lookup: Lookup, words: tuple[str, ...] = ()) -> N
     if isinstance(node, tree.Reference):
         return _reference(node, lookup, words)
     if isinstance(node, tree.Operator):
-        return _operator(node, [elaborate(arg, lookup, words) for arg in node.args])
+        return _operator(node, [elaborate(arg, lookup, words, ask) for arg in node.args])
     if isinstance(node, tree.Choice):
         if node.no is None:
             raise problem(
@@ -49,22 +56,35 @@ def elaborate(node: tree.Expr, lookup: Lookup, words: tuple[str, ...] = ()) -> N
                 node.span,
                 hint="Add 'else'.",
             )
-        yes, no = elaborate(node.yes, lookup, words), elaborate(node.no, lookup, words)
-        condition = elaborate(node.condition, lookup, words)
+        yes, no = elaborate(node.yes, lookup, words, ask), elaborate(node.no, lookup, words, ask)
+        condition = elaborate(node.condition, lookup, words, ask)
         if condition.kind != "bool":
             raise problem(BAD_SCALAR, "a condition must be bool", node.condition.span, f"is {condition.kind}")
-        return Number(scalar.apply("select", condition.scalar, yes.scalar, no.scalar), _joined(node, yes, no))
+        return select(node, condition.scalar, yes, no)
     if isinstance(node, tree.Is) and node.what.text == "none":
-        test = scalar.apply("is_none", elaborate(node.value, lookup, words).scalar)
+        test = scalar.apply("is_none", elaborate(node.value, lookup, words, ask).scalar)
         return Number(scalar.apply("not", test) if node.negated else test, "bool")
+    if isinstance(node, tree.Is) and ask is not None:
+        return ask(node)
     if isinstance(node, tree.Call) and isinstance(node.function, tree.Reference) and len(node.args) == 1:
         name = node.function.name.text
+        if name == "given" and ask is not None:
+            return ask(node)
         if name in FUNCTIONS and not node.options:
-            arg = elaborate(node.args[0], lookup, words)
+            arg = elaborate(node.args[0], lookup, words, ask)
             if arg.kind not in NUMERIC:
                 raise problem(BAD_SCALAR, f"'{name}' takes a number", node.args[0].span, f"is {arg.kind}")
             return Number(scalar.apply(name, arg.scalar), FUNCTIONS[name])
     raise problem(BAD_SCALAR, "this is no expression over the config", node.span)
+
+
+def select(node: tree.Node, condition: Scalar, yes: Number, no: Number) -> Number:
+    """``yes`` where ``condition`` holds, else ``no``.
+
+    Raises:
+        DiagnosticError: they are of kinds that do not go together.
+    """
+    return Number(scalar.apply("select", condition, yes.scalar, no.scalar), _joined(node, yes, no))
 
 
 def _reference(node: tree.Reference, lookup: Lookup, words: tuple[str, ...]) -> Number:
@@ -81,7 +101,7 @@ def _reference(node: tree.Reference, lookup: Lookup, words: tuple[str, ...]) -> 
     )
 
 
-def _joined(node: tree.Expr, left: Number, right: Number) -> str:
+def _joined(node: tree.Node, left: Number, right: Number) -> str:
     if left.kind == right.kind:
         return left.kind
     if left.kind in NUMERIC and right.kind in NUMERIC:

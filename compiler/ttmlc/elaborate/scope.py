@@ -14,6 +14,14 @@ DYNAMIC = {"B": BATCH, "S": TOKENS}
 DTYPES = {dtype.value: dtype for dtype in DType}
 
 
+@dataclass(frozen=True)
+class Callee:
+    """A ``fn``, and the names of the spec that it stands in."""
+
+    function: tree.Function
+    scope: Scope
+
+
 @dataclass
 class Scope:
     """The names of one spec and what it uses."""
@@ -21,8 +29,10 @@ class Scope:
     numbers: dict[str, Number] = field(default_factory=dict)
     axes: dict[str, Axis] = field(default_factory=dict)
     blocks: dict[str, tree.Function] = field(default_factory=dict)
+    functions: dict[str, Callee] = field(default_factory=dict)
     defaults: dict[str, dict[str, tree.Expr]] = field(default_factory=dict)
     words: tuple[str, ...] = ()
+    choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
     poisoned: frozenset[str] = frozenset()
 
     def meaning(self, name: str) -> Meaning | None:
@@ -45,7 +55,7 @@ class Scope:
 
     def known(self) -> list[str]:
         """All names, for a hint."""
-        return [*self.numbers, *self.axes, *DYNAMIC, *self.blocks]
+        return [*self.numbers, *self.axes, *DYNAMIC, *self.blocks, *self.functions]
 
     def axis(self, name: tree.Name) -> Axis:
         """The axis called ``name``.
@@ -87,6 +97,18 @@ class Scope:
                 raise problem(MISFIT, "an axis occurs twice in this product", node.span)
             return Product(tuple(part for part in parts if isinstance(part, Axis)))
         raise problem(NOT_YET, "this dimension is not compiled yet", node.span)
+
+
+def defaults_of(file: tree.File) -> dict[str, dict[str, tree.Expr]]:
+    """The options of ops that ``file`` gives where a call of it does not."""
+    found: dict[str, dict[str, tree.Expr]] = {}
+    for item in file.items:
+        for rule in item.rules if isinstance(item, tree.Defaults) else ():
+            for op in rule.ops:
+                found.setdefault(op.text, {}).update(
+                    {option.name.text: option.value for option in rule.options}
+                )
+    return found
 
 
 def tensor_type(scope: Scope, node: tree.TensorExpr) -> TensorType:

@@ -7,17 +7,21 @@ from typing import Union
 
 from ttmlc.ir.module import Value
 from ttmlc.ir.scalar import Scalar
-from ttmlc.ir.types import Dim
+from ttmlc.ir.types import Dim, TensorType
 from ttmlc.language import tree
 from ttmlc.source import Span
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor; ``span`` is the expression that made it."""
+    """A tensor; ``span`` is the expression that made it.
+
+    ``alternatives`` are the types that an input may have, the value's own first; empty where that is the only one.
+    """
 
     value: Value
     span: Span = field(compare=False)
+    alternatives: tuple[TensorType, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,19 @@ class Number:
 
 @dataclass(frozen=True)
 class Text:
-    """A string."""
+    """A string; ``node`` is the literal."""
 
     text: str
+    node: tree.Literal = field(compare=False)
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Strings of which a flag of the config chooses: ``"bias" if tie else "decoder.bias"``."""
+
+    condition: Scalar
+    yes: Text | Paths
+    no: Text | Paths
 
 
 @dataclass(frozen=True)
@@ -69,6 +83,14 @@ class Several:
 
 
 @dataclass(frozen=True)
+class Base:
+    """The model that a head stands on: its outputs, its named parameters and its inputs, by name."""
+
+    name: str
+    members: tuple[tuple[str, Tensor], ...]
+
+
+@dataclass(frozen=True)
 class Definition:
     """A block that can be called."""
 
@@ -80,7 +102,7 @@ class Poison:
     """The value of what was wrong; whatever reads it stays silent."""
 
 
-Meaning = Union[Tensor, Number, Text, Written, Init, Words, Several, Definition, Poison]
+Meaning = Union[Tensor, Number, Text, Paths, Written, Init, Words, Several, Base, Definition, Poison]
 
 
 def describe(meaning: Meaning) -> str:
@@ -93,6 +115,8 @@ def describe(meaning: Meaning) -> str:
         )
     return {
         Text: "a string",
+        Paths: "a choice of strings",
+        Base: "a model",
         Written: "a dimension",
         Init: "an initialisation",
         Words: "a list",

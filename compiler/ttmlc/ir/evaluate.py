@@ -212,26 +212,22 @@ def _run(frame: Frame, operations: Sequence[Operation]) -> None:
 def _tolerant(frame: Frame, operation: Operation, arrays: list[Array]) -> Sequence[Array]:
     """The results, missing where an operand is or where a loss cannot take the labels."""
     missing = next((array for array in arrays if isinstance(array, Missing)), None)
-    if operation.op == "choose":
-        return (_choose(frame, operation, arrays),)
-    if missing is not None:
+    if missing is not None and operation.op != "choose":
         return [missing] * len(operation.results)
     try:
+        if operation.op == "choose":
+            return (_choose(frame, operation, arrays),)
         return _apply(frame, operation, arrays)
     except Unfit as reason:
         return [Missing(reason)] * len(operation.results)
+    except scalar.Unanswered:
+        return [Missing()] * len(operation.results)
 
 
 def _choose(frame: Frame, operation: Operation, arrays: list[Array]) -> Array:
     for condition, array in zip(conditions(operation), arrays, strict=False):
-        questions = [leaf for leaf in scalar.leaves(condition) if isinstance(leaf, scalar.Asked)]
-        try:
-            if frame.scalar(condition):
-                return array
-        except KeyError:
-            if not any((leaf.input, leaf.question) not in frame.answers for leaf in questions):
-                raise
-            return Missing()  # what is asked about is absent
+        if frame.scalar(condition):
+            return array
     return arrays[-1]
 
 

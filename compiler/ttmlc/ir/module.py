@@ -13,8 +13,8 @@ from enum import Enum
 from typing import Union
 
 from ttmlc.ir.config import Config
-from ttmlc.ir.scalar import Apply, Asked, Const, Dynamic, Field, Index, Scalar
-from ttmlc.ir.types import TensorType, Type
+from ttmlc.ir.scalar import Apply, Asked, Const, Dynamic, Field, Index, Scalar, leaves
+from ttmlc.ir.types import DeviceType, TensorType, Type
 from ttmlc.source import Span
 
 
@@ -219,6 +219,37 @@ class Module:
     def map_functions(self, change: Callable[[Function], Function]) -> Module:
         """This module with every function changed."""
         return replace(self, functions=tuple(change(function) for function in self.functions))
+
+
+def scalars_of(function: Function) -> Iterator[Scalar]:
+    """Every scalar that ``function`` reads: in attributes, and as the sizes of types."""
+    types = [type_ for given in function.inputs for type_ in (given.value.type, *given.alternatives)]
+    for operation in function.walk():
+        for _, value in operation.attributes:
+            yield from scalars_in(value)
+        types += [value.type for value in operation.results]
+    for type_ in types:
+        if isinstance(type_, TensorType):
+            yield from (axis.size for axis in type_.axes())
+        elif isinstance(type_, DeviceType):
+            yield from type_.shape
+        else:
+            yield type_.causal
+
+
+def scalars_in(value: Attribute) -> Iterator[Scalar]:
+    """The scalars that an attribute holds."""
+    if isinstance(value, SCALARS):
+        yield value
+    elif isinstance(value, (Form, tuple)):
+        for part in value.args if isinstance(value, Form) else value:
+            yield from scalars_in(part)
+
+
+def fields_of(function: Function) -> Iterator[Field]:
+    """The fields of the config that ``function`` reads."""
+    for scalar in scalars_of(function):
+        yield from (leaf for leaf in leaves(scalar) if isinstance(leaf, Field))
 
 
 def rewrite(

@@ -18,6 +18,10 @@ from typing import Union
 Value = Union[int, float, bool, str, None]
 
 
+class Unanswered(KeyError):
+    """A question about an input that is absent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Const:
     """A literal: a number, a flag, ``none``, or the name of an enumerated choice."""
@@ -162,7 +166,7 @@ def evaluate(
     """The value of ``scalar``; ``answers`` maps an input and a question to what is true of it.
 
     Raises:
-        KeyError: a field, dynamic size, index or question has no value.
+        KeyError: a field, dynamic size or index has no value; Unanswered where it is a question.
         ArithmeticError, ValueError, TypeError: the arithmetic has no result (division by zero, inexact ``//``).
     """
     if isinstance(scalar, Const):
@@ -174,7 +178,10 @@ def evaluate(
     if isinstance(scalar, Index):
         return (index or {})[scalar.name]
     if isinstance(scalar, Asked):
-        return (answers or {})[scalar.input, scalar.question]
+        asked = (scalar.input, scalar.question)
+        if answers is None or asked not in answers:
+            raise Unanswered(f"{scalar.question}(%{scalar.input})")
+        return answers[asked]
 
     def of(arg: Scalar) -> Value:
         return evaluate(arg, fields, dynamic, index, answers)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ttmlc.ir.module import SCALARS, Attribute, Form, Function, Kind, Level, Module, Operation, Value
+from ttmlc.ir.module import Function, Kind, Level, Module, Operation, Value, scalars_in
 from ttmlc.ir.op import TABLE, Refusal, TensorOp
 from ttmlc.ir.ops.loss import Loss
 from ttmlc.ir.ops.structure import Structure
-from ttmlc.ir.scalar import Asked, Scalar, leaves
+from ttmlc.ir.scalar import Asked, leaves
 from ttmlc.ir.types import SavedType, TensorType
 
 
@@ -113,7 +113,7 @@ def _declared(module: Module, operation: Operation, where: str) -> None:
 def _asks(function: Function, operation: Operation, where: str) -> None:
     inputs = {given.value.name for given in function.inputs}
     for _, value in operation.attributes:
-        for part in _scalars(value):
+        for part in scalars_in(value):
             for leaf in leaves(part):
                 if isinstance(leaf, Asked) and leaf.input not in inputs:
                     raise VerificationError(f"{where}: asks about %{leaf.input}, which is no input")
@@ -121,14 +121,6 @@ def _asks(function: Function, operation: Operation, where: str) -> None:
         types = {value.type for value in operation.operands if value is not None}
         if types != {operation.result.type} or operation.get("when") is None:
             raise VerificationError(f"{where}: a shared parameter has one type, and a condition")
-
-
-def _scalars(value: Attribute) -> Iterable[Scalar]:
-    if isinstance(value, SCALARS):
-        yield value
-    elif isinstance(value, (Form, tuple)):
-        for part in value.args if isinstance(value, Form) else value:
-            yield from _scalars(part)
 
 
 def _labels(function: Function, operation: Operation, where: str) -> None:

@@ -1,0 +1,395 @@
+"""Offered heads as models: what they compute against Transformers, what they are called, and what is declined."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ttmlc.api import check, compile_spec, declined_heads, elaborate_file
+from ttmlc.ir.evaluate import evaluate
+from ttmlc.ir.module import Function, Kind, Module, Operation
+from ttmlc.ir.parse import parse_module
+from ttmlc.ir.text import print_module
+from ttmlc.ir.verify import verify
+from ttmlc.language import load
+from ttmlc.passes.prune import Prune
+from ttmlc.source import SourceFile
+
+ROOT = Path(__file__).resolve().parents[2]
+BERT = ROOT / "specs/models/bert.spec"
+TEXT = BERT.read_text()
+# Both sides compute in float64; what is left is the order of sums.
+CLOSE = 1e-9
+
+
+@cache
+def module() -> Module:
+    return elaborate_file(load(BERT), BERT, heads=True)
+
+
+@cache
+def pruned() -> Module:
+    """Without what no output reads: a pooler that a head does not use is in no checkpoint."""
+    return Prune().run(module()).module
+
+
+def head(name: str) -> Function:
+    return module().function(name)
+
+
+def made(function: Function, op: str) -> list[Operation]:
+    return [operation for operation in function.walk() if operation.op == op]
+
+
+# Against Transformers
+
+torch: Any = pytest.importorskip("torch", reason="parity is measured where torch and transformers are")
+transformers: Any = pytest.importorskip("transformers", reason="parity is measured where they are")
+
+BATCH, TOKENS = 3, 11
+SIZES = {
+    "vocab_size": 99,
+    "hidden_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "intermediate_size": 70,
+    "max_position_embeddings": 40,
+}
+FIELDS = {"vocab": 99, "hidden": 96, "layers": 2, "heads": 3, "inner": 70, "positions": 40}
+
+
+def inputs() -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    lengths = np.array([[TOKENS], [7], [2]])
+    return {
+        "input_ids": rng.integers(0, 99, (BATCH, TOKENS)),
+        "attention_mask": (np.arange(TOKENS)[None] < lengths).astype(np.int64),
+        "token_type_ids": rng.integers(0, 2, (BATCH, TOKENS)),
+    }
+
+
+def theirs(name: str, **options: Any) -> Any:
+    """Transformers' model with random weights, biases and norms too, which it would begin with zeros and ones."""
+    torch.manual_seed(0)
+    config = transformers.BertConfig(**SIZES, attn_implementation="eager", **options)
+    model = getattr(transformers, name)(config).double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    return model
+
+
+def compare(name: str, fields: dict[str, Any], labels: dict[str, Any], model: Any, loss: bool = True) -> None:
+    """Every output of ``model`` and of the head of that name, and that labels only add the loss."""
+    given = inputs()
+    tensors = {key: torch.from_numpy(value) for key, value in {**given, **labels}.items()}
+    with torch.no_grad():
+        wanted = {key: value.numpy() for key, value in model(**tensors).items()}
+    weights = {key: value.numpy() for key, value in model.state_dict().items()}
+    found = evaluate(pruned(), name, FIELDS | fields, weights, {**given, **labels})
+    assert set(found) == set(wanted)
+    assert ("loss" in found) is loss
+    for key, value in wanted.items():
+        assert found[key].shape == value.shape
+        assert np.abs(found[key] - value).max() < CLOSE, key
+    without = evaluate(pruned(), name, FIELDS | fields, weights, given)
+    assert set(without) == set(wanted) - {"loss"}
+
+
+def classifier(count: int, labels: Any, problem: str | None = None) -> None:
+    model = theirs("BertForSequenceClassification", num_labels=count, problem_type=problem)
+    compare(
+        "BertForSequenceClassification", {"num_labels": count, "problem": problem}, {"labels": labels}, model
+    )
+
+
+def test_whole_labels_are_classes() -> None:
+    classifier(5, np.array([4, 0, 2]))
+    classifier(2, np.array([1, -100, 0]))
+
+
+def test_float_labels_are_several_classes_at_once() -> None:
+    classifier(5, np.random.default_rng(1).integers(0, 2, (BATCH, 5)).astype(np.float64))
+
+
+def test_one_label_is_a_regression() -> None:
+    classifier(1, np.random.default_rng(1).normal(size=BATCH))
+    classifier(1, np.random.default_rng(1).normal(size=(BATCH, 1)))
+
+
+def test_the_configs_kind_of_problem_wins() -> None:
+    classifier(5, np.random.default_rng(1).normal(size=(BATCH, 5)), "regression")
+    classifier(1, np.array([[0.0], [1.0], [1.0]]), "multi_label_classification")
+    classifier(3, np.array([2, 0, 1]), "single_label_classification")
+
+
+@pytest.mark.parametrize("tie", [True, False])
+def test_masked_words(tie: bool) -> None:
+    labels = np.where(np.random.default_rng(1).random((BATCH, TOKENS)) < 0.6, -100, inputs()["input_ids"])
+    model = theirs("BertForMaskedLM", tie_word_embeddings=tie)
+    compare("BertForMaskedLM", {"tie": tie}, {"labels": labels}, model)
+
+
+@pytest.mark.parametrize("tie", [True, False])
+def test_what_a_checkpoint_of_masked_words_needs(tie: bool, tmp_path: Path) -> None:
+    """The parameters that are read are those that Transformers saves, but for a bias that it never reads."""
+    from safetensors import safe_open
+
+    theirs("BertForMaskedLM", tie_word_embeddings=tie).save_pretrained(tmp_path)
+    with safe_open(tmp_path / "model.safetensors", "np") as file:
+        saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+    read: set[str] = set()
+
+    class Noted(dict[str, Any]):
+        def __getitem__(self, name: str) -> Any:
+            read.add(name)
+            return super().__getitem__(name)
+
+    evaluate(pruned(), "BertForMaskedLM", FIELDS | {"tie": tie}, Noted(saved), inputs())
+    assert set(saved) - read == (set() if tie else {"cls.predictions.bias"})
+
+
+def test_words_and_sentences() -> None:
+    labels = {"labels": inputs()["input_ids"], "next_sentence_label": np.array([0, 1, 1])}
+    compare("BertForPreTraining", {}, labels, theirs("BertForPreTraining"))
+    # Transformers asks for both labels; with one there is no loss.
+    one = {"labels": labels["labels"]}
+    compare("BertForPreTraining", {}, one, theirs("BertForPreTraining"), loss=False)
+
+
+def test_sentences() -> None:
+    model = theirs("BertForNextSentencePrediction")
+    compare("BertForNextSentencePrediction", {}, {"labels": np.array([0, 1, 1])}, model)
+
+
+def test_a_class_for_each_word() -> None:
+    labels = np.random.default_rng(1).integers(0, 7, (BATCH, TOKENS))
+    labels[inputs()["attention_mask"] == 0] = -100
+    model = theirs("BertForTokenClassification", num_labels=7)
+    compare("BertForTokenClassification", {"num_labels": 7}, {"labels": labels}, model)
+
+
+# What they are
+
+
+def test_the_text_parses_back() -> None:
+    verify(module())
+    assert parse_module(print_module(module())) == module()
+
+
+def test_a_head_is_called_after_its_base_unless_the_offer_says_otherwise() -> None:
+    assert [function.name for function in module().functions if function.kind is Kind.MODEL] == [
+        "BertModel",
+        "BertForMaskedLM",
+        "BertForPreTraining",
+        "BertForNextSentencePrediction",
+        "BertForSequenceClassification",
+        "BertForTokenClassification",
+    ]
+
+
+def test_declined_heads_say_why() -> None:
+    declined = declined_heads(BERT)
+    assert [(entry.name, entry.reason) for entry in declined] == [
+        ("BertLMHeadModel", "'next' is not compiled yet"),
+        ("BertForQuestionAnswering", "taking several results apart is not compiled yet"),
+        ("BertForMultipleChoice", "a head over 'choices' is not compiled yet"),
+    ]
+    assert {entry.at.file.name for entry in declined} == {"heads.spec"}
+
+
+def test_inputs_are_the_bases_and_then_the_heads() -> None:
+    given = head("BertForSequenceClassification").inputs
+    assert given[:-1] == module().function("BertModel").inputs
+    assert (given[-1].value.name, given[-1].optional) == ("labels", True)
+    assert [str(type_) for type_ in given[-1].alternatives] == ["int[B]", "float[B]", "float[B, num_labels]"]
+
+
+def test_the_base_stands_under_its_prefix() -> None:
+    plain, headed = (made(f, "param") for f in (head("BertModel"), head("BertForMaskedLM")))
+    assert [f"bert.{operation.text('at')}" for operation in plain] == [o.text("at") for o in headed]
+    repeats = [made(f, "repeat")[0].text("at") for f in (head("BertModel"), head("BertForMaskedLM"))]
+    assert repeats == ["encoder.layer.{i}", "bert.encoder.layer.{i}"]
+    # What a repeat does stands under its path already.
+    inner = made(head("BertForMaskedLM"), "repeat")[0].body
+    assert inner is not None
+    assert [operation.get("at") for operation in inner.operations] == ["attention", None]
+
+
+def test_every_operation_says_which_file_it_came_from() -> None:
+    function = head("BertForSequenceClassification")
+    files = {operation.span.file.name for operation in function.walk() if operation.span is not None}
+    assert files == {"bert.spec", "heads.spec"}
+    (loss,) = made(function, "cross_entropy")
+    assert loss.span is not None
+    assert loss.span.text == "cross_entropy(logits, labels, over=num_labels)"
+
+
+def test_the_loss_is_chosen_by_what_a_reader_would_ask() -> None:
+    (choice,) = made(head("BertForSequenceClassification"), "choose")
+    assert "conditions = [is_none(problem) and num_labels == 1 or problem == 'regression', " in print_module(
+        module()
+    )
+    assert [value.name for value in choice.operands if value is not None] == [
+        "squared_error",
+        "cross_entropy",
+        "cross_entropy_2",
+    ]
+    assert choice.result.name == "loss"
+
+
+def test_a_decoder_may_be_the_embedding() -> None:
+    block = module().function("Predictions")
+    (shared,) = [operation for operation in made(block, "param") if operation.operands]
+    assert shared.operands == (block.inputs[1].value,)
+    assert (
+        '%decoder_weight = param(%word) {at = "decoder.weight", init = !normal(std), when = tie}'
+        in print_module(module())
+    )
+    assert '%bias = param() {at = !select(tie, "bias", "decoder.bias"), init = !zeros()}' in print_module(
+        module()
+    )
+
+
+def test_the_config_has_the_fields_that_heads_read_and_no_others() -> None:
+    plain = elaborate_file(load(BERT), BERT).config
+    added = [entry for entry in module().config.fields if entry not in plain.fields]
+    assert [(entry.name, entry.keys) for entry in added] == [
+        ("num_labels", ("num_labels", "len(id2label)")),
+        ("problem", ("problem_type",)),
+    ]
+    words = TEXT.split("offers BertModel")[0] + 'offers BertModel at "bert":\n    NextSentencePrediction\n'
+    assert elaborate_file(SourceFile("bert.spec", words), BERT, heads=True).config == plain
+
+
+def test_a_spec_compiles_as_before_where_heads_are_not_asked_for() -> None:
+    assert [f.name for f in compile_spec(BERT).stages[0].module.models] == ["BertModel"]
+    assert check(BERT)
+
+
+# The language, on small heads
+
+SMALL = """config Small for "small":
+    vocab: size = 19 from vocab_size
+    hidden: size = 8 from hidden_size
+    classes: size = 3 from classes
+    tie: bool = true from tie
+    deep: bool = false from deep
+    style: plain | scaled | shifted = plain from style
+
+defaults:
+    linear, embedding, param: init=normal(0.5)
+
+model SmallModel(ids: int[B, S]):
+    param word: [vocab, hidden] at "word.weight"
+    return h=word[ids]
+
+"""
+OFFER = '\noffers SmallModel at "small":\n    Score'
+
+
+def small(head_text: str, offer: str = "", before: str = "") -> Module:
+    text = f"{SMALL}{before}{head_text}\n{OFFER}{offer}\n"
+    found = elaborate_file(SourceFile("small.spec", text), Path("small.spec"), heads=True)
+    verify(found)
+    assert parse_module(print_module(found)) == found
+    return found
+
+
+def run(found: Module, name: str = "SmallForScore", fields: Any = None, **given: Any) -> dict[str, Any]:
+    rng = np.random.default_rng(3)
+    function = found.function(name)
+    known = found.config.values(fields or {})
+    weights = {}
+    from ttmlc.ir import scalar
+    from ttmlc.ir.ops.structure import paths
+    from ttmlc.ir.types import TensorType
+
+    for operation in made(function, "param"):
+        type_ = operation.result.type
+        assert isinstance(type_, TensorType)
+        shape = [scalar.evaluate(dim.size, known) for dim in type_.dims]
+        weights.update({path: rng.normal(size=shape) for path in paths(operation.get("at") or "")})
+    ids = np.arange(6).reshape(2, 3)
+    return evaluate(found, name, fields or {}, weights, {"ids": ids, **given})
+
+
+def test_a_hole_takes_its_default_what_the_family_says_or_a_change_of_the_default() -> None:
+    text = "head Score(base; x: [B, S, hidden] = base.h, factor=2):\n    return y=x * factor\n"
+    plain = run(small(text))["y"]
+    assert np.allclose(run(small(text, "(factor=3)"))["y"], plain * 1.5)
+    assert np.allclose(run(small(text, "(x=super + base.h)"))["y"], plain * 2)
+    assert np.allclose(run(small(text, "(x=base.h * 0.5)"))["y"], plain / 2)
+
+
+def test_a_flag_chooses_among_values() -> None:
+    text = "head Score(base):\n    y = base.h * 2 if deep else base.h * 3 if tie else base.h\n    return y=y, h=base.h"
+    found = small(text)
+    for deep, tie, factor in ((True, True, 2), (True, False, 2), (False, True, 3), (False, False, 1)):
+        outputs = run(found, fields={"deep": deep, "tie": tie})
+        assert np.allclose(outputs["y"], outputs["h"] * factor)
+    (choice,) = made(found.function("SmallForScore"), "choose")
+    assert len(choice.operands) == 3
+
+
+def test_a_literal_chooses_while_elaborating() -> None:
+    text = (
+        "head Score(base; double=true):\n    y = base.h * 2 if double else base.h\n    return y=y, h=base.h\n"
+    )
+    for offer, factor in (("", 2), ("(double=false)", 1)):
+        found = small(text, offer)
+        outputs = run(found)
+        assert np.allclose(outputs["y"], outputs["h"] * factor)
+        assert not made(found.function("SmallForScore"), "choose")
+
+
+def test_statements_under_conditions() -> None:
+    text = (
+        "head Score(base):\n    y = base.h\n    if deep:\n        y = y * 2\n    else:\n        y = y * 3\n"
+        "    match style:\n        plain: y = y * 5\n        scaled: y = y * 7\n        shifted: y = y + 1\n"
+        "    return y=y, h=base.h\n"
+    )
+    found = small(text)
+    for deep, factor in ((True, 2), (False, 3)):
+        for style, after in (
+            ("plain", lambda y: y * 5),
+            ("scaled", lambda y: y * 7),
+            ("shifted", lambda y: y + 1),
+        ):
+            outputs = run(found, fields={"deep": deep, "style": style})
+            assert np.allclose(outputs["y"], after(outputs["h"] * factor))
+
+
+def test_functions_return_from_cases_and_call_each_other() -> None:
+    before = (
+        "fn twice(x: [B, S, hidden]):\n    return x + x\n\n"
+        "fn pick_one(x: [B, S, hidden], by=4):\n    if deep:\n        return twice(twice(x))\n"
+        "    z = x * by\n    match style:\n        plain: return z\n        scaled: return twice(z)\n"
+        "        shifted:\n            w = z + 1\n            return w\n\n"
+    )
+    found = small("head Score(base):\n    return y=pick_one(base.h, by=3), h=base.h\n", before=before)
+    for fields, wanted in (
+        ({"deep": True}, lambda h: 4 * h),
+        ({}, lambda h: 3 * h),
+        ({"style": "scaled"}, lambda h: 6 * h),
+        ({"style": "shifted"}, lambda h: 3 * h + 1),
+    ):
+        outputs = run(found, fields=fields)
+        assert np.allclose(outputs["y"], wanted(outputs["h"]))
+
+
+def test_what_is_given_and_of_which_type_decides() -> None:
+    text = (
+        "head Score(base, more?: float[B, S, hidden], labels?: int[B, S] | float[B, S]):\n    y = base.h\n"
+        "    if given(more):\n        y = y + more\n"
+        "    kind = 2 if labels is int else 3\n    if given(labels):\n        y = y * kind\n    return y=y, h=base.h\n"
+    )
+    found = small(text)
+    h = run(found)["h"]
+    assert np.allclose(run(found)["y"], h)
+    assert np.allclose(run(found, more=np.ones((2, 3, 8)))["y"], h + 1)
+    assert np.allclose(run(found, labels=np.ones((2, 3), int))["y"], h * 2)
+    assert np.allclose(run(found, labels=np.ones((2, 3)), more=np.ones((2, 3, 8)))["y"], (h + 1) * 3)
