@@ -507,13 +507,13 @@ def test_a_function_without_its_two_halves_cannot_be_called(device: Any) -> None
 
 def test_a_hook_that_holds_its_variable_goes_with_the_backward(device: Any) -> None:
     x, _ = begin(device)
-    y = Tanh.apply(x)
-    y.register_hook(lambda gradient: None if y.requires_grad else gradient)
-    ref, loss = weakref.ref(y.edge.node), Total.apply(y)
+    held = [Tanh.apply(x)]
+    held[0].register_hook(lambda gradient, held=held: None)
+    ref, loss = weakref.ref(held[0].edge.node), Total.apply(held[0])
     gc.disable()
     try:
         loss.backward()
-        del y, loss
+        del held, loss
         assert ref() is None
     finally:
         gc.enable()
