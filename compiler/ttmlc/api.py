@@ -75,7 +75,7 @@ class Compiled:
         )
 
 
-def elaborate_file(file: SourceFile, path: Path, *, heads: bool = False) -> Module:
+def elaborate_file(file: SourceFile, path: Path, *, heads: bool = True) -> Module:
     """The tensor-level module of a spec's text; ``path`` says where it looks for what it uses.
 
     Args:

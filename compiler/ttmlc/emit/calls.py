@@ -60,10 +60,25 @@ def _masked(operation: Operation, names: Mapping[str, Code]) -> Call:
     scores, *mask = operation.operands
     assert scores is not None
     args = [Arg(names[scores.name]), Arg(Raw(expression(operation.scalar("scale"), OWNER)))]
-    args += [Arg(names[value.name]) for value in mask if value is not None]
-    if operation.get("causal") is not None:
-        args.append(Arg(Raw(expression(operation.scalar("causal"), OWNER)), "causal"))
-    return Call("nn.masked_scores", tuple(args))
+    causal = operation.get("causal")
+    if mask and mask[0] is not None:
+        hidden: Code = Raw(f"{flat(names[mask[0].name])}.scores")
+    elif causal is not None:
+        flag = [Arg(Raw(expression(operation.scalar("causal"), OWNER)))] if causal != Const(True) else []
+        hidden = Call("nn.causal_mask", (Arg(names[scores.name]), *flag))
+    else:
+        hidden = Raw("None")
+    return Call("nn.masked_scores", (*args, Arg(hidden)))
+
+
+def _layer_norm(operation: Operation, names: Mapping[str, Code]) -> Call:
+    """``nn.layer_norm(x, weight, bias, c.eps, **kernels.norm)``."""
+    x, weight, *bias = operation.operands
+    assert x is not None and weight is not None
+    shift = names[bias[0].name] if bias and bias[0] is not None else Raw("None")
+    epsilon = Raw(expression(operation.scalar("epsilon"), OWNER))
+    args = [Arg(code) for code in (names[x.name], names[weight.name], shift, epsilon)]
+    return Call("nn.layer_norm", (*args, Arg(Raw("kernels.norm"), "**")))
 
 
 def _dropout(operation: Operation, names: Mapping[str, Code]) -> Call:
@@ -137,6 +152,7 @@ SPECIAL = {
     "input.ids": _ids,
     "input.mask": _mask,
     "nn.dropout": _dropout,
+    "nn.layer_norm": _layer_norm,
     "nn.masked_scores": _masked,
     "nn.spread": _spread,
     "ttnn.concat": _concat,

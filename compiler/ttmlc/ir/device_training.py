@@ -80,7 +80,6 @@ class LayerNormForwardOp(DeviceOp):
     callee = "nn.layer_norm"
     operands = ("x", "weight", "bias?")
     attributes = {"epsilon": AttributeSpec(required=True)}
-    written = {"bias": "bias", "epsilon": "epsilon"}
     role = "norm"
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
@@ -170,18 +169,17 @@ class ActivateBackwardOp(SameOp):
 
 @declare
 class EmbeddingBackwardOp(DeviceOp):
-    """dtable [rows, features]: the rows of dy added up by id; row ``skip`` gets none."""
+    """The gradient of a table: the rows of dy added up by id; row ``skip`` gets none."""
 
     name = "nn.embedding_backward"
     callee = "nn.embedding_backward"
-    operands = ("ids", "dy")
-    attributes = {"rows": AttributeSpec(required=True), "skip": AttributeSpec()}
-    written = {"rows": "rows", "skip": "skip_row"}
+    operands = ("ids", "table", "dy")
+    attributes = {"skip": AttributeSpec()}
+    written = {"skip": "skip_row"}
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
-        dy, rows = device(types[1], "dy"), attributes["rows"]
-        assert not isinstance(rows, (str, Form, tuple))
-        return (DeviceType(dy.dtype, (rows, dy.shape[-1]), Layout.TILE),)
+        table, dy = device(types[1], "table"), device(types[2], "dy")
+        return (DeviceType(dy.dtype, table.shape, Layout.TILE),)
 
 
 @declare
@@ -275,3 +273,15 @@ class MeanSquaredErrorOp(LossOp):
 
     name = "nn.mean_squared_error"
     callee = "nn.mse_loss"
+
+
+@declare
+class BothOp(DeviceOp):
+    """The sum of two losses, none where one is missing."""
+
+    name = "nn.both"
+    callee = "nn.both"
+    operands = ("a", "b")
+
+    def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
+        return (device(types[0], "a"),)

@@ -37,13 +37,9 @@ from ttmlc.ir.types import DeviceType, DType, Layout, MaskType, SavedType, Tenso
 from ttmlc.passes.base import Outcome, Pass
 from ttmlc.passes.lowering.refusal import cannot
 from ttmlc.passes.lowering.resident import Padding, attention_padding, resident
-from ttmlc.passes.lowering.rules import RULES, called
+from ttmlc.passes.lowering.rules import NUMBER, RULES, called
 from ttmlc.passes.lowering.storages import Storages
 from ttmlc.source import Span
-
-NUMBER = TensorType(DType.FLOAT, ())
-"""The type of a loss."""
-
 
 @dataclass(frozen=True)
 class Lower(Pass):

@@ -10,20 +10,23 @@
                                                      %y = call(%h) {block = "Layer"}
                                                      return y = %y
 
-A block is what has a backward and what is read as one; a tape chains blocks, so one text of the model serves inference and
-training. A stretch ends where a value is ready that the model returns, so that a model with a head shares the blocks
-of its base and leaves out those that it does not read. A block is called after the checkpoint path that its parameters share,
-else after what it makes. A repeat whose body is more than calls becomes one block a turn.
+A block is what has a backward and what is read as one; a tape chains blocks, so one text of the model serves inference
+and training. A stretch ends where a value is ready that the model returns, so that a model with a head shares the
+blocks of its base and leaves out those that it does not read. A block is called after the checkpoint path that its
+parameters share, else after what it makes. A repeat whose body is more than calls becomes one block a turn.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from ttmlc.ir.module import Function, Input, Kind, Level, Module, Operation, Region, Value, plain, rewrite
 from ttmlc.ir.ops.loss import LOSSES
 from ttmlc.ir.ops.structure import map_paths, paths
+from ttmlc.ir.types import TensorType
 from ttmlc.passes.base import Outcome, Pass
 from ttmlc.source import Span
 
@@ -80,14 +83,14 @@ class Blocks:
     known: dict[str, Function]
     made: list[Function] = field(default_factory=list)
 
-    def add(self, wanted: str, make: Function) -> Function:
-        """The block that equals ``make`` but for its name and the names of its values, or ``make``, called ``wanted``."""
-        name, count = wanted, 1
-        while name in self.known:
+    def add(self, wanted: Sequence[str], make: Function) -> Function:
+        """The block that equals ``make`` but for names, or ``make`` under the first name of ``wanted`` that is free."""
+        names = chain(wanted, (f"{wanted[0]}{count}" for count in itertools.count(2)))
+        for name in names:
+            if name not in self.known:
+                break
             if self.known[name] in self.made and shape(self.known[name]) == shape(make):
                 return self.known[name]
-            count += 1
-            name = f"{wanted}{count}"
         block = replace(make, name=name)
         self.known[name] = block
         self.made.append(block)
@@ -143,7 +146,7 @@ class _Model:
         for operation in self.function.operations:
             if operation.op == "param":
                 continue
-            if operation.op in STAY:
+            if operation.op in STAY or all(_is_number(value) for value in operation.results):
                 self._end()
                 self.operations.append(self._repeat(operation) if operation.op == "repeat" else operation)
                 continue
@@ -206,10 +209,11 @@ class _Model:
         own = [word for word in words if "{" not in word]
         if self.prefix and own[:1] == [self.prefix]:
             own = own[1:]
-        name = camel(own) or camel([results[-1].name])
+        name = camel(own) or camel([plain(results[-1].name)])
         taken = tuple(Input(value) for value in inputs)
         make = Function(name, Kind.BLOCK, taken, operations, outputs, _span(stretch))
-        return self.blocks.add(name, _plainly(make))
+        head = self.function.name.rpartition("For")[2]
+        return self.blocks.add((name, f"{head}{name}"), _plainly(make))
 
     def _read_outside(self, inside: set[int]) -> set[str]:
         found = {value.name for _, value in self.function.outputs}
@@ -245,9 +249,14 @@ class _Model:
             outputs,
             operation.span,
         )
-        block = self.blocks.add(name, _plainly(make))
+        block = self.blocks.add((name,), _plainly(make))
         call = Operation("call", tuple(inputs), (("block", block.name),), tuple(results), None, _span(rest))
         return replace(operation, body=Region(body.arguments, (call,), body.yields))
+
+
+def _is_number(value: Value) -> bool:
+    """Whether it is a loss, which the model's caller gets as it is."""
+    return isinstance(value.type, TensorType) and not value.type.dims
 
 
 def _plainly(block: Function) -> Function:

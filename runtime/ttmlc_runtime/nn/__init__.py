@@ -1,8 +1,8 @@
 """What every generated module has in common: configs, scopes, inputs, outputs, the numerics policy, models."""
 
 from ttmlc_runtime.autograd import Function, Saved, Variable, enable_grad, is_recording, no_grad
-from ttmlc_runtime.nn.activations import activate
-from ttmlc_runtime.nn.block import Block
+from ttmlc_runtime.nn.activations import activate, activate_backward
+from ttmlc_runtime.nn.block import Block, Gradients
 from ttmlc_runtime.nn.config import Config, require
 from ttmlc_runtime.nn.devices import close_device, close_devices, device, open_device, open_mesh
 from ttmlc_runtime.nn.fields import (
@@ -17,7 +17,19 @@ from ttmlc_runtime.nn.fields import (
     size,
     token,
 )
-from ttmlc_runtime.nn.inputs import Inputs, Integers, Mask
+from ttmlc_runtime.nn.functional import (
+    causal_mask,
+    dropout,
+    embedding_backward,
+    layer_norm,
+    layer_norm_backward,
+    masked_scores,
+    rows,
+    softmax_backward,
+    split_heads,
+    spread,
+)
+from ttmlc_runtime.nn.inputs import Inputs, Integers, Labels, Mask, is_float, is_int
 from ttmlc_runtime.nn.kernels import HIFI2, HIFI4, Compute, Kernels, Policy
 from ttmlc_runtime.nn.model import Model
 from ttmlc_runtime.nn.outputs import Activation, Output
@@ -25,9 +37,10 @@ from ttmlc_runtime.nn.parameter import Gradient, Parameter
 from ttmlc_runtime.nn.scope import Holder, Registry, Scope
 
 __all__ = [
-    "HIFI2", "HIFI4", "REQUIRED", "Activation", "Block", "Compute", "Config", "Function", "Gradient", "Holder",
-    "Inputs", "Integers", "Kernels", "Mask", "Model", "Output", "Parameter", "Policy", "Registry", "Saved",
-    "Scope", "Variable", "activate", "activation", "choice", "close_device", "close_devices", "device",
-    "enable_grad", "flag", "fused", "integer", "is_recording", "no_grad", "open_device", "open_mesh", "rate",
-    "real", "require", "size", "token",
+    "HIFI2", "HIFI4", "REQUIRED", "Activation", "Block", "Compute", "Config", "Function", "Gradient", "Gradients",
+    "Holder", "Inputs", "Integers", "Kernels", "Mask", "Model", "Output", "Parameter", "Policy", "Registry", "Saved",
+    "Scope", "Variable", "activate", "activate_backward", "activation", "causal_mask", "choice", "close_device",
+    "close_devices", "device", "dropout", "embedding_backward", "enable_grad", "flag", "fused", "integer",
+    "Labels", "is_float", "is_int", "is_recording", "layer_norm", "layer_norm_backward", "masked_scores", "no_grad", "open_device", "open_mesh",
+    "rate", "real", "require", "rows", "size", "softmax_backward", "split_heads", "spread", "token",
 ]  # fmt: skip

@@ -18,6 +18,10 @@ from ttmlc_runtime.nn.scope import Holder, Registry, Scope
 from ttmlc_runtime.weights.storage import Storage
 
 
+Gradients = tuple[Any, ...]
+"""What a backward returns: a gradient for each argument of the block, None where there is none."""
+
+
 @dataclass(frozen=True)
 class Call:
     """A call of a model that is under way: which of the recorded ones it is, and how often each block drew a seed."""

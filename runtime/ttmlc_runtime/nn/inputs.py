@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from ttmlc_runtime import emulator as types
 from ttmlc_runtime import ttnn
 from ttmlc_runtime.errors import InputError
 
+Labels = Any
+"""Labels of a loss, integers or floats: as Integers, of the shape that the loss wants."""
 Integers = Any
 """Integers [B, S]: a numpy array, nested lists, or anything that numpy can read (a torch tensor on the host)."""
 
@@ -27,6 +30,20 @@ class Mask:
 
     additive: types.Tensor | None
     causal: bool
+    device: types.Device | None = None
+    tokens: int = 0
+
+    @cached_property
+    def scores(self) -> types.Tensor | None:
+        """What is added to scores where attention is composed of other ops: causality folded in; None hides nothing."""
+        if self.additive is not None or not self.causal:
+            return self.additive
+        return ttnn.Tensor(_after(self.tokens), ttnn.bfloat16, self.device, ttnn.TILE_LAYOUT)
+
+
+def _after(tokens: int) -> np.ndarray[Any, Any]:
+    """What hides the keys after each query's own place: [1, 1, tokens, tokens]."""
+    return np.triu(np.full((1, 1, tokens, tokens), HIDDEN, np.float32), 1)
 
 
 def _array(name: str, value: Integers) -> np.ndarray[Any, Any]:
@@ -93,20 +110,28 @@ class Inputs:
             InputError: its values are not 0 and 1, or its shape is another.
         """
         if value is None:
-            return Mask(None, causal)
+            return Mask(None, causal, self.device, self.shape[1])
         array = self._given(name, value)
         if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
             raise InputError(_odd_mask(name, array))
         batch, tokens = self.shape
         row = np.where(array.astype(bool), np.float32(0), np.float32(HIDDEN)).reshape(batch, 1, 1, tokens)
-        after = np.zeros((1, 1, tokens, tokens), np.float32)
-        if causal:
-            after = np.triu(np.full_like(after, HIDDEN), 1)
+        after = _after(tokens) if causal else np.zeros((1, 1, tokens, tokens), np.float32)
         keys = ttnn.Tensor(row, ttnn.bfloat16, self.device, ttnn.TILE_LAYOUT)
         additive = ttnn.add(ttnn.Tensor(after, ttnn.bfloat16, self.device, ttnn.TILE_LAYOUT), keys)
         if tokens % TILE:
             additive = ttnn.fill_implicit_tile_padding(additive, FILLING)
         return Mask(additive, False)
+
+
+def is_int(values: Labels) -> bool:
+    """Whether ``values`` are integers, as Python, numpy or torch has them."""
+    return np.asarray(values).dtype.kind in "iu"
+
+
+def is_float(values: Labels) -> bool:
+    """Whether ``values`` are real numbers."""
+    return np.asarray(values).dtype.kind == "f"
 
 
 def _odd_mask(name: str, array: np.ndarray[Any, Any]) -> str:

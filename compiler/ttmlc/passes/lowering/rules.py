@@ -11,7 +11,7 @@ from ttmlc.ir.device import UINT32
 from ttmlc.ir.module import Attribute, Operation, Region, Value
 from ttmlc.ir.op import TABLE
 from ttmlc.ir.scalar import Const, Scalar
-from ttmlc.ir.types import Axis, DeviceType, MaskType, SavedType, TensorType, Type
+from ttmlc.ir.types import Axis, DeviceType, DType, MaskType, SavedType, TensorType, Type
 from ttmlc.passes.lowering.refusal import cannot
 from ttmlc.passes.lowering.resident import resident
 from ttmlc.passes.lowering.training import TRAINING, heads_of
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ttmlc.passes.lower import Lowering
 
 Lowered = Callable[["Lowering", Operation], "Sequence[Value]"]
+NUMBER = TensorType(DType.FLOAT, ())
+"""The type of a loss."""
 
 
 def called(operation: Operation) -> str:
@@ -148,6 +150,10 @@ def _first(lowering: Lowering, operation: Operation) -> Sequence[Value]:
 def _binary(op: str) -> Lowered:
     def rule(lowering: Lowering, operation: Operation) -> Sequence[Value]:
         operands = [lowering.operand(operation, place) for place in range(len(operation.operands))]
+        if operation.result.type == NUMBER:
+            if op != "ttnn.add" or len(operands) != 2:
+                raise cannot(operation.span, "of losses only the sum of two has a form on the device yet")
+            return [lowering.add(operation, "nn.both", operands)]
         return [lowering.add(operation, op, operands, scalar=operation.get("scalar"))]
 
     return rule

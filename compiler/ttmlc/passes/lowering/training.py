@@ -130,9 +130,8 @@ def _relabel(lowering: Lowering, operation: Operation) -> Sequence[Value]:
 def _embedding_gradient(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     dy, ids, table = operation.operands
     assert ids is not None and table is not None and isinstance(table.type, TensorType)
-    operands = (lowering.value(ids, operation.span), lowering.operand(operation, 0))
-    given = {"rows": table.type.dims[0].size, "skip": operation.get("skip")}
-    return [lowering.add(operation, "nn.embedding_backward", operands, **given)]
+    rows = (lowering.value(ids, operation.span), lowering.storages.table(table), lowering.operand(operation, 0))
+    return [lowering.add(operation, "nn.embedding_backward", rows, skip=operation.get("skip"))]
 
 
 def _spread(lowering: Lowering, operation: Operation) -> Sequence[Value]:
