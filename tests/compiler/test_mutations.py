@@ -16,7 +16,8 @@ import tokenize
 from pathlib import Path
 
 import pytest
-from ttmlc.api import PresetError, compile_text
+from ttmlc.api import PresetError, compile_text, elaborate_file
+from ttmlc.ir.verify import verify
 from ttmlc.language import parse
 from ttmlc.source import DiagnosticError, SourceFile
 
@@ -131,6 +132,7 @@ def run(count: int, seed: int) -> dict[str, int]:
         try:
             parse(file)
             seen["parsed"] += 1
+            verify(elaborate_file(file, SPEC, heads=True))
             text = compile_text(file, SPEC).text
             seen["compiled"] += 1
             check_module(text, mutated)

@@ -16,7 +16,7 @@ from ttmlc.ir.config import Config
 from ttmlc.ir.module import Function, fields_of
 from ttmlc.ir.scalar import Const, Field, leaves
 from ttmlc.language import tree
-from ttmlc.source import Span
+from ttmlc.source import Diagnostic
 
 
 @dataclass
@@ -49,8 +49,11 @@ class Heads:
         for other in self.used:
             if any(isinstance(item, tree.Head) for item in other.items):
                 _entries(joined, [item for item in other.items if isinstance(item, tree.Config)])
-        taken = {item.name.text for item in self.file.items if isinstance(item, (tree.Model, tree.Function))}
-        seen: dict[str, Span] = {}
+        seen = {
+            item.name.text: item.name.span
+            for item in self.file.items
+            if isinstance(item, (tree.Model, tree.Function))
+        }
         for offers in [item for item in self.file.items if isinstance(item, tree.Offers)]:
             for offer in offers.offers:
                 base, found = self.blocks.bases.get(offers.model.text), heads.get(offer.head.text)
@@ -58,8 +61,8 @@ class Heads:
                     continue  # the check by name says which of them there is not
                 with self.problems.kept():
                     name = head_class(offers.model.text, offer)
-                    if name in taken or name in seen:
-                        related = ((seen[name], "first here"),) if name in seen else ()
+                    if name in seen:
+                        related = ((seen[name], "first here"),)
                         message = f"{name!r} is declared twice"
                         raise problem(DECLARED_TWICE, message, offer.span, related=related)
                     seen[name] = offer.span
@@ -100,10 +103,19 @@ class Heads:
             first = trouble.found[0]
             self.declined.append(DeclinedHead(name, node.name.text, first.message, first.span))
         else:
-            wrong = [found for found in trouble.found if found.code != NOT_YET]
-            self.problems.found += [found for found in wrong if found not in self.problems.found]
-            self.problems.silent = self.problems.silent or not wrong
+            self._tell([found for found in trouble.found if found.code != NOT_YET], offer)
             self.compiled.append(offer)
+
+    def _tell(self, wrong: Sequence[Diagnostic], offer: tree.Offer) -> None:
+        """Note what is wrong; in a head's own file, with the first offer that meets it."""
+        self.problems.silent = self.problems.silent or not wrong
+        told = {(found.code, found.message, found.span) for found in self.problems.found}
+        for found in wrong:
+            if (found.code, found.message, found.span) in told:
+                continue
+            if found.span.file is not offer.span.file:
+                found = replace(found, related=(*found.related, (offer.head.span, "offered here")))
+            self.problems.found.append(found)
 
 
 def _entries(builder: ConfigBuilder, sections: Sequence[tree.Config]) -> None:
