@@ -9,13 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 from ttmlc.api import check, compile_spec, declined_heads, elaborate_file
+from ttmlc.elaborate import elaborate_heads
+from ttmlc.emit.config import config_view
 from ttmlc.ir.evaluate import evaluate
 from ttmlc.ir.module import Function, Kind, Module, Operation
 from ttmlc.ir.parse import parse_module
+from ttmlc.ir.scalar import Asked
 from ttmlc.ir.text import print_module
 from ttmlc.ir.verify import verify
-from ttmlc.language import load
+from ttmlc.language import load, parse
 from ttmlc.passes.prune import Prune
+from ttmlc.passes.specialise import Specialise
 from ttmlc.source import SourceFile
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -265,6 +269,50 @@ def test_the_config_has_the_fields_that_heads_read_and_no_others() -> None:
     assert elaborate_file(SourceFile("bert.spec", words), BERT, heads=True).config == plain
 
 
+def test_the_emitted_config_reads_the_number_of_classes() -> None:
+    lines = [line.strip() for field in config_view(module()).fields for line in field.lines]
+    assert 'num_labels: int = nn.size(2, "num_labels", "len(id2label)")' in lines
+    assert any(line.startswith("problem: str | None = nn.choice(") for line in lines)
+
+
+def specialised(**fields: Any) -> Module:
+    found = Specialise(tuple(fields.items()), "test").run(module()).module
+    verify(found)
+    assert parse_module(print_module(found)) == found
+    return Prune().run(found).module
+
+
+def test_a_specialised_build_makes_the_choices() -> None:
+    tied = specialised(tie=True, num_labels=1)
+    assert [
+        o.text("at") for o in made(tied.function("Predictions"), "param") if "transform" not in o.text("at")
+    ] == ["bias"]
+    assert [o.op for o in tied.function("BertForSequenceClassification").operations][
+        -1
+    ] == "mean_squared_error"
+    untied = specialised(tie=False, num_labels=5)
+    paths = [o.text("at") for o in made(untied.function("Predictions"), "param")]
+    assert paths[-2:] == ["decoder.weight", "decoder.bias"]
+    assert all(
+        not o.operands and o.get("when") is None for o in made(untied.function("Predictions"), "param")
+    )
+    (choice,) = made(untied.function("BertForSequenceClassification"), "choose")
+    assert choice.get("conditions") == (Asked("labels", "is_int"),)
+    assert not made(untied.function("BertForSequenceClassification"), "mean_squared_error")
+
+
+def test_a_specialised_build_computes_the_same() -> None:
+    model = theirs("BertForMaskedLM", tie_word_embeddings=False)
+    weights = {key: value.numpy() for key, value in model.state_dict().items()}
+    given = {**inputs(), "labels": inputs()["input_ids"]}
+    found = [
+        evaluate(m, "BertForMaskedLM", FIELDS | {"tie": False}, weights, given)
+        for m in (pruned(), specialised(**FIELDS, tie=False))
+    ]
+    for name in ("logits", "loss"):
+        assert np.abs(found[0][name] - found[1][name]).max() < CLOSE
+
+
 def test_a_spec_compiles_as_before_where_heads_are_not_asked_for() -> None:
     assert [f.name for f in compile_spec(BERT).stages[0].module.models] == ["BertModel"]
     assert check(BERT)
@@ -393,3 +441,43 @@ def test_what_is_given_and_of_which_type_decides() -> None:
     assert np.allclose(run(found, more=np.ones((2, 3, 8)))["y"], h + 1)
     assert np.allclose(run(found, labels=np.ones((2, 3), int))["y"], h * 2)
     assert np.allclose(run(found, labels=np.ones((2, 3)), more=np.ones((2, 3, 8)))["y"], (h + 1) * 3)
+
+
+def test_a_head_with_a_config_of_its_own_is_declined() -> None:
+    text = "head Score(base):\n    config:\n        size: size = 3 from size\n    return y=base.h\n"
+    found, declined = elaborate_heads(
+        parse(SourceFile("small.spec", f"{SMALL}{text}{OFFER}\n")),
+        "small",
+        lambda name: pytest.fail("not used"),
+    )
+    assert [model.name for model in found.models] == ["SmallModel"]
+    assert [entry.reason for entry in declined] == ["the config of one head is not compiled yet"]
+
+
+def test_what_only_a_declined_head_calls_is_no_error() -> None:
+    before = (
+        "block Later(x: [B, S, hidden]):\n    return softmax(x)\n\n"
+        'block Also(x: [B, S, hidden]):\n    return Later(x, at="later")\n\n'
+    )
+    text = "head Score(base; x: [B, S, hidden]):\n    return y=x\n"
+    spec = parse(SourceFile("small.spec", f'{SMALL}{before}{text}{OFFER}(x=Also(base.h, at="also"))\n'))
+    found, declined = elaborate_heads(spec, "small", lambda name: pytest.fail("not used"))
+    assert [function.name for function in found.functions] == ["SmallModel"]
+    assert [(entry.reason, entry.at.text) for entry in declined] == [
+        ("'softmax' is not compiled yet", "softmax")
+    ]
+    calls = 'block Fine(x: [B, S, hidden]):\n    return linear(x, hidden, at="a")\n\n'
+    spec = parse(SourceFile("small.spec", f'{SMALL}{calls}{text}{OFFER}(x=Fine(base.h, at="f"))\n'))
+    found, declined = elaborate_heads(spec, "small", lambda name: pytest.fail("not used"))
+    assert [function.name for function in found.functions] == ["Fine", "SmallModel", "SmallForScore"]
+    assert not declined
+
+
+def test_names_of_the_base_make_room_for_those_of_the_head() -> None:
+    model = SMALL.replace("    return h=word[ids]", "    labels = word[ids]\n    return h=labels")
+    spec = f"{model}head Score(base, labels?: int[B, S]):\n    return y=base.h\n{OFFER}\n"
+    found = elaborate_file(SourceFile("small.spec", spec), Path("small.spec"), heads=True)
+    verify(found)
+    given = found.function("SmallForScore").inputs[-1]
+    assert given.value.name == "labels"
+    assert [value.name for _, value in found.function("SmallForScore").outputs] == ["labels_2"]

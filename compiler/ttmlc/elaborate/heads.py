@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -23,7 +22,8 @@ from ttmlc.source import Diagnostic
 class Heads:
     """The heads that a file offers, on their way to models.
 
-    ``compiled`` are the offers that need no check by name any more, for they are compiled or wrong already.
+    ``compiled`` are the offers that need no check by name any more, for they are compiled or wrong already; ``later``
+    is what cannot be compiled yet in the config of the heads.
     """
 
     file: tree.File
@@ -34,6 +34,7 @@ class Heads:
     functions: list[Function] = field(default_factory=list)
     declined: list[DeclinedHead] = field(default_factory=list)
     compiled: list[tree.Offer] = field(default_factory=list)
+    later: list[Diagnostic] = field(default_factory=list)
 
     def compile(self, config: Config) -> Config:
         """Make the models; the config with the fields of the heads' files that they read."""
@@ -43,12 +44,13 @@ class Heads:
             for item in other.items
             if isinstance(item, tree.Head)
         }
-        joined = copy.deepcopy(self.builder)
-        joined.problems = self.problems
+        joined = self.builder.copy(Problems())
         own = len(joined.fields), len(joined.derived), len(joined.requirements)
         for other in self.used:
             if any(isinstance(item, tree.Head) for item in other.items):
                 _entries(joined, [item for item in other.items if isinstance(item, tree.Config)])
+        self.later = [found for found in joined.problems.found if found.code == NOT_YET]
+        self.problems.add(joined.problems.without(NOT_YET))
         seen = {
             item.name.text: item.name.span
             for item in self.file.items
@@ -99,8 +101,8 @@ class Heads:
         if not trouble.found and not trouble.silent:
             self.functions.append(function)
             self.compiled.append(offer)
-        elif all(found.code == NOT_YET for found in trouble.found) and trouble.found:
-            first = trouble.found[0]
+        elif all(found.code == NOT_YET for found in trouble.found) and (trouble.found or self.later):
+            first = (*trouble.found, *self.later)[0]
             self.declined.append(DeclinedHead(name, node.name.text, first.message, first.span))
         else:
             self._tell([found for found in trouble.found if found.code != NOT_YET], offer)

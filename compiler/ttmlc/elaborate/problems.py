@@ -45,6 +45,12 @@ class Problems:
         self.silent = self.silent or other.silent
         self._note(other.found)
 
+    def without(self, code: str) -> Problems:
+        """What is wrong, but for a code."""
+        kept = Problems()
+        kept.found = [diagnostic for diagnostic in self.found if diagnostic.code != code]
+        return kept
+
     def _note(self, diagnostics: Iterable[Diagnostic]) -> None:
         self.found += [diagnostic for diagnostic in diagnostics if diagnostic not in self.found]
 
