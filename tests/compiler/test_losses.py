@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
 from ttmlc.ir import scalar
 from ttmlc.ir.absence import needs
 from ttmlc.ir.evaluate import evaluate
+from ttmlc.ir.module import Form, Operation, rewrite
 from ttmlc.ir.op import TABLE, Unfit
 from ttmlc.ir.ops.structure import map_paths, path_of, paths
 from ttmlc.ir.parse import parse_module
-from ttmlc.ir.scalar import Asked, Field
+from ttmlc.ir.scalar import Asked, Field, Scalar
 from ttmlc.ir.text import print_module
 from ttmlc.ir.types import BATCH
 from ttmlc.ir.verify import VerificationError, verify
+
+from tests.compiler.test_ir import scalars
 
 TEXT = """module small tensor from "small.spec"
 doc ""
@@ -255,3 +260,22 @@ end
         others = [set(), {"x", "y"} - {name}]
         found = [evaluate(module, "Some", {}, weights, dict.fromkeys({"ids", *o}, IDS)) for o in others]
         assert any("z" not in outputs for outputs in found)
+
+
+@given(scalars(), scalars())
+@settings(max_examples=100, deadline=None)
+def test_any_condition_parses_back(a: Scalar, b: Scalar) -> None:
+    module = parse_module(TEXT)
+
+    def changed(operation: Operation) -> Operation:
+        attributes = dict(operation.attributes)
+        if operation.op == "choose":
+            attributes["conditions"] = (a, b)
+        if operation.op == "param" and operation.operands:
+            attributes["when"] = a
+        if operation.op == "param" and "bias" in str(attributes["at"]):
+            attributes["at"] = Form("select", (a, "bias", Form("select", (b, "x", "y"))))
+        return replace(operation, attributes=tuple(sorted(attributes.items())))
+
+    module = module.map_functions(lambda f: replace(f, operations=rewrite(f.operations, changed)))
+    assert parse_module(print_module(module)) == module
