@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 from ttmlc.api import check, compile_spec, declined_heads, elaborate_file
+from ttmlc.emit.config import config_view
 from ttmlc.ir.evaluate import evaluate
 from ttmlc.ir.module import Function, Kind, Module, Operation
 from ttmlc.ir.parse import parse_module
+from ttmlc.ir.scalar import Asked
 from ttmlc.ir.text import print_module
 from ttmlc.ir.verify import verify
 from ttmlc.language import load
 from ttmlc.passes.prune import Prune
+from ttmlc.passes.specialise import Specialise
 from ttmlc.source import SourceFile
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -265,131 +268,60 @@ def test_the_config_has_the_fields_that_heads_read_and_no_others() -> None:
     assert elaborate_file(SourceFile("bert.spec", words), BERT, heads=True).config == plain
 
 
+def test_one_label_is_no_choice_of_classes() -> None:
+    """Transformers refuses such a config too."""
+    config = module().config
+    wrong = config.unmet(config.values({"num_labels": 1, "problem": "single_label_classification"}))
+    assert [entry.message for entry in wrong] == ["one label leaves no class to choose: is it a regression?"]
+    with pytest.raises(Exception, match="requires `num_labels > 1`"):
+        transformers.BertConfig(num_labels=1, problem_type="single_label_classification")
+    assert config.unmet(config.values({"num_labels": 1})) == []
+
+
+def test_the_emitted_config_reads_the_number_of_classes() -> None:
+    lines = [line.strip() for field in config_view(module()).fields for line in field.lines]
+    assert 'num_labels: int = nn.size(2, "num_labels", "len(id2label)")' in lines
+    assert any(line.startswith("problem: str | None = nn.choice(") for line in lines)
+
+
+def specialised(**fields: Any) -> Module:
+    found = Specialise(tuple(fields.items()), "test").run(module()).module
+    verify(found)
+    assert parse_module(print_module(found)) == found
+    return Prune().run(found).module
+
+
+def test_a_specialised_build_makes_the_choices() -> None:
+    tied = specialised(tie=True, num_labels=1)
+    assert [
+        o.text("at") for o in made(tied.function("Predictions"), "param") if "transform" not in o.text("at")
+    ] == ["bias"]
+    assert [o.op for o in tied.function("BertForSequenceClassification").operations][
+        -1
+    ] == "mean_squared_error"
+    untied = specialised(tie=False, num_labels=5)
+    paths = [o.text("at") for o in made(untied.function("Predictions"), "param")]
+    assert paths[-2:] == ["decoder.weight", "decoder.bias"]
+    assert all(
+        not o.operands and o.get("when") is None for o in made(untied.function("Predictions"), "param")
+    )
+    (choice,) = made(untied.function("BertForSequenceClassification"), "choose")
+    assert choice.get("conditions") == (Asked("labels", "is_int"),)
+    assert not made(untied.function("BertForSequenceClassification"), "mean_squared_error")
+
+
+def test_a_specialised_build_computes_the_same() -> None:
+    model = theirs("BertForMaskedLM", tie_word_embeddings=False)
+    weights = {key: value.numpy() for key, value in model.state_dict().items()}
+    given = {**inputs(), "labels": inputs()["input_ids"]}
+    found = [
+        evaluate(m, "BertForMaskedLM", FIELDS | {"tie": False}, weights, given)
+        for m in (pruned(), specialised(**FIELDS, tie=False))
+    ]
+    for name in ("logits", "loss"):
+        assert np.abs(found[0][name] - found[1][name]).max() < CLOSE
+
+
 def test_a_spec_compiles_as_before_where_heads_are_not_asked_for() -> None:
     assert [f.name for f in compile_spec(BERT).stages[0].module.models] == ["BertModel"]
     assert check(BERT)
-
-
-# The language, on small heads
-
-SMALL = """config Small for "small":
-    vocab: size = 19 from vocab_size
-    hidden: size = 8 from hidden_size
-    classes: size = 3 from classes
-    tie: bool = true from tie
-    deep: bool = false from deep
-    style: plain | scaled | shifted = plain from style
-
-defaults:
-    linear, embedding, param: init=normal(0.5)
-
-model SmallModel(ids: int[B, S]):
-    param word: [vocab, hidden] at "word.weight"
-    return h=word[ids]
-
-"""
-OFFER = '\noffers SmallModel at "small":\n    Score'
-
-
-def small(head_text: str, offer: str = "", before: str = "") -> Module:
-    text = f"{SMALL}{before}{head_text}\n{OFFER}{offer}\n"
-    found = elaborate_file(SourceFile("small.spec", text), Path("small.spec"), heads=True)
-    verify(found)
-    assert parse_module(print_module(found)) == found
-    return found
-
-
-def run(found: Module, name: str = "SmallForScore", fields: Any = None, **given: Any) -> dict[str, Any]:
-    rng = np.random.default_rng(3)
-    function = found.function(name)
-    known = found.config.values(fields or {})
-    weights = {}
-    from ttmlc.ir import scalar
-    from ttmlc.ir.ops.structure import paths
-    from ttmlc.ir.types import TensorType
-
-    for operation in made(function, "param"):
-        type_ = operation.result.type
-        assert isinstance(type_, TensorType)
-        shape = [scalar.evaluate(dim.size, known) for dim in type_.dims]
-        weights.update({path: rng.normal(size=shape) for path in paths(operation.get("at") or "")})
-    ids = np.arange(6).reshape(2, 3)
-    return evaluate(found, name, fields or {}, weights, {"ids": ids, **given})
-
-
-def test_a_hole_takes_its_default_what_the_family_says_or_a_change_of_the_default() -> None:
-    text = "head Score(base; x: [B, S, hidden] = base.h, factor=2):\n    return y=x * factor\n"
-    plain = run(small(text))["y"]
-    assert np.allclose(run(small(text, "(factor=3)"))["y"], plain * 1.5)
-    assert np.allclose(run(small(text, "(x=super + base.h)"))["y"], plain * 2)
-    assert np.allclose(run(small(text, "(x=base.h * 0.5)"))["y"], plain / 2)
-
-
-def test_a_flag_chooses_among_values() -> None:
-    text = "head Score(base):\n    y = base.h * 2 if deep else base.h * 3 if tie else base.h\n    return y=y, h=base.h"
-    found = small(text)
-    for deep, tie, factor in ((True, True, 2), (True, False, 2), (False, True, 3), (False, False, 1)):
-        outputs = run(found, fields={"deep": deep, "tie": tie})
-        assert np.allclose(outputs["y"], outputs["h"] * factor)
-    (choice,) = made(found.function("SmallForScore"), "choose")
-    assert len(choice.operands) == 3
-
-
-def test_a_literal_chooses_while_elaborating() -> None:
-    text = (
-        "head Score(base; double=true):\n    y = base.h * 2 if double else base.h\n    return y=y, h=base.h\n"
-    )
-    for offer, factor in (("", 2), ("(double=false)", 1)):
-        found = small(text, offer)
-        outputs = run(found)
-        assert np.allclose(outputs["y"], outputs["h"] * factor)
-        assert not made(found.function("SmallForScore"), "choose")
-
-
-def test_statements_under_conditions() -> None:
-    text = (
-        "head Score(base):\n    y = base.h\n    if deep:\n        y = y * 2\n    else:\n        y = y * 3\n"
-        "    match style:\n        plain: y = y * 5\n        scaled: y = y * 7\n        shifted: y = y + 1\n"
-        "    return y=y, h=base.h\n"
-    )
-    found = small(text)
-    for deep, factor in ((True, 2), (False, 3)):
-        for style, after in (
-            ("plain", lambda y: y * 5),
-            ("scaled", lambda y: y * 7),
-            ("shifted", lambda y: y + 1),
-        ):
-            outputs = run(found, fields={"deep": deep, "style": style})
-            assert np.allclose(outputs["y"], after(outputs["h"] * factor))
-
-
-def test_functions_return_from_cases_and_call_each_other() -> None:
-    before = (
-        "fn twice(x: [B, S, hidden]):\n    return x + x\n\n"
-        "fn pick_one(x: [B, S, hidden], by=4):\n    if deep:\n        return twice(twice(x))\n"
-        "    z = x * by\n    match style:\n        plain: return z\n        scaled: return twice(z)\n"
-        "        shifted:\n            w = z + 1\n            return w\n\n"
-    )
-    found = small("head Score(base):\n    return y=pick_one(base.h, by=3), h=base.h\n", before=before)
-    for fields, wanted in (
-        ({"deep": True}, lambda h: 4 * h),
-        ({}, lambda h: 3 * h),
-        ({"style": "scaled"}, lambda h: 6 * h),
-        ({"style": "shifted"}, lambda h: 3 * h + 1),
-    ):
-        outputs = run(found, fields=fields)
-        assert np.allclose(outputs["y"], wanted(outputs["h"]))
-
-
-def test_what_is_given_and_of_which_type_decides() -> None:
-    text = (
-        "head Score(base, more?: float[B, S, hidden], labels?: int[B, S] | float[B, S]):\n    y = base.h\n"
-        "    if given(more):\n        y = y + more\n"
-        "    kind = 2 if labels is int else 3\n    if given(labels):\n        y = y * kind\n    return y=y, h=base.h\n"
-    )
-    found = small(text)
-    h = run(found)["h"]
-    assert np.allclose(run(found)["y"], h)
-    assert np.allclose(run(found, more=np.ones((2, 3, 8)))["y"], h + 1)
-    assert np.allclose(run(found, labels=np.ones((2, 3), int))["y"], h * 2)
-    assert np.allclose(run(found, labels=np.ones((2, 3)), more=np.ones((2, 3, 8)))["y"], (h + 1) * 3)

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
 from ttmlc.ir import scalar
+from ttmlc.ir.absence import needs
 from ttmlc.ir.evaluate import evaluate
+from ttmlc.ir.module import Form, Operation, rewrite
 from ttmlc.ir.op import TABLE, Unfit
 from ttmlc.ir.ops.structure import map_paths, path_of, paths
 from ttmlc.ir.parse import parse_module
-from ttmlc.ir.scalar import Asked, Field
+from ttmlc.ir.scalar import Asked, Field, Scalar
 from ttmlc.ir.text import print_module
 from ttmlc.ir.types import BATCH
 from ttmlc.ir.verify import VerificationError, verify
+
+from tests.compiler.test_ir import scalars
 
 TEXT = """module small tensor from "small.spec"
 doc ""
@@ -62,6 +68,9 @@ end
 """
 
 
+IDS = np.zeros((1, 2), int)
+
+
 def test_the_text_parses_back() -> None:
     module = parse_module(TEXT)
     verify(module)
@@ -83,6 +92,7 @@ def test_the_text_parses_back() -> None:
         ("%labels?: int[B, S]", "%labels?: float[B, S]", "needs labels of type int[B, S]"),
         ('{over = "classes"}', '{over = "hidden"}', "'logits' has no dimension 'hidden'"),
         ("mean_squared_error(%y, %labels)", "mean_squared_error(%y, %ids)", "a dimension that 'logits' has not"),
+        ('!select(tie, "bias", "decoder.bias")', '!select(tie, "bias")', "'at' is a path, or !select("),
         (", when = tie", "", "a shared parameter has one type, and a condition"),
         ('"decoder.weight", init = !zeros(), when = tie} : float[vocab, hidden]',
          '"decoder.weight", init = !zeros(), when = tie} : float[hidden, vocab]', "a shared parameter has one type"),
@@ -189,3 +199,83 @@ def test_the_paths_of_a_parameter() -> None:
     assert path_of(at, lambda condition: condition != Field("tie")) == "decoder.bias"
     assert list(paths(map_paths(at, "x.".__add__))) == ["x.bias", "x.decoder.bias"]
     assert path_of("bias", lambda condition: False) == "bias"
+
+
+# What outputs need
+
+
+def test_a_loss_needs_its_labels_and_logits_need_nothing() -> None:
+    module = parse_module(TEXT)
+    assert needs(module.function("Words")) == {"loss": {"labels"}, "logits": set()}
+    assert needs(module.function("Classes")) == {"loss": {"labels"}, "logits": set()}
+
+
+@pytest.mark.parametrize(
+    ("condition", "first", "second", "wanted"),
+    [
+        ("given(%x)", "%u", "%h", set()),
+        ("given(%x)", "%v", "%h", {"y"}),
+        ("given(%x) and given(%y)", "%w", "%h", set()),
+        ("given(%x) or given(%y)", "%w", "%h", {"x", "y"}),
+        ("not given(%x)", "%h", "%u", set()),
+        ("not given(%x) or not given(%y)", "%h", "%w", set()),
+        ("not given(%x) and not given(%y)", "%h", "%w", {"x", "y"}),
+        ("tie", "%u", "%h", {"x"}),
+        ("is_int(%x)", "%h", "%h", {"x"}),
+        ("given(%x) and is_int(%x)", "%u", "%h", set()),
+        ("is_int(%x) and given(%x)", "%u", "%h", {"x"}),
+    ],
+)
+def test_a_question_guards_what_needs_an_input(
+    condition: str, first: str, second: str, wanted: set[str]
+) -> None:
+    start = TEXT[: TEXT.index("block Score")]
+    module = parse_module(
+        start
+        + f"""model Some(%ids: int[B, S], %x?: int[B, S] | float[B, S], %y?: int[B, S])
+  %word = param() {{at = "word", init = !zeros()}} : float[vocab, hidden]
+  %h = embedding(%ids, %word) : float[B, S, hidden]
+  %u = embedding(%x, %word) : float[B, S, hidden]
+  %v = embedding(%y, %word) : float[B, S, hidden]
+  %w = add(%u, %v) : float[B, S, hidden]
+  %z = choose({first}, {second}) {{conditions = [{condition}]}} : float[B, S, hidden]
+  %r = repeat(%z) {{count = 2, index = "i"}} : float[B, S, hidden]
+  do (%a: float[B, S, hidden])
+    %b = add(%a, %h) : float[B, S, hidden]
+  yield %b
+  return z = %r, h = %h
+end
+"""
+    )
+    verify(module)
+    assert needs(module.function("Some")) == {"z": wanted, "h": set()}
+    # And so the evaluator has it: what is needed is enough, and without any of it the output may be left out.
+    weights = {"word": np.ones((7, 4))}
+    subsets: tuple[set[str], ...] = (set(), {"x"}, {"y"}, {"x", "y"})
+    for chosen in subsets:
+        given = dict.fromkeys({"ids", *chosen}, IDS)
+        there = "z" in evaluate(module, "Some", {}, weights, given)
+        assert there or not wanted <= chosen
+    for name in wanted:
+        others = [set(), {"x", "y"} - {name}]
+        found = [evaluate(module, "Some", {}, weights, dict.fromkeys({"ids", *o}, IDS)) for o in others]
+        assert any("z" not in outputs for outputs in found)
+
+
+@given(scalars(), scalars())
+@settings(max_examples=100, deadline=None)
+def test_any_condition_parses_back(a: Scalar, b: Scalar) -> None:
+    module = parse_module(TEXT)
+
+    def changed(operation: Operation) -> Operation:
+        attributes = dict(operation.attributes)
+        if operation.op == "choose":
+            attributes["conditions"] = (a, b)
+        if operation.op == "param" and operation.operands:
+            attributes["when"] = a
+        if operation.op == "param" and "bias" in str(attributes["at"]):
+            attributes["at"] = Form("select", (a, "bias", Form("select", (b, "x", "y"))))
+        return replace(operation, attributes=tuple(sorted(attributes.items())))
+
+    module = module.map_functions(lambda f: replace(f, operations=rewrite(f.operations, changed)))
+    assert parse_module(print_module(module)) == module

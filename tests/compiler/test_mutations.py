@@ -16,13 +16,16 @@ import tokenize
 from pathlib import Path
 
 import pytest
-from ttmlc.api import PresetError, compile_text
-from ttmlc.language import parse
+from ttmlc.api import PresetError, compile_text, elaborate_file
+from ttmlc.elaborate import elaborate_heads
+from ttmlc.ir.verify import verify
+from ttmlc.language import parse, tree
 from ttmlc.source import DiagnosticError, SourceFile
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = ROOT / "specs/models/bert.spec"
 TEXT = SPEC.read_text()
+HEADS = (ROOT / "specs/heads/heads.spec").read_text()
 TOKENS = re.compile(r'"[^"\n]*"|[A-Za-z_]\w*|\d+(?:\.\d+)?|\n *|\S| +')
 CHARACTERS = "abz_09 ()[]{}=,:;.?|+-*/%<>\"'\\#\n\t\u00e9\u202e\u4e2d\0`$!@^&~"
 HOSTILE = [
@@ -131,6 +134,7 @@ def run(count: int, seed: int) -> dict[str, int]:
         try:
             parse(file)
             seen["parsed"] += 1
+            verify(elaborate_file(file, SPEC, heads=True))
             text = compile_text(file, SPEC).text
             seen["compiled"] += 1
             check_module(text, mutated)
@@ -157,6 +161,43 @@ def test_mutated_specs_compile_or_are_refused() -> None:
     # Mutations that the parser refuses test the parser alone: most of them must get further.
     assert seen["parsed"] >= 0.3 * 600
     assert seen["compiled"] > 0
+
+
+def mutate_heads(count: int, seed: int) -> int:
+    """As :func:`run`, with mutations of the heads that the spec uses; how many were accepted."""
+    choose, accepted = random.Random(seed), 0
+    spec = parse(SourceFile("bert.spec", TEXT))
+    for number in range(count):
+        kind = choose.choice(("character", "token", "tree", "tree"))
+        mutated = MUTATIONS[kind](HEADS, choose)
+
+        def find(name: tree.Name, text: str = mutated) -> tree.File:
+            return parse(SourceFile("heads.spec", text))
+
+        try:
+            module, declined = elaborate_heads(spec, "bert", find)
+            verify(module)
+            accepted += 1
+            assert len(module.models) - 1 + len(declined) == 8
+        except DiagnosticError as error:
+            assert error.diagnostics
+            for diagnostic in error.diagnostics:
+                assert 0 <= diagnostic.span.start <= diagnostic.span.end <= len(diagnostic.span.file.text)
+        except Exception as error:
+            raise AssertionError(
+                f"mutation {number} of seed {seed} ({kind}): {error!r}\n{mutated}"
+            ) from error
+    return accepted
+
+
+def test_mutated_heads_are_models_or_refused() -> None:
+    assert mutate_heads(150, seed=2) > 10
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("seed", range(10))
+def test_ten_thousand_mutated_heads_are_models_or_refused(seed: int) -> None:
+    assert mutate_heads(1000, seed=200 + seed) > 60
 
 
 @pytest.mark.deep

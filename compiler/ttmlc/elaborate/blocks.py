@@ -26,16 +26,19 @@ class Blocks:
     _open: list[str] = field(default_factory=list)
 
     def models(self, nodes: Sequence[tree.Model]) -> list[Function]:
-        """The models, after the blocks that they reach."""
+        """The models, after the blocks that they reach; those that nothing is wrong with are bases of heads."""
         made = []
         for node in nodes:
-            with self.problems.kept():
+            own = Problems()
+            with own.kept():
                 if node.extends is not None or node.params is None:
                     raise problem(NOT_YET, "'extends' is not compiled yet", node.name.span)
                 self.reach(node.body, self.problems)
-                model = Elaborator(self.scope, self.problems, self.done)
+                model = Elaborator(self.scope, own, self.done)
                 made.append(model.model(node))
-                self.bases[node.name.text] = BaseModel(made[-1], model.owned)
+                if not own.found and not own.silent:
+                    self.bases[node.name.text] = BaseModel(made[-1], model.owned)
+            self.problems.add(own)
         return made
 
     def reach(self, nodes: object, problems: Problems | None = None) -> None:

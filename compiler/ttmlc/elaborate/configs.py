@@ -49,6 +49,14 @@ class ConfigBuilder:
         self.stale: list[str] = []
         self.poisoned: set[str] = set()
 
+    def copy(self, problems: Problems) -> ConfigBuilder:
+        """Another that has the same entries, and takes more; what is wrong with those goes to ``problems``."""
+        made = ConfigBuilder(problems)
+        for name, held in vars(self).items():
+            if name != "problems":
+                setattr(made, name, held.copy())
+        return made
+
     def build(self, node: tree.Config) -> Config:
         """The config that ``node`` declares."""
         if node.extends is not None:

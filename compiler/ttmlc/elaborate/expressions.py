@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ttmlc.elaborate import scalars
 from ttmlc.elaborate.binding import Bound, Signature, bind
 from ttmlc.elaborate.builtins import BUILTINS, LATER
@@ -150,7 +152,7 @@ class Expressions(Making):
             if node.name.text not in members:
                 message = f"{owner.name!r} has no output, parameter or input {node.name.text!r}"
                 raise problem(UNKNOWN_NAME, message, node.name.span, hint=nearest(node.name.text, members))
-            return members[node.name.text]
+            return replace(members[node.name.text], span=node.span)
         if not isinstance(owner, Several):
             raise problem(
                 MISFIT,

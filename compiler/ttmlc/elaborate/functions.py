@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from ttmlc.elaborate.binding import Bound, Signature
 from ttmlc.elaborate.branches import Branches
 from ttmlc.elaborate.names import INPUTS, OUTPUT_MEMBERS, class_name, path, plain
 from ttmlc.elaborate.problems import (
     BAD_PATH,
+    BAD_SCALAR,
     DECLARED_TWICE,
     MISFIT,
     NOT_YET,
@@ -22,10 +24,13 @@ from ttmlc.elaborate.scope import tensor_type
 from ttmlc.elaborate.values import Init, Number, Poison, Tensor, describe
 from ttmlc.ir.builder import Builder
 from ttmlc.ir.module import Attribute, Form, Function, Input, Kind, Region, Value
-from ttmlc.ir.scalar import Const, Scalar
+from ttmlc.ir.scalar import Const, Scalar, leaves
 from ttmlc.ir.types import DType, TensorType
 from ttmlc.language import tree
 from ttmlc.source import DiagnosticError
+
+MAX_LEAVES = 200
+"""Names and numbers in one scalar: what reads another twice, line after line, would double at each."""
 
 PARAM = Signature(("init", "pad"), 0)
 
@@ -176,7 +181,13 @@ class Elaborator(Branches):
                 raise problem(
                     NOT_YET, "taking several results apart is not compiled yet", node.targets[1].span
                 )
-            self.values[names[0]] = self.named(node.value, names[0])
+            meaning = self.named(node.value, names[0])
+            if (
+                isinstance(meaning, Number)
+                and len(list(islice(leaves(meaning.scalar), MAX_LEAVES + 1))) > MAX_LEAVES
+            ):
+                raise problem(BAD_SCALAR, "this grows too large: scalars are written out", node.value.span)
+            self.values[names[0]] = meaning
         except DiagnosticError:
             self.values.update({name: Poison() for name in names})
             raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -16,14 +15,15 @@ from ttmlc.ir.config import Config
 from ttmlc.ir.module import Function, fields_of
 from ttmlc.ir.scalar import Const, Field, leaves
 from ttmlc.language import tree
-from ttmlc.source import Span
+from ttmlc.source import Diagnostic
 
 
 @dataclass
 class Heads:
     """The heads that a file offers, on their way to models.
 
-    ``compiled`` are the offers that need no check by name any more, for they are compiled or wrong already.
+    ``compiled`` are the offers that need no check by name any more, for they are compiled or wrong already; ``later``
+    is what cannot be compiled yet in the config of the heads.
     """
 
     file: tree.File
@@ -34,6 +34,7 @@ class Heads:
     functions: list[Function] = field(default_factory=list)
     declined: list[DeclinedHead] = field(default_factory=list)
     compiled: list[tree.Offer] = field(default_factory=list)
+    later: list[Diagnostic] = field(default_factory=list)
 
     def compile(self, config: Config) -> Config:
         """Make the models; the config with the fields of the heads' files that they read."""
@@ -43,14 +44,18 @@ class Heads:
             for item in other.items
             if isinstance(item, tree.Head)
         }
-        joined = copy.deepcopy(self.builder)
-        joined.problems = self.problems
+        joined = self.builder.copy(Problems())
         own = len(joined.fields), len(joined.derived), len(joined.requirements)
         for other in self.used:
             if any(isinstance(item, tree.Head) for item in other.items):
                 _entries(joined, [item for item in other.items if isinstance(item, tree.Config)])
-        taken = {item.name.text for item in self.file.items if isinstance(item, (tree.Model, tree.Function))}
-        seen: dict[str, Span] = {}
+        self.later = [found for found in joined.problems.found if found.code == NOT_YET]
+        self.problems.add(joined.problems.without(NOT_YET))
+        seen = {
+            item.name.text: item.name.span
+            for item in self.file.items
+            if isinstance(item, (tree.Model, tree.Function))
+        }
         for offers in [item for item in self.file.items if isinstance(item, tree.Offers)]:
             for offer in offers.offers:
                 base, found = self.blocks.bases.get(offers.model.text), heads.get(offer.head.text)
@@ -58,8 +63,8 @@ class Heads:
                     continue  # the check by name says which of them there is not
                 with self.problems.kept():
                     name = head_class(offers.model.text, offer)
-                    if name in taken or name in seen:
-                        related = ((seen[name], "first here"),) if name in seen else ()
+                    if name in seen:
+                        related = ((seen[name], "first here"),)
                         message = f"{name!r} is declared twice"
                         raise problem(DECLARED_TWICE, message, offer.span, related=related)
                     seen[name] = offer.span
@@ -96,14 +101,23 @@ class Heads:
         if not trouble.found and not trouble.silent:
             self.functions.append(function)
             self.compiled.append(offer)
-        elif all(found.code == NOT_YET for found in trouble.found) and trouble.found:
-            first = trouble.found[0]
+        elif all(found.code == NOT_YET for found in trouble.found) and (trouble.found or self.later):
+            first = (*trouble.found, *self.later)[0]
             self.declined.append(DeclinedHead(name, node.name.text, first.message, first.span))
         else:
-            wrong = [found for found in trouble.found if found.code != NOT_YET]
-            self.problems.found += [found for found in wrong if found not in self.problems.found]
-            self.problems.silent = self.problems.silent or not wrong
+            self._tell([found for found in trouble.found if found.code != NOT_YET], offer)
             self.compiled.append(offer)
+
+    def _tell(self, wrong: Sequence[Diagnostic], offer: tree.Offer) -> None:
+        """Note what is wrong; in a head's own file, with the first offer that meets it."""
+        self.problems.silent = self.problems.silent or not wrong
+        told = {(found.code, found.message, found.span) for found in self.problems.found}
+        for found in wrong:
+            if (found.code, found.message, found.span) in told:
+                continue
+            if found.span.file is not offer.span.file:
+                found = replace(found, related=(*found.related, (offer.head.span, "offered here")))
+            self.problems.found.append(found)
 
 
 def _entries(builder: ConfigBuilder, sections: Sequence[tree.Config]) -> None:

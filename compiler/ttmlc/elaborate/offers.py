@@ -24,7 +24,7 @@ from ttmlc.elaborate.problems import (
     problem,
 )
 from ttmlc.elaborate.scope import Scope
-from ttmlc.elaborate.values import Base, Meaning, Number, Tensor, describe
+from ttmlc.elaborate.values import Base, Meaning, Number, Poison, Tensor, describe
 from ttmlc.ir.builder import Builder, Names
 from ttmlc.ir.module import Attribute, Function, Kind, Operation, Region, Value
 from ttmlc.ir.ops.structure import map_paths
@@ -156,6 +156,7 @@ class HeadElaborator(Elaborator):
         word = hole.name.text
         if word in self.values:
             raise problem(DECLARED_TWICE, f"{word!r} is declared twice", hole.name.span)
+        self.values[word] = Poison()
         if option is None:
             assert hole.default is not None
             meaning = self.named(hole.default, word)

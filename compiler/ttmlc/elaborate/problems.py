@@ -38,9 +38,21 @@ class Problems:
             yield
         except DiagnosticError as error:
             self.silent = self.silent or not error.diagnostics
-            for diagnostic in error.diagnostics:
-                if diagnostic not in self.found:
-                    self.found.append(diagnostic)
+            self._note(error.diagnostics)
+
+    def add(self, other: Problems) -> None:
+        """Keep what ``other`` has."""
+        self.silent = self.silent or other.silent
+        self._note(other.found)
+
+    def without(self, code: str) -> Problems:
+        """What is wrong, but for a code."""
+        kept = Problems()
+        kept.found = [diagnostic for diagnostic in self.found if diagnostic.code != code]
+        return kept
+
+    def _note(self, diagnostics: Iterable[Diagnostic]) -> None:
+        self.found += [diagnostic for diagnostic in diagnostics if diagnostic not in self.found]
 
     def raise_any(self, everything: Span) -> None:
         """Raise what was found.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ttmlc.ir.module import Function, Kind, Level, Module, Operation, Value, scalars_in
+from ttmlc.ir.module import Attribute, Form, Function, Kind, Level, Module, Operation, Value, scalars_in
 from ttmlc.ir.op import TABLE, Refusal, TensorOp
 from ttmlc.ir.ops.loss import Loss
 from ttmlc.ir.ops.structure import Structure
@@ -117,10 +117,18 @@ def _asks(function: Function, operation: Operation, where: str) -> None:
             for leaf in leaves(part):
                 if isinstance(leaf, Asked) and leaf.input not in inputs:
                     raise VerificationError(f"{where}: asks about %{leaf.input}, which is no input")
+    if operation.op == "param" and not _is_path(operation.get("at")):
+        raise VerificationError(f"{where}: 'at' is a path, or !select(condition, path, path)")
     if operation.op == "param" and operation.operands:
         types = {value.type for value in operation.operands if value is not None}
         if types != {operation.result.type} or operation.get("when") is None:
             raise VerificationError(f"{where}: a shared parameter has one type, and a condition")
+
+
+def _is_path(at: Attribute | None) -> bool:
+    if isinstance(at, Form):
+        return at.name == "select" and len(at.args) == 3 and all(map(_is_path, at.args[1:]))
+    return isinstance(at, str)
 
 
 def _labels(function: Function, operation: Operation, where: str) -> None:

@@ -1,6 +1,7 @@
 """Fold what a preset or a config decides: a generic module becomes one built for these values alone.
 
     linear(%x, %w) : float[B, S, inner]     =>     the same, where inner is 512
+    choose(%a, %b) {conditions = [tie]}     =>     %a, where tie is true
 
 Sizes stay named in the axes, so types read as before; only their scalars become numbers. The values go into
 ``module.build``, from which emission makes the check that a config fits.
@@ -24,6 +25,8 @@ from ttmlc.ir.module import (
     Region,
     Value,
 )
+from ttmlc.ir.ops.structure import conditions
+from ttmlc.ir.scalar import Const
 from ttmlc.ir.types import Axis, Product, Sum, TensorType, Type
 from ttmlc.passes.base import Outcome, Pass
 
@@ -43,7 +46,7 @@ class Specialise(Pass):
     def run(self, module: Module) -> Outcome:
         known = module.config.values(dict(self.fields))
         stored = tuple((entry.name, known[entry.name]) for entry in module.config.fields)
-        functions = tuple(_function(function, known) for function in module.functions)
+        functions = tuple(_settled(_function(function, known)) for function in module.functions)
         facts = tuple(
             Fact(scalar.fold(fact.condition, known), fact.message, fact.reason) for fact in module.facts
         )
@@ -58,6 +61,71 @@ def _function(function: Function, known: Known) -> Function:
         outputs=tuple((name, _value(value, known)) for name, value in function.outputs),
         saved=tuple(_value(value, known) for value in function.saved),
     )
+
+
+def _settled(function: Function) -> Function:
+    """``function`` with the choices made that nothing is left to ask about."""
+    instead: dict[Value, Value] = {}
+
+    def one(value: Value) -> Value:
+        return instead.get(value, value)
+
+    def settle(operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
+        kept = []
+        for old in operations:
+            operands = tuple(None if value is None else one(value) for value in old.operands)
+            operation = replace(old, operands=operands)
+            if operation.body is not None:
+                inner = settle(operation.body.operations)
+                yields = tuple(map(one, operation.body.yields))
+                operation = replace(operation, body=replace(operation.body, operations=inner, yields=yields))
+            made = {"param": _parameter, "choose": _choice}.get(operation.op, lambda same: same)(operation)
+            if isinstance(made, Value):
+                instead[operation.result] = made
+            else:
+                kept.append(made)
+        return tuple(kept)
+
+    operations = settle(function.operations)
+    return replace(
+        function,
+        operations=operations,
+        outputs=tuple((name, one(value)) for name, value in function.outputs),
+    )
+
+
+def _parameter(operation: Operation) -> Operation | Value:
+    attributes = {name: value for name, value in operation.attributes if name != "when"}
+    at = attributes["at"]
+    while isinstance(at, Form) and isinstance(at.args[0], Const):
+        at = at.args[1] if at.args[0].value else at.args[2]
+    attributes["at"] = at
+    when = operation.get("when")
+    if isinstance(when, Const) and when.value:
+        (shared,) = operation.operands
+        assert shared is not None
+        return shared
+    if when is not None and not isinstance(when, Const):
+        attributes["when"] = when
+        return replace(operation, attributes=tuple(sorted(attributes.items())))
+    return replace(operation, operands=(), attributes=tuple(sorted(attributes.items())))
+
+
+def _choice(operation: Operation) -> Operation | Value:
+    asked: list[Attribute] = []
+    kept: list[Value | None] = []
+    last = operation.operands[-1]
+    for condition, value in zip(conditions(operation), operation.operands, strict=False):
+        if condition == Const(True):
+            last = value
+            break
+        if condition != Const(False):
+            asked.append(condition)
+            kept.append(value)
+    if not asked:
+        assert last is not None
+        return last
+    return replace(operation, operands=(*kept, last), attributes=(("conditions", tuple(asked)),))
 
 
 def _input(given: Input, known: Known) -> Input:

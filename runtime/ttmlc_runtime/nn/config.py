@@ -39,6 +39,10 @@ INERT: dict[str, object] = {
 }
 
 
+# How many classes Transformers takes a file for that names none.
+DEFAULT_LABELS = ("LABEL_0", "LABEL_1")
+
+
 def require(condition: bool, message: str) -> None:
     """Refuse a config.
 
@@ -191,11 +195,10 @@ class Config:
             paths = [key for key in spec.keys if not key.startswith("len(")]
             if paths and not (values.get(paths[0], held) is None and held == self._null(spec)):
                 _put(values, paths[0], held)
-            for key in spec.keys:
-                if key == "len(id2label)" and not _counts(values.get("id2label"), held):
-                    # Transformers does not store a number of classes, only their names.
-                    values["id2label"] = {str(place): f"LABEL_{place}" for place in range(held)}
-                    values["label2id"] = {f"LABEL_{place}": place for place in range(held)}
+            if "len(id2label)" in spec.keys and not _counts(values.get("id2label", DEFAULT_LABELS), held):
+                # Transformers does not store a number of classes, only their names.
+                values["id2label"] = {str(place): f"LABEL_{place}" for place in range(held)}
+                values["label2id"] = {f"LABEL_{place}": place for place in range(held)}
         return values
 
     def _null(self, spec: FieldSpec) -> Any:
@@ -221,7 +224,7 @@ def _same(value: object, other: object) -> bool:
 
 
 def _counts(names: object, count: object) -> bool:
-    return isinstance(names, (Mapping, list)) and len(names) == count
+    return isinstance(names, (Mapping, list, tuple)) and len(names) == count
 
 
 def _put(values: dict[str, Any], key: str, value: object) -> None:

@@ -29,7 +29,9 @@ class Sample(nn.Config):
     theta: float = nn.real(10000.0, "rope.theta", "rope_theta")
     labels: int = nn.size(2, "num_labels", "len(id2label)")
     act: str = nn.activation("gelu", "hidden_act")
-    kind: str = nn.choice("auto", "problem_type", one_of=("auto", "regression"))
+    kind: str | None = nn.choice(
+        None, "problem_type", one_of=("regression", "multi_label_classification"), nullable=True
+    )
     shift: int = nn.integer(0, "shift")
     tie: bool = nn.flag(True, "tie_word_embeddings")
 
@@ -97,8 +99,12 @@ def test_a_default_may_read_the_fields_before_it() -> None:
         ("pad_token_id", -1, "a token"),
         ("hidden_act", "gelu_nwe", r"one of .*did you mean 'gelu_new'\?"),
         ("hidden_act", ["gelu"], "one of "),
-        ("problem_type", "regresion", r"one of auto, regression; did you mean 'regression'\?"),
-        ("problem_type", {}, "one of auto"),
+        (
+            "problem_type",
+            "regresion",
+            r"one of regression, multi_label_classification; did you mean 'regression'\?",
+        ),
+        ("problem_type", {}, "one of regression"),
         ("tie_word_embeddings", 1, "true or false"),
         ("shift", 0.5, "a whole number"),
     ],
@@ -224,6 +230,61 @@ def test_writing_a_changed_config_writes_the_change() -> None:
     assert (found["hidden_size"], found["rope"]["theta"]) == (64, 6.0)
     assert found["id2label"] == {"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"}
     assert Sample.from_hugging_face(found) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "count"),
+    [
+        ({}, 2),
+        ({"num_labels": 2}, 2),
+        ({"num_labels": 1}, 1),
+        ({"num_labels": 7}, 7),
+        ({"id2label": {"0": "no", "1": "yes", "2": "so"}, "label2id": {"no": 0, "yes": 1, "so": 2}}, 3),
+        ({"id2label": {"0": "no", "1": "yes"}, "label2id": {"no": 0, "yes": 1}}, 2),
+        ({"id2label": None, "label2id": None}, 2),
+        # What older versions saved: the count, and the two names that they gave every model.
+        ({"num_labels": 50, "id2label": {"0": "LABEL_0", "1": "LABEL_1"}}, 50),
+        ({"num_labels": None, "id2label": {"0": "only"}}, 1),
+    ],
+)
+def test_transformers_reads_the_number_of_classes_that_is_written(values: dict[str, Any], count: int) -> None:
+    transformers = pytest.importorskip("transformers", reason="it is what reads the file")
+    assert read(**values).labels == count
+    written = json.loads(json.dumps(read(**values).to_hugging_face()))
+    assert transformers.PretrainedConfig.from_dict(written).num_labels == count
+    assert Sample.from_hugging_face(written).labels == count
+    names = values.get("id2label")
+    if names and len(names) == count:  # a user's own names stay
+        assert written["id2label"] == names
+        assert written.get("label2id") == values.get("label2id")
+    # And what Transformers writes of that reads the same here.
+    again = transformers.PretrainedConfig.from_dict(written).to_dict()
+    assert Sample.from_hugging_face({**json.loads(json.dumps(again)), "model_type": "sample"}).labels == count
+
+
+def test_two_classes_are_written_as_transformers_writes_them() -> None:
+    assert "id2label" not in read().to_hugging_face()
+    assert read(id2label={"0": "a"}).replace(labels=2).to_hugging_face()["id2label"] == {
+        "0": "LABEL_0",
+        "1": "LABEL_1",
+    }
+
+
+def test_no_kind_of_problem_is_null_in_the_file() -> None:
+    transformers = pytest.importorskip("transformers", reason="it is what reads the file")
+    for kind in (None, "regression"):
+        written = read(problem_type=kind).to_hugging_face()
+        assert transformers.PretrainedConfig.from_dict(written).problem_type == kind
+        assert Sample.from_hugging_face(written).kind == kind
+    with pytest.raises(ConfigError, match="'problem_type'"):
+        read(problem_type="auto")
+
+
+def test_names_of_classes_do_not_let_other_keys_in() -> None:
+    with pytest.raises(ConfigError, match=r"'id2labels'.*did you mean 'id2label'\?"):
+        read(id2labels={"0": "a"})
+    with pytest.raises(ConfigError, match="a whole number of at least 1"):
+        read(id2label={})
 
 
 def test_null_is_written_back_while_it_stands_for_the_value() -> None:
