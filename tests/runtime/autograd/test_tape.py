@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import re
 import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -493,6 +495,19 @@ def test_what_was_not_saved_has_no_name(device: Any) -> None:
         _ = nn.Saved(x=1, seed=2).y
     with pytest.raises(AttributeError, match="saved are: none"):
         _ = nn.Saved().y
+
+
+def test_the_function_in_the_documentation_runs(device: Any) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs/autograd.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(class Scale.*?)^y = ", page, re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {"nn": nn, "ttnn": ttnn}
+    exec(code, names)
+    (x, seen), (weight, other) = begin(device), begin(device, 1, (1, 1, 1, 32))
+    Total.apply(names["Scale"].apply(x, weight, 3.0)).backward()
+    np.testing.assert_allclose(
+        host(seen[0]), np.broadcast_to(3 * values(1, (1, 1, 1, 32)), SHAPE), rtol=1e-14
+    )
+    np.testing.assert_allclose(host(other[0]), 3 * values().sum(2, keepdims=True), rtol=1e-12)
 
 
 def test_a_function_without_its_two_halves_cannot_be_called(device: Any) -> None:
