@@ -364,6 +364,8 @@ def _tensors(values: Iterable[Any]) -> Iterator[types.Tensor]:
     for value in values:
         if isinstance(value, (tuple, list)):
             yield from _tensors(value)
+        elif isinstance(value, Saved):  # of a block inside
+            yield from _tensors(vars(value).values())
         elif isinstance(value, ttnn.Tensor):
             yield value
 

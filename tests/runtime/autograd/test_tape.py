@@ -490,6 +490,20 @@ def test_a_saved_tensor_that_was_written_to_is_noticed(device: Any) -> None:
         loss.backward()
 
 
+def test_what_blocks_inside_saved_is_watched_too(device: Any) -> None:
+    class Nested(Tanh):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            y = ttnn.tanh(x)
+            ctx.inner = [nn.Saved(first=nn.Saved(y=y), several=(y,))]
+            return y
+
+    y = Nested.apply(begin(device)[0])
+    ttnn.add(y.tensor, 1.0, output_tensor=y.tensor)
+    with pytest.raises(AutogradError, match="a tensor that Nested saved .* written in place since"):
+        Total.apply(y).backward()
+
+
 def test_what_was_not_saved_has_no_name(device: Any) -> None:
     with pytest.raises(AttributeError, match="nothing was saved as 'y'; saved are: x, seed"):
         _ = nn.Saved(x=1, seed=2).y
