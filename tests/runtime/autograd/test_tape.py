@@ -548,6 +548,24 @@ def test_a_hook_that_holds_its_variable_goes_with_the_backward(device: Any) -> N
         gc.enable()
 
 
+def test_a_backward_may_let_go_of_what_was_saved_as_it_goes(device: Any) -> None:
+    class Early(Tanh):
+        @staticmethod
+        def backward(ctx: Any, dy: Any) -> Any:
+            ref, ctx.saved = weakref.ref(ctx.saved[0]), ()
+            assert ref() is None
+            return dy
+
+    x, seen = begin(device)
+    loss = Total.apply(Early.apply(x))
+    gc.disable()
+    try:
+        loss.backward()
+    finally:
+        gc.enable()
+    assert len(seen) == 1
+
+
 def test_repr_says_where_a_variable_comes_from(device: Any) -> None:
     x, _ = begin(device)
     assert repr(Tanh.apply(x)) == "Variable(shape=[1, 1, 32, 32], made by Tanh)"
