@@ -85,6 +85,7 @@ STRICTER = (
     Divergence(
         r"\.(slice|getitem)\(", "ttnn reads the padding of tiles", "must be less than or equal to the shape"
     ),
+    Divergence(r"gather", "ttnn reads the padding of tiles", "must be less than or equal to the shape"),
     Divergence(r"repeat|expand", "what has no elements is refused where it is made", "must be positive"),
     Divergence(r"attention", "keys that do not exist would be seen", "padding"),
     Divergence(

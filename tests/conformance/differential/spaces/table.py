@@ -44,6 +44,7 @@ SPACES: dict[str, Space] = {
     "embedding": rows.embedding,
     **{name: rows.reduction(name) for name in ("sum", "mean", "max", "min", "var")},
     "argmax": rows.argmax,
+    "gather": rows.gather,
     **{name: layout.reshape(name) for name in ("reshape", "view")},
     "unsqueeze": layout.unsqueeze,
     "squeeze": layout.squeeze,
