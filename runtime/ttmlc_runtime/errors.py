@@ -19,6 +19,10 @@ class InputError(RuntimeFault, ValueError):
     """What a model was called with does not fit it."""
 
 
+class AutogradError(RuntimeFault):
+    """Gradients cannot be computed: nothing was recorded, or what was recorded no longer holds."""
+
+
 class WeightsError(RuntimeFault):
     """A checkpoint cannot be read or written, or does not fit the model.
 

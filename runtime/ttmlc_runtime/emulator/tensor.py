@@ -44,11 +44,12 @@ ONLY_FLOAT32 = ("f2", "f8", "i8", "i2", "u8")
 class Storage:
     """A buffer; every alias of a tensor holds the same one. Without ``data`` it was deallocated."""
 
-    __slots__ = ("data", "padding")
+    __slots__ = ("data", "padding", "writes")
 
     def __init__(self, data: Array, padding: Padding) -> None:
         self.data: Array | None = data
         self.padding = padding
+        self.writes = 0
 
 
 class Tensor(Operators):
@@ -215,6 +216,12 @@ class Tensor(Operators):
         """Put other values into the storage, for every alias to see; they are held as this tensor's label is."""
         held = self.numerics.held(array, self._dtype)
         self._storage.data, self._storage.padding = held.reshape(self._shape), padding
+        self._storage.writes += 1
+
+    @property
+    def writes(self) -> int:
+        """How often other values were put into the storage; the emulator's own, which ttnn does not tell."""
+        return self._storage.writes
 
     @property
     def padding(self) -> Padding:

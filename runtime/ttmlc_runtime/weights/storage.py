@@ -1,7 +1,9 @@
-"""Storages: chains, and the live tensors that came of them."""
+"""Storages: chains, and the live tensors that came of them, with their gradients."""
 
 from __future__ import annotations
 
+import math
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -9,8 +11,9 @@ import numpy as np
 
 from ttmlc_runtime import emulator as types
 from ttmlc_runtime.backend import choose
-from ttmlc_runtime.errors import WeightsError
+from ttmlc_runtime.errors import AutogradError, WeightsError
 from ttmlc_runtime.weights.chain import Chain, joined
+from ttmlc_runtime.weights.gradients import Watcher, added, arrive
 from ttmlc_runtime.weights.parameter import Array
 
 # What `from ttmlc_runtime import ttnn` gives, without importing the package that offers the rooms above this one too.
@@ -28,19 +31,123 @@ def to_host(tensor: types.Tensor) -> Array:
 
 @dataclass(eq=False)
 class Storage:
-    """What the device holds of some parameters: a chain, a label, a layout, and the tensor once it is filled."""
+    """What the device holds of some parameters: a chain, a label, a layout, and the tensor once it is filled.
+
+    Its gradient lies beside it, in the same shape and always in tiles. Two storages of the very same parameter, one
+    in rows and one in tiles, are one to training: gradients and steps go to the ``primary``, which refreshes the other.
+    """
 
     name: str
     chain: Chain
     layout: types.Layout | None = None
     dtype: types.DataType | None = None
+    grad: types.Tensor | None = field(default=None, repr=False)
+    """The sum of the gradients since it was last None, [the chain's shape] in tiles; float32 where one of them was."""
+    version: int = field(default=0, repr=False)
+    """Goes up whenever the values change."""
+    frozen: set[str] = field(default_factory=set, repr=False)
+    """The parameters of it that take no gradient; training needs all of them or none."""
+    watchers: weakref.WeakSet[Watcher] = field(default_factory=weakref.WeakSet, repr=False)
+    """Parameters with hooks, which see what arrives in one backward pass before it is added."""
     _tensor: types.Tensor | None = field(default=None, repr=False)
     _staged: dict[str, Array] = field(default_factory=dict, repr=False)
+    _owned: bool = field(default=False, repr=False)
+    _primary: Storage | None = field(default=None, repr=False)
+    _forms: list[weakref.ref[Storage]] = field(default_factory=list, repr=False)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The parameters that it holds, wholly or in part."""
         return tuple(dict.fromkeys(parameter.name for parameter in self.chain.parameters()))
+
+    @property
+    def trainable(self) -> bool:
+        """Whether it takes gradients; setting it is for all its parameters."""
+        return not self.frozen or not self.frozen.issuperset(self.names)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self.frozen = set() if value else set(self.names)
+
+    @property
+    def primary(self) -> Storage:
+        """The storage that has the gradient and takes the steps: itself, or the same parameter's in tiles."""
+        return self if self._primary is None else self._primary
+
+    def follow(self, primary: Storage) -> None:
+        """Be another form of ``primary``, which holds the very same parameter in the same order."""
+        self._primary = primary
+        primary._forms.append(weakref.ref(self))  # the primary alone keeps no other form alive
+
+    def accumulate(self, gradient: types.Tensor) -> None:
+        """Add to ``grad``, or where a hook watches, to what the hook will see at the end of the pass.
+
+        Args:
+            gradient: as many elements as the storage, in any shape (a matmul's [1, 1, in, out], a sum's
+                [1, 1, 1, out]), any float dtype. It is kept, so the giver writes to it no more, and gives it to no
+                other storage.
+
+        Raises:
+            AutogradError: it has another number of elements.
+        """
+        if not self.primary.trainable:
+            return
+        if self.primary is not self:
+            self.primary.accumulate(gradient)
+            return
+        shape = self.chain.shape
+        if math.prod(gradient.shape) != math.prod(shape):
+            raise AutogradError(
+                f"the gradient of {self.name} is {list(gradient.shape)}, and its storage {list(shape)}"
+            )
+        if tuple(gradient.shape) != shape:
+            gradient = ttnn.reshape(gradient, shape)
+        if gradient.layout != ttnn.TILE_LAYOUT:
+            gradient = ttnn.to_layout(gradient, ttnn.TILE_LAYOUT)
+        if self.watchers:
+            arrive(self, gradient)
+        else:
+            self.add(gradient)
+
+    def add(self, gradient: types.Tensor) -> None:
+        """Add to ``grad`` what is in its shape and layout already, past all hooks.
+
+        The first gradient is kept as it came and may be in another's hands; only a sum made here is written to.
+        """
+        if self.grad is None:
+            self.grad, self._owned = gradient, False
+        elif self._owned and self.grad.dtype in (ttnn.float32, gradient.dtype):
+            ttnn.add(self.grad, gradient, output_tensor=self.grad)
+        else:
+            self.grad, self._owned = added(self.grad, gradient), True
+
+    def write(self, tensor: types.Tensor) -> None:
+        """Take other values, in place, so that whoever holds the tensor sees them; other forms are refreshed.
+
+        Args:
+            tensor: on the device, of the storage's shape, in tiles, any float dtype: it is cast.
+
+        Raises:
+            WeightsError: its shape is another, or the storage has no tensor yet.
+        """
+        if self.primary is not self:
+            self.primary.write(tensor)
+            return
+        if tuple(tensor.shape) != self.chain.shape:
+            raise WeightsError(
+                f"{self.name} takes values of {list(self.chain.shape)}, not {list(tensor.shape)}"
+            )
+        for storage in (self, *(form for ref in self._forms if (form := ref()) is not None)):
+            storage._put(tensor)
+
+    def _put(self, tensor: types.Tensor) -> None:
+        held = self.tensor
+        if held.layout != tensor.layout:  # a copy casts in tiles alone
+            if tensor.dtype != held.dtype:
+                tensor = ttnn.typecast(tensor, held.dtype)
+            tensor = ttnn.to_layout(tensor, held.layout)
+        ttnn.copy(tensor, held)
+        self.version += 1
 
     @property
     def tensor(self) -> types.Tensor:
@@ -76,6 +183,7 @@ class Storage:
         self._tensor = ttnn.empty(
             list(self.chain.shape), dtype=self.dtype or ttnn.bfloat16, layout=layout, device=device
         )
+        self.version += 1
 
     def fill(self, parameters: Mapping[str, Array], device: types.Device) -> None:
         """Make the tensor from all parameters of the chain."""
@@ -86,6 +194,7 @@ class Storage:
         self._tensor = ttnn.Tensor(
             np.ascontiguousarray(values, dtype), self.dtype or ttnn.bfloat16, device, layout
         )
+        self.version += 1
 
     def host(self) -> Array:
         """The device's array: float32, or float64 on such a device."""
@@ -94,6 +203,20 @@ class Storage:
     def read(self) -> dict[str, Array]:
         """The parameters, by name, as the device holds them; zeros where a window leaves elements out."""
         return {name: np.ascontiguousarray(array) for name, array in self.chain.inverse(self.host()).items()}
+
+
+def pair(storages: Iterable[Storage]) -> None:
+    """Join storages that hold one and the same parameter in the same order: in rows to look up, else in tiles.
+
+    The first in tiles is the primary.
+    """
+    alone = [storage for storage in storages if len(storage.names) == 1 and not storage.chain.partial]
+    tiles = [storage for storage in alone if storage.layout in (None, ttnn.TILE_LAYOUT)]
+    for storage in alone:
+        same = (first for first in tiles if first.names == storage.names and first.chain == storage.chain)
+        first = next(same, storage)
+        if first is not storage:
+            storage.follow(first)
 
 
 def readers(storages: Iterable[Storage]) -> dict[str, list[Storage]]:
