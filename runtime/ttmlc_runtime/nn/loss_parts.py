@@ -1,0 +1,40 @@
+"""What all losses share: their place on the tape, their kernels' configuration, and the sum at the end."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ttmlc_runtime import emulator as types
+from ttmlc_runtime import ttnn
+from ttmlc_runtime.autograd import Function, Variable
+from ttmlc_runtime.nn.kernels import Keywords, Policy, keywords
+from ttmlc_runtime.nn.outputs import Activation
+
+
+def value_of(x: Activation) -> Variable | types.Tensor:
+    """What the tape knows of it."""
+    return getattr(x, "value", x.tensor)
+
+
+def taped(function: type[Function], x: Activation, *arguments: Any, shape: tuple[int, ...]) -> Activation:
+    """``function`` of ``x`` and host arguments, recorded where ``x`` is; ``shape`` is the logical one of the result."""
+    return Activation(function.apply(value_of(x), *arguments), shape)
+
+
+def loss_kernels(tensor: types.Tensor) -> Keywords:
+    """The keywords of the loss role on the tensor's device."""
+    return keywords(Policy().loss, tensor.device())
+
+
+def summed(each: types.Tensor, scalar: float, kernels: Keywords) -> types.Tensor:
+    """The sum of everything, times ``scalar``, as [1, 1, 1, 1].
+
+    One dim after the other: over several ttnn permutes and reduces in turns. A sum over rows reads whole columns of
+    tiles, so the last dim goes first.
+    """
+    if each.shape[-1] != 1:
+        each = ttnn.sum(each, -1, True, **kernels)
+    column = ttnn.reshape(each, [1, 1, math.prod(each.shape), 1])
+    total: types.Tensor = ttnn.sum(column, -2, True, scalar=scalar, **kernels)
+    return total
