@@ -56,7 +56,8 @@ def test_a_checkpoint_goes_to_the_board_and_back(tmp_path: Path) -> None:
     assert sorted(found["written"]) == ["config.json", "model.safetensors"]
     # A mock device keeps no values: names and shapes are what can be compared.
     back = bert.BertModel.from_pretrained(tmp_path / "back", dtype="float32")
-    assert dict(back.named_parameters()) == dict(model.named_parameters())
+    shapes = [{name: p.shape for name, p in each.named_parameters()} for each in (back, model)]
+    assert shapes[0] == shapes[1]
 
 
 @pytest.mark.parametrize("board", ["n150", "p150"])

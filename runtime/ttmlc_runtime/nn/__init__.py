@@ -1,6 +1,8 @@
 """What every generated module has in common: configs, scopes, inputs, outputs, the numerics policy, models."""
 
+from ttmlc_runtime.autograd import Function, Saved, Variable, enable_grad, is_recording, no_grad
 from ttmlc_runtime.nn.activations import activate
+from ttmlc_runtime.nn.block import Block
 from ttmlc_runtime.nn.config import Config, require
 from ttmlc_runtime.nn.devices import close_device, close_devices, device, open_device, open_mesh
 from ttmlc_runtime.nn.elementwise_losses import binary_cross_entropy_with_logits, mse_loss
@@ -19,14 +21,15 @@ from ttmlc_runtime.nn.fields import (
 from ttmlc_runtime.nn.inputs import Inputs, Integers, Mask
 from ttmlc_runtime.nn.kernels import HIFI2, HIFI4, Compute, Kernels, Policy
 from ttmlc_runtime.nn.losses import cross_entropy, span_loss
-from ttmlc_runtime.nn.model import Block, Model
+from ttmlc_runtime.nn.model import Model
 from ttmlc_runtime.nn.outputs import Activation, Output
+from ttmlc_runtime.nn.parameter import Gradient, Parameter
 from ttmlc_runtime.nn.scope import Holder, Registry, Scope
 
 __all__ = [
-    "HIFI2", "HIFI4", "REQUIRED", "Activation", "Block", "Compute", "Config", "Holder", "Inputs", "Integers",
-    "Kernels", "Mask", "Model", "Output", "Policy", "Registry", "Scope", "activate", "activation",
-    "binary_cross_entropy_with_logits", "choice", "close_device", "close_devices", "cross_entropy", "device",
-    "flag", "fused", "integer", "mse_loss", "open_device", "open_mesh", "rate", "real", "require", "size",
-    "span_loss", "token",
+    "HIFI2", "HIFI4", "REQUIRED", "Activation", "Block", "Compute", "Config", "Function", "Gradient", "Holder",
+    "Inputs", "Integers", "Kernels", "Mask", "Model", "Output", "Parameter", "Policy", "Registry", "Saved",
+    "Scope", "Variable", "activate", "activation", "binary_cross_entropy_with_logits", "choice", "close_device",
+    "close_devices", "cross_entropy", "device", "enable_grad", "flag", "fused", "integer", "is_recording",
+    "mse_loss", "no_grad", "open_device", "open_mesh", "rate", "real", "require", "size", "span_loss", "token",
 ]  # fmt: skip

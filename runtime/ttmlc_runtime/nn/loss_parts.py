@@ -7,24 +7,22 @@ from typing import Any
 
 from ttmlc_runtime import emulator as types
 from ttmlc_runtime import ttnn
-from ttmlc_runtime.autograd import Function, Variable
+from ttmlc_runtime.autograd import Function
 from ttmlc_runtime.nn.kernels import Keywords, Policy, keywords
 from ttmlc_runtime.nn.outputs import Activation
 
 
-def value_of(x: Activation) -> Variable | types.Tensor:
-    """What the tape knows of it."""
-    return getattr(x, "value", x.tensor)
-
-
 def taped(function: type[Function], x: Activation, *arguments: Any, shape: tuple[int, ...]) -> Activation:
     """``function`` of ``x`` and host arguments, recorded where ``x`` is; ``shape`` is the logical one of the result."""
-    return Activation(function.apply(value_of(x), *arguments), shape)
+    made: Activation = function.apply(x, *arguments)
+    return made.around(made.value, shape)
 
 
 def loss_kernels(tensor: types.Tensor) -> Keywords:
     """The keywords of the loss role on the tensor's device."""
-    return keywords(Policy().loss, tensor.device())
+    device = tensor.device()
+    assert device is not None  # logits are a model's
+    return keywords(Policy().loss, device)
 
 
 def summed(each: types.Tensor, scalar: float, kernels: Keywords) -> types.Tensor:

@@ -15,15 +15,17 @@ import numpy as np
 
 from ttmlc_runtime import emulator as types
 from ttmlc_runtime.errors import ConfigError, WeightsError
+from ttmlc_runtime.nn.block import model_call
 from ttmlc_runtime.nn.config import Config
 from ttmlc_runtime.nn.devices import resolve
 from ttmlc_runtime.nn.kernels import Kernels, Policy
+from ttmlc_runtime.nn.parameter import Parameter
 from ttmlc_runtime.nn.scope import Registry, Scope
 from ttmlc_runtime.weights.checkpoint import CONFIG, open_checkpoint, read_json
 from ttmlc_runtime.weights.load import SHOWN, LoadReport, Matching, Rules, match, printable, refuse
 from ttmlc_runtime.weights.parameter import Array
 from ttmlc_runtime.weights.saving import save_folder
-from ttmlc_runtime.weights.storage import in_order, reader, readers
+from ttmlc_runtime.weights.storage import in_order, pair, reader, readers
 
 C = TypeVar("C", bound=Config)
 M = TypeVar("M", bound="Model[Any]")
@@ -33,13 +35,6 @@ STORED = {"bfloat16": "BF16", "float32": "F32", "float64": "F64"}
 SHARD_BYTES = 5 * 10**9
 LONG = 500 * 10**6
 """Checkpoints above this many bytes load with a progress bar."""
-
-
-class Block:
-    """A part of a model, made under a scope."""
-
-    config: Any
-    kernels: Kernels
 
 
 class Model(Generic[C]):
@@ -67,6 +62,12 @@ class Model(Generic[C]):
     """Patterns of tensors that old files hold and nothing needs."""
     renames: ClassVar[Mapping[str, str]] = {}
     """Parts of names in old files, and what they are called now."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Let calls of the emitted class say to its blocks whether they are recorded."""
+        super().__init_subclass__(**keywords)
+        if "__call__" in vars(cls):
+            setattr(cls, "__call__", model_call(vars(cls)["__call__"]))  # noqa: B010  # the base has none to assign to
 
     def __init__(
         self,
@@ -96,12 +97,17 @@ class Model(Generic[C]):
         self.report: LoadReport | None = None
         self._registry = Registry()
         self.build(Scope(self._registry, self.kernels), self.config)
+        pair(self._registry.storages)
         self._readers = readers(self._registry.storages)
         unheld = [name for name in self._registry.parameters if name not in self._readers]
         if unheld:
             raise WeightsError(
                 f"{type(self).__name__} makes parameters that no storage holds: {', '.join(unheld)}"
             )
+        self._parameters = {
+            name: Parameter(declared, self._readers[name])
+            for name, declared in self._registry.parameters.items()
+        }
 
     def build(self, at: Scope, c: C) -> None:
         """Make the parameters; the emitted class says which."""
@@ -253,16 +259,55 @@ class Model(Generic[C]):
         read = reader(self._registry.storages)
         return save_folder(Path(folder), shapes, STORED[self.dtype], read, values, max_shard_size)
 
+    # Training it
+
+    @property
+    def training(self) -> bool:
+        """Whether calls are recorded and drop out; a new or loaded model's are not."""
+        return self._registry.training
+
+    def train(self: M, mode: bool = True) -> M:
+        """Record calls and drop out; inside ``no_grad`` neither is done."""
+        self._registry.training = mode
+        return self
+
+    def eval(self: M) -> M:
+        """Run the inference program; inside ``enable_grad`` calls are recorded, and nothing is dropped."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients that were accumulated, and give back their memory."""
+        for storage in self._registry.storages:
+            storage.grad = None
+
+    def requires_grad_(self: M, requires_grad: bool = True) -> M:
+        """Freeze all parameters, or let all be trained."""
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+        return self
+
+    @property
+    def rng_state(self) -> tuple[int, int]:
+        """What dropout depends on: the run's seed, and how many calls were recorded. Set it to go on from there."""
+        return self._registry.seed, self._registry.step
+
+    @rng_state.setter
+    def rng_state(self, state: tuple[int, int]) -> None:
+        self._registry.seed, self._registry.step = state
+
     # Looking at it
 
-    def named_parameters(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """Names and shapes, in the order of the spec."""
-        for name, parameter in self._registry.parameters.items():
-            yield name, parameter.shape
+    def parameters(self) -> Iterator[Parameter]:
+        """The parameters, in the order of the spec."""
+        yield from self._parameters.values()
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Hugging Face's names and the parameters, in the order of the spec."""
+        yield from self._parameters.items()
 
     def num_parameters(self) -> int:
         """How many numbers the parameters hold; what several forms share counts once."""
-        return sum(prod(shape) for _, shape in self.named_parameters())
+        return sum(prod(parameter.shape) for parameter in self.parameters())
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.num_parameters():,} parameters, dtype={self.dtype!r}, {self.config})"

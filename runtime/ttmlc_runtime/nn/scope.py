@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from threading import Lock
 
+import numpy as np
+
+from ttmlc_runtime import autograd
 from ttmlc_runtime import emulator as types
-from ttmlc_runtime.errors import WeightsError
+from ttmlc_runtime.errors import AutogradError, WeightsError
 from ttmlc_runtime.nn.kernels import Kernels
 from ttmlc_runtime.weights.chain import Chain, Leaf
 from ttmlc_runtime.weights.parameter import Initialiser, Parameter
-from ttmlc_runtime.weights.storage import Storage
+from ttmlc_runtime.weights.storage import Storage, readers
 
 
 @dataclass
 class Registry:
-    """Every parameter and storage of a model, by checkpoint name and in order of making."""
+    """What all blocks of a model share: its parameters and storages in order of making, its mode, its randomness."""
 
     parameters: dict[str, Parameter] = field(default_factory=dict)
     storages: list[Storage] = field(default_factory=list)
+    training: bool = False
+    seed: int = 0
+    """Of the run: with ``step`` and a block's path, all that dropout depends on."""
+    step: int = 0
+    """How many calls of the model were recorded."""
     _made: dict[str, str] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock, repr=False)
+    _once: bool = False
+
+    def next_step(self) -> int:
+        """Count a recorded call; its number, from 0."""
+        with self._lock:
+            self.step += 1
+            return self.step - 1
 
     def add(self, parameter: Parameter, made: str) -> None:
         """Take a new parameter; ``made`` says who makes it.
@@ -36,9 +53,41 @@ class Registry:
             self._made[name] = made
         self.parameters[parameter.name] = parameter
 
+    def check_training(self) -> None:
+        """Refuse to train storages of which a step would change too much or too little.
+
+        Raises:
+            AutogradError: of the parameters in one storage some are frozen and some are not, or a trained parameter is
+                on the device in two forms that a step would change each by itself.
+        """
+        for storage in self.storages:
+            if storage.frozen and storage.trainable:
+                free = next(name for name in storage.names if name not in storage.frozen)
+                raise AutogradError(
+                    f"{free} takes gradients and {min(storage.frozen)} does not, but they are one storage on the "
+                    f"device ({storage.name}): give all of {', '.join(storage.names)} the same requires_grad"
+                )
+        self._once = self._once or self._check_once()
+
+    def _check_once(self) -> bool:
+        for name, holders in readers(self.storages).items():
+            trained = dict.fromkeys(storage.primary for storage in holders if storage.trainable)
+            chains = [storage.chain for storage in trained]
+            if len(chains) == 1 and sum(p.name == name for p in chains[0].parameters()) == 1:
+                continue
+            held = np.zeros(self.parameters[name].shape, np.int32)
+            for chain in chains:
+                held += chain.adjoint(np.ones(chain.shape, np.int32))[name]
+            if held.max(initial=0) > 1:
+                raise AutogradError(
+                    f"{name} is on the device more than once ({', '.join(map(str, chains))}), and a step would change "
+                    "each by itself: freeze it with requires_grad = False"
+                )
+        return True
+
 
 class Holder:
-    """The storages of one layer by role: ``holder.weight`` is the live tensor."""
+    """The storages of one layer by role: ``holder.weight`` is the live tensor, ``holder["weight"]`` is recorded."""
 
     def __init__(self, storages: dict[str, Storage]) -> None:
         self.storages = storages
@@ -49,6 +98,25 @@ class Holder:
             raise AttributeError(f"no storage is called {name!r} here: {', '.join(storages)}")
         tensor: types.Tensor = storages[name].tensor
         return tensor
+
+    def __getitem__(self, role: str) -> autograd.Leaf:
+        """A storage as an argument of a block or a Function, whose gradient is accumulated."""
+        return autograd.Leaf(self.storages[role])
+
+    @property
+    def trainable(self) -> bool:
+        """Whether any of its storages takes gradients; where none does, computing them can be left out."""
+        return any(storage.primary.trainable for storage in self.storages.values())
+
+    def accumulate(self, **gradients: types.Tensor | None) -> None:
+        """Add gradients by role, in any shape of as many elements; None, and those of frozen storages, are skipped.
+
+        Raises:
+            AutogradError: a gradient does not have as many elements as its storage.
+        """
+        for role, gradient in gradients.items():
+            if gradient is not None:
+                self.storages[role].accumulate(gradient)
 
     def __repr__(self) -> str:
         inside = [

@@ -42,6 +42,10 @@ class Chain:
         """The parameters' arrays, by name, from the device's; zeros where a window left elements out."""
         raise NotImplementedError
 
+    def adjoint(self, array: Array) -> dict[str, Array]:
+        """The parameters' gradients, by name, from the device's; an element that is there twice has the sum."""
+        raise NotImplementedError
+
     @property
     def partial(self) -> bool:
         """Whether a window leaves elements out, so that this chain alone cannot give its parameters back."""
@@ -138,6 +142,9 @@ class Leaf(Chain):
     def inverse(self, array: Array) -> dict[str, Array]:
         return {self.parameter.name: array}
 
+    def adjoint(self, array: Array) -> dict[str, Array]:
+        return {self.parameter.name: array}
+
     def __str__(self) -> str:
         return self.parameter.name
 
@@ -179,12 +186,22 @@ class Concat(Chain):
         return np.concatenate(pieces, self.axis, out=whole)
 
     def inverse(self, array: Array) -> dict[str, Array]:
-        ends = np.cumsum([part.shape[self.axis] for part in self.parts])[:-1]
         found: dict[str, Array] = {}
-        for part, piece in zip(self.parts, np.split(array, ends, self.axis), strict=True):
+        for part, piece in self._pieces(array):
             for name, values in part.inverse(piece).items():
                 found[name] = _overlaid(found[name], values) if name in found else values
         return found
+
+    def adjoint(self, array: Array) -> dict[str, Array]:
+        found: dict[str, Array] = {}
+        for part, piece in self._pieces(array):
+            for name, values in part.adjoint(piece).items():
+                found[name] = found[name] + values if name in found else values
+        return found
+
+    def _pieces(self, array: Array) -> Iterator[tuple[Chain, Array]]:
+        ends = np.cumsum([part.shape[self.axis] for part in self.parts])[:-1]
+        return zip(self.parts, np.split(array, ends, self.axis), strict=True)
 
     def __str__(self) -> str:
         return f"concat({', '.join(map(str, self.parts))})"

@@ -35,6 +35,9 @@ class Step(Chain):
     def inverse(self, array: Array) -> dict[str, Array]:
         return self.of.inverse(self.undo(array))
 
+    def adjoint(self, array: Array) -> dict[str, Array]:
+        return self.of.adjoint(self.undo(array))  # steps only move elements; a cast lets gradients through
+
     def apply(self, array: Array) -> Array:
         """The step itself."""
         raise NotImplementedError

@@ -29,6 +29,17 @@ def to_host(tensor: types.Tensor) -> Array:
     return host.to_numpy()
 
 
+def to_device(
+    values: Array, dtype: types.DataType, device: types.Device | None, layout: types.Layout | None = None
+) -> types.Tensor:
+    """An array of floats on the device, in tiles where nothing is said."""
+    # ttnn reads arrays that lie in rows, and takes no float16.
+    kind = np.float64 if values.dtype == np.float64 else np.float32
+    return ttnn.Tensor(
+        np.ascontiguousarray(values, kind), dtype, device, ttnn.TILE_LAYOUT if layout is None else layout
+    )
+
+
 @dataclass(eq=False)
 class Storage:
     """What the device holds of some parameters: a chain, a label, a layout, and the tensor once it is filled.
@@ -188,12 +199,7 @@ class Storage:
     def fill(self, parameters: Mapping[str, Array], device: types.Device) -> None:
         """Make the tensor from all parameters of the chain."""
         values = self.chain.forward(parameters)
-        layout = self.layout if self.layout is not None else ttnn.TILE_LAYOUT
-        # ttnn reads arrays that lie in rows, and takes no float16.
-        dtype = np.float64 if values.dtype == np.float64 else np.float32
-        self._tensor = ttnn.Tensor(
-            np.ascontiguousarray(values, dtype), self.dtype or ttnn.bfloat16, device, layout
-        )
+        self._tensor = to_device(values, self.dtype or ttnn.bfloat16, device, self.layout)
         self.version += 1
 
     def host(self) -> Array:

@@ -92,7 +92,10 @@ NAMES = [
 
 def random_bits(seed: int = 0, dtype: Any = np.float32) -> dict[str, np.ndarray]:
     generator = np.random.default_rng(seed)
-    return {name: generator.standard_normal(shape).astype(dtype) for name, shape in Tiny().named_parameters()}
+    return {
+        name: generator.standard_normal(parameter.shape).astype(dtype)
+        for name, parameter in Tiny().named_parameters()
+    }
 
 
 def folder_of(path: Path, arrays: dict[str, np.ndarray], **config: Any) -> Path:

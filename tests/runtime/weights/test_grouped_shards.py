@@ -82,8 +82,8 @@ def checkpoint(tmp_path: Path) -> tuple[Path, dict[str, np.ndarray]]:
     config = GroupedConfig()
     generator = np.random.default_rng(0)
     arrays = {}
-    for name, shape in Grouped(config, dtype="float32").named_parameters():
-        values = generator.integers(0, 1 << 32, shape, np.uint32).view(np.float32)
+    for name, parameter in Grouped(config, dtype="float32").named_parameters():
+        values = generator.integers(0, 1 << 32, parameter.shape, np.uint32).view(np.float32)
         arrays[name] = np.where(np.isnan(values), np.float32(-0.0), values)
     save_file(arrays, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text('{"vocab_size": 70, "tie_word_embeddings": true}')

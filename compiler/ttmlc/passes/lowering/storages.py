@@ -19,8 +19,39 @@ from ttmlc.passes.lowering.resident import Padding
 
 # What a block or a model has of its own.
 OWN = frozenset(
-    {"build", "config", "device", "dtype", "from_pretrained", "kernels", "load_checkpoint", "load_state_dict"}
-    | {"named_parameters", "num_parameters", "prefix", "report", "save_pretrained", "stale", "state_dict"}
+    {
+        "backward",
+        "build",
+        "config",
+        "device",
+        "dtype",
+        "eval",
+        "forward",
+        "from_pretrained",
+        "infer",
+        "kernels",
+    }
+    | {
+        "load_checkpoint",
+        "load_state_dict",
+        "name",
+        "named_parameters",
+        "num_parameters",
+        "parameters",
+        "policy",
+    }
+    | {
+        "prefix",
+        "renames",
+        "report",
+        "requires_grad_",
+        "rng_state",
+        "save_pretrained",
+        "seed",
+        "stale",
+        "state_dict",
+    }
+    | {"storages", "train", "training", "unfilled", "zero_grad"}
 )
 
 
