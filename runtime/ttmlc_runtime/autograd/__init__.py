@@ -7,7 +7,6 @@ from ttmlc_runtime.autograd.tape import (
     Differentiable,
     Handle,
     Leaf,
-    Removable,
     Saved,
     Variable,
     apply,
@@ -15,6 +14,6 @@ from ttmlc_runtime.autograd.tape import (
 )
 
 __all__ = [
-    "Combination", "Context", "Differentiable", "Function", "Handle", "Leaf", "Removable", "Saved", "Variable",
+    "Combination", "Context", "Differentiable", "Function", "Handle", "Leaf", "Saved", "Variable",
     "apply", "backward", "enable_grad", "is_recording", "no_grad", "number", "recording",
 ]  # fmt: skip

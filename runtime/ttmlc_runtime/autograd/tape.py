@@ -19,7 +19,7 @@ from ttmlc_runtime import emulator as types
 from ttmlc_runtime.autograd.mode import is_recording, no_grad
 from ttmlc_runtime.backend import choose
 from ttmlc_runtime.errors import AutogradError
-from ttmlc_runtime.weights.gradients import added, one_pass
+from ttmlc_runtime.weights.gradients import Removable, added, one_pass
 from ttmlc_runtime.weights.storage import Storage, to_host
 
 ttnn = choose()
@@ -51,11 +51,11 @@ class Differentiable(Protocol):
 
     @property
     def name(self) -> str:
-        """What error messages call it."""
+        """What messages call it."""
 
     @property
     def storages(self) -> Sequence[Storage]:
-        """Those it reads by itself and accumulates gradients of."""
+        """Those it reads by itself, and accumulates gradients of."""
 
     def forward(self, *arguments: Any) -> tuple[Any, Saved]:
         """A tensor or a tuple of tensors, and what backward needs."""
@@ -120,7 +120,7 @@ class Outlet(NamedTuple):
 
 
 class Node:
-    """A recorded call. Without sources it is where a variable begins."""
+    """A recorded call. Without a function it is where a variable begins."""
 
     _numbers = itertools.count()
 
@@ -130,23 +130,16 @@ class Node:
         saved: Any,
         sources: Sequence[Edge | Leaf | None],
         outlets: Sequence[Outlet],
+        read: Iterable[Storage] = (),
     ) -> None:
         self.number = next(self._numbers)  # above those of all nodes that it reads
         self.name = "a variable" if function is None else function.name
-        self.function, self.saved, self.sources, self.outlets = (
-            function,
-            saved,
-            tuple(sources),
-            tuple(outlets),
-        )
+        self.function, self.saved = function, saved
+        self.sources, self.outlets = tuple(sources), tuple(outlets)
         self.hooks: dict[int, tuple[int, Hook]] = {}
-        read = [source.storage for source in sources if isinstance(source, Leaf)]
-        if function is not None:
-            read.extend(function.storages)
         self.versions = [(storage, storage.version) for storage in read]
-        self.writes = [
-            (tensor, _writes(tensor)) for tensor in _tensors(getattr(saved, "__dict__", {}).values())
-        ]
+        kept = _tensors(vars(saved).values()) if isinstance(saved, Saved) else ()
+        self.writes = [(tensor, _writes(tensor)) for tensor in kept]
         self.released = False
 
     def check(self) -> None:
@@ -203,11 +196,6 @@ class Variable:
         return self.edge is not None
 
     @property
-    def scalar(self) -> bool:
-        """Whether it is a single number, as a loss is, with a float for a gradient."""
-        return self.edge is not None and self.edge.node.outlets[self.edge.place].scalar
-
-    @property
     def shape(self) -> tuple[int, ...]:
         """The device tensor's."""
         return tuple(self.tensor.shape)
@@ -242,20 +230,6 @@ class Handle:
         raise NotImplementedError
 
 
-class Removable:
-    """A hook in its place; ``remove`` takes it out."""
-
-    _keys = itertools.count()
-
-    def __init__(self, hooks: dict[int, Any], entry: Any) -> None:
-        self._hooks, self._key = hooks, next(self._keys)
-        hooks[self._key] = entry
-
-    def remove(self) -> None:
-        """Take the hook out; a second time does nothing."""
-        self._hooks.pop(self._key, None)
-
-
 def apply(function: Differentiable, arguments: Sequence[Any]) -> Any:
     """Run ``function.forward`` and put it on the tape, where something in it requires a gradient.
 
@@ -274,10 +248,10 @@ def apply(function: Differentiable, arguments: Sequence[Any]) -> Any:
     trains = any(sources) or any(storage.primary.trainable for storage in function.storages)
     if not (trains and is_recording()):
         return outputs
+    read = (*function.storages, *(leaf.storage for leaf in given if isinstance(leaf, Leaf)))
     several = outputs if isinstance(outputs, tuple) else (outputs,)
     scalar = getattr(saved, "scalar", False)
-    outlets = [Outlet.of(tensor, scalar) for tensor in several]
-    node = Node(function, saved, sources, outlets)
+    node = Node(function, saved, sources, [Outlet.of(tensor, scalar) for tensor in several], read)
     made = tuple(Variable(tensor, Edge(node, place)) for place, tensor in enumerate(several))
     return made if isinstance(outputs, tuple) else made[0]
 

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from ttmlc_runtime import emulator as types
-from ttmlc_runtime.autograd import Combination, Handle, Removable, Variable, backward, number
+from ttmlc_runtime.autograd import Combination, Handle, Variable, backward, number
 from ttmlc_runtime.autograd.scalars import Term
 from ttmlc_runtime.autograd.tape import UNRECORDED, Hook, raw
 from ttmlc_runtime.errors import AutogradError
+from ttmlc_runtime.weights.gradients import Removable
 from ttmlc_runtime.weights.storage import to_host
 
 

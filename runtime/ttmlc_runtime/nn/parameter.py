@@ -11,10 +11,9 @@ import numpy as np
 
 from ttmlc_runtime import emulator as types
 from ttmlc_runtime import weights
-from ttmlc_runtime.autograd import Removable
 from ttmlc_runtime.errors import AutogradError
 from ttmlc_runtime.weights.chain import Chain
-from ttmlc_runtime.weights.gradients import Arrived, Watcher
+from ttmlc_runtime.weights.gradients import Arrived, Removable, Watcher
 from ttmlc_runtime.weights.parameter import Array
 from ttmlc_runtime.weights.storage import Storage, reader, to_device, to_host
 

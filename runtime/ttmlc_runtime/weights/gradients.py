@@ -6,10 +6,11 @@ each storage. A hook that clips must see their sum, so parts for watched storage
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ttmlc_runtime import emulator as types
 from ttmlc_runtime.backend import choose
@@ -29,6 +30,20 @@ def added(one: types.Tensor, other: types.Tensor) -> types.Tensor:
         one, other = other, one
     total: types.Tensor = ttnn.add(one, other)
     return total
+
+
+class Removable:
+    """A hook in its place; ``remove`` takes it out."""
+
+    _keys = itertools.count()
+
+    def __init__(self, hooks: dict[int, Any], entry: Any) -> None:
+        self._hooks, self._key = hooks, next(self._keys)
+        hooks[self._key] = entry
+
+    def remove(self) -> None:
+        """Take the hook out; a second time does nothing."""
+        self._hooks.pop(self._key, None)
 
 
 class Watcher:
