@@ -7,7 +7,7 @@ labels. See ``docs/emulator.md`` for what is modelled.
 
 from __future__ import annotations
 
-from ttmlc_runtime.emulator import experimental, transformer
+from ttmlc_runtime.emulator import experimental, memory, transformer
 from ttmlc_runtime.emulator.device import (
     Arch,
     Device,
@@ -61,6 +61,13 @@ from ttmlc_runtime.emulator.mesh import (
     set_fabric_config,
     shard_tensor_to_mesh_mapper,
 )
+from ttmlc_runtime.emulator.ops.backward import (
+    embedding_bw,
+    gelu_bw,
+    moreh_softmax_backward,
+    sigmoid_bw,
+    tanh_bw,
+)
 from ttmlc_runtime.emulator.ops.binary import (
     add,
     add_,
@@ -74,7 +81,6 @@ from ttmlc_runtime.emulator.ops.binary import (
     logical_or,
     logical_xor,
     lt,
-    mac,
     maximum,
     minimum,
     mul,
@@ -86,7 +92,6 @@ from ttmlc_runtime.emulator.ops.binary import (
     sub,
     subtract,
     subtract_,
-    where,
 )
 from ttmlc_runtime.emulator.ops.binary import (
     pow_ as pow,
@@ -180,10 +185,18 @@ from ttmlc_runtime.emulator.ops.matmul import (
     linear,
     matmul,
 )
+from ttmlc_runtime.emulator.ops.moreh_norm import (
+    moreh_layer_norm,
+    moreh_layer_norm_backward,
+)
 from ttmlc_runtime.emulator.ops.norm import (
     layer_norm,
     rms_norm,
     softmax,
+)
+from ttmlc_runtime.emulator.ops.optimizer import (
+    moreh_adam,
+    moreh_adamw,
 )
 from ttmlc_runtime.emulator.ops.reduce import (
     argmax,
@@ -212,6 +225,13 @@ from ttmlc_runtime.emulator.ops.shape import (
 )
 from ttmlc_runtime.emulator.ops.shape import (
     unsqueeze_to_4d as unsqueeze_to_4D,
+)
+from ttmlc_runtime.emulator.ops.ternary import (
+    addcdiv,
+    addcmul,
+    lerp,
+    mac,
+    where,
 )
 from ttmlc_runtime.emulator.ops.transfer import (
     clone,
@@ -284,6 +304,8 @@ __all__ = [
     "acos",
     "add",
     "add_",
+    "addcdiv",
+    "addcmul",
     "arange",
     "argmax",
     "asin",
@@ -309,6 +331,7 @@ __all__ = [
     "div",
     "divide",
     "embedding",
+    "embedding_bw",
     "empty",
     "eq",
     "eqz",
@@ -329,6 +352,7 @@ __all__ = [
     "gather",
     "ge",
     "gelu",
+    "gelu_bw",
     "get_device_tensors",
     "gez",
     "gt",
@@ -345,6 +369,7 @@ __all__ = [
     "layer_norm",
     "le",
     "leaky_relu",
+    "lerp",
     "lez",
     "linear",
     "log",
@@ -366,7 +391,11 @@ __all__ = [
     "min",
     "minimum",
     "mish",
-    "module 'ttnn' has no attribute {name!r} that the emulator models: see docs/emulator.md",
+    "moreh_adam",
+    "moreh_adamw",
+    "moreh_layer_norm",
+    "moreh_layer_norm_backward",
+    "moreh_softmax_backward",
     "mul",
     "multiply",
     "multiply_",
@@ -394,6 +423,7 @@ __all__ = [
     "set_fabric_config",
     "shard_tensor_to_mesh_mapper",
     "sigmoid",
+    "sigmoid_bw",
     "sign",
     "silu",
     "sin",
@@ -415,6 +445,7 @@ __all__ = [
     "synchronize_device",
     "tan",
     "tanh",
+    "tanh_bw",
     "tanhshrink",
     "to_device",
     "to_dtype",
@@ -436,6 +467,8 @@ __all__ = [
     "zeros",
     "zeros_like",
 ]  # fmt: skip
+
+memory.keep_freed()
 
 
 def __getattr__(name: str) -> object:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ttmlc_runtime.emulator.ops.dropout import dropout
 from ttmlc_runtime.emulator.ops.heads import nlp_concat_heads, nlp_create_qkv_heads
 
-__all__ = ["nlp_concat_heads", "nlp_create_qkv_heads"]
+__all__ = ["dropout", "nlp_concat_heads", "nlp_create_qkv_heads"]
 
 
 def __getattr__(name: str) -> object:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ttmlc_runtime.emulator import packing
+from ttmlc_runtime.emulator import kernels, packing
 from ttmlc_runtime.emulator.dtypes import DataType
 
 Array = np.ndarray[Any, Any]
@@ -34,7 +34,11 @@ class Numerics:
         if not dtype.is_float:
             return packing.to_integers(values, dtype)
         values = values.astype(self.compute, copy=False)
-        return packing.rounded(values, dtype) if self.rounds else values
+        if not self.rounds:
+            return values
+        return (
+            kernels.round_bfloat16(values) if dtype is DataType.BFLOAT16 else packing.rounded(values, dtype)
+        )
 
 
 DEVICE = Numerics("device", True, np.dtype(np.float32))

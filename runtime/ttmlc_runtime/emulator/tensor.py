@@ -41,6 +41,16 @@ ONLY_FLOAT32 = ("f2", "f8", "i8", "i2", "u8")
 """Arrays that ttnn converts to float32 or integers, and to no other label."""
 
 
+def _references_of_a_lone_array() -> int:
+    held = [np.empty(1)]
+    array = held[0]
+    return sys.getrefcount(array)
+
+
+ALONE = _references_of_a_lone_array()
+"""What getrefcount says of an array that one thing and a local name refer to; it differs among versions of Python."""
+
+
 class Storage:
     """A buffer; every alias of a tensor holds the same one. Without ``data`` it was deallocated."""
 
@@ -211,6 +221,24 @@ class Tensor(Operators):
         if not data.flags.c_contiguous:
             data = self._storage.data = np.ascontiguousarray(data)
         return data.reshape(self._shape)
+
+    def own_array(self) -> Array | None:
+        """The values to be written to in place, where nothing but this tensor's storage refers to them; else None."""
+        data = self._storage.data
+        if (
+            data is None
+            or data.shape != self._shape
+            or not (data.flags.c_contiguous and data.flags.writeable)
+        ):
+            return None
+        if sys.getrefcount(data) != ALONE:
+            return None
+        base: object = data.base
+        if base is None:
+            return data
+        if not isinstance(base, np.ndarray) or sys.getrefcount(base) != ALONE:
+            return None
+        return data if base.flags.owndata else None
 
     def write(self, array: Array, padding: Padding) -> None:
         """Put other values into the storage, for every alias to see; they are held as this tensor's label is."""

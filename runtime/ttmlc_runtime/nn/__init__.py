@@ -1,7 +1,7 @@
 """What every generated module has in common: configs, scopes, inputs, outputs, the numerics policy, models."""
 
 from ttmlc_runtime.autograd import Function, Saved, Variable, enable_grad, is_recording, no_grad
-from ttmlc_runtime.nn.activations import activate
+from ttmlc_runtime.nn.activations import activate, activate_backward
 from ttmlc_runtime.nn.block import Block
 from ttmlc_runtime.nn.config import Config, require
 from ttmlc_runtime.nn.devices import close_device, close_devices, device, open_device, open_mesh
@@ -18,6 +18,14 @@ from ttmlc_runtime.nn.fields import (
     size,
     token,
 )
+from ttmlc_runtime.nn.functional import (
+    dropout,
+    embedding_backward,
+    layer_norm,
+    layer_norm_backward,
+    masked_scores,
+    softmax_backward,
+)
 from ttmlc_runtime.nn.inputs import Inputs, Integers, Mask
 from ttmlc_runtime.nn.kernels import HIFI2, HIFI4, Compute, Kernels, Policy
 from ttmlc_runtime.nn.losses import cross_entropy, span_loss
@@ -29,7 +37,9 @@ from ttmlc_runtime.nn.scope import Holder, Registry, Scope
 __all__ = [
     "HIFI2", "HIFI4", "REQUIRED", "Activation", "Block", "Compute", "Config", "Function", "Gradient", "Holder",
     "Inputs", "Integers", "Kernels", "Mask", "Model", "Output", "Parameter", "Policy", "Registry", "Saved",
-    "Scope", "Variable", "activate", "activation", "binary_cross_entropy_with_logits", "choice", "close_device",
-    "close_devices", "cross_entropy", "device", "enable_grad", "flag", "fused", "integer", "is_recording",
-    "mse_loss", "no_grad", "open_device", "open_mesh", "rate", "real", "require", "size", "span_loss", "token",
+    "Scope", "Variable", "activate", "activate_backward", "activation", "binary_cross_entropy_with_logits",
+    "choice", "close_device", "close_devices", "cross_entropy", "device", "dropout", "embedding_backward",
+    "enable_grad", "flag", "fused", "integer", "is_recording", "layer_norm", "layer_norm_backward",
+    "masked_scores", "mse_loss", "no_grad", "open_device", "open_mesh", "rate", "real", "require", "size",
+    "softmax_backward", "span_loss", "token",
 ]  # fmt: skip

@@ -42,7 +42,9 @@ def _filled(
         "Leave the layout out, or say ttnn.TILE_LAYOUT",
     )
     sizes = [int(size) for size in shape]
-    array = numerics.held(np.full(sizes, value, np.float64), label)
+    array = numerics.held(np.array(value, np.float64), label)
+    # Nothing writes into an array but what took it for itself: what nobody has written to needs no memory yet.
+    array = np.broadcast_to(array, sizes) if wild else np.full(sizes, array, array.dtype)
     where = Layout.TILE if label.is_block else layout or Layout.ROW_MAJOR
     padding: Padding = WILD if wild else float(value)
     return Tensor.make(array, label, where, device, numerics, padding=padding, memory=memory)

@@ -220,6 +220,28 @@ class Op:
         return self.function(*args, **keywords)
 
 
+def unsigned(op_name: str, name: str, value: int) -> None:
+    """Refuse what is no uint32, as ttnn's bindings do.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not 0 <= value < 1 << 32:
+        raise TypeError(f"{op_name}(): incompatible function arguments: {name!r} cannot be {value}")
+
+
+def written_as(op_name: str, operand: Operand, shape: Sequence[int], **outputs: Tensor | None) -> None:
+    """Refuse a tensor to write into that is no ``operand`` or of another shape: ttnn would write beside it."""
+    for name, output in outputs.items():
+        if output is None:
+            continue
+        operand.admit(op_name, name, output)
+        check(
+            output.shape == shape,
+            f"{op_name}: {name} must have the shape of what is written into it: {output.shape} and {list(shape)}",
+        )
+
+
 def _part(value: object, chip: int) -> object:
     """What a chip is given of an argument."""
     if isinstance(value, Tensor):

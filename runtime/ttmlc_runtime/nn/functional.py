@@ -1,0 +1,146 @@
+"""What blocks call in training beside ttnn's own ops: a step of a forward or backward pass that takes a few calls.
+
+Each says how many device programs it makes. ``kernels`` are keyword arguments that say how to compute, as in
+``kernels.norm``; the moreh ops take a ``compute_kernel_config`` and no core grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ttmlc_runtime import emulator as types
+from ttmlc_runtime import ttnn
+
+TILE = types.TILE_SIZE
+WORDS = 1 << 32
+
+
+def site_seed(seed: int, site: int) -> int:
+    """A seed of ttnn's, 32 bits, for one of the places that drop out under the same seed.
+
+    Every bit depends on all of both: it is the finaliser of splitmix64.
+    """
+    z = (seed * 0x9E3779B97F4A7C15 + (site + 1) * 0xD1B54A32D192ED03) % (1 << 64)
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % (1 << 64)
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EB % (1 << 64)
+    return (z ^ (z >> 31)) % WORDS
+
+
+def dropout(x: types.Tensor, p: float, seed: int | None, site: int) -> types.Tensor:
+    """X with elements dropped so often and the others scaled up; x itself where ``p`` is 0 or ``seed`` is None.
+
+    The same seed and site drop the same elements of a tensor of the same shape, so that the gradient of a dropout is
+    the same dropout of the gradient. One program; x is bfloat16 in tiles.
+    """
+    if p == 0 or seed is None:
+        return x
+    scale = 1 / (1 - p) if p < 1 else 0.0
+    return ttnn.experimental.dropout(x, probability=p, scale=scale, seed=site_seed(seed, site))
+
+
+def _room(shape: Sequence[int], like: types.Tensor) -> types.Tensor:
+    """A tensor for a moreh op to write into: bfloat16 in tiles, which is all that those ops take."""
+    return ttnn.empty(
+        list(shape), dtype=ttnn.bfloat16, layout=ttnn.TILE_LAYOUT, device=like.device(),
+        memory_config=like.memory_config(),
+    )  # fmt: skip
+
+
+def layer_norm(
+    x: types.Tensor,
+    weight: types.Tensor | None,
+    bias: types.Tensor | None,
+    eps: float,
+    **kernels: Any,
+) -> tuple[types.Tensor, types.Tensor, types.Tensor]:
+    """Layer norm over the last dim, and the statistics that its gradient takes: y, mean, rstd. One program.
+
+    Args:
+        x: bfloat16 [..., features] in tiles.
+        weight: [features] or [1, features], or none.
+        bias: likewise.
+        eps: added to the variance.
+        kernels: how to compute.
+
+    Returns:
+        y of x's shape; the mean of each row, and 1 / sqrt(variance + eps), of x's shape without the last dim.
+    """
+    mean, rstd = _room(x.shape[:-1], x), _room(x.shape[:-1], x)
+    y = ttnn.moreh_layer_norm(x, 1, eps, weight, bias, mean=mean, rstd=rstd, **kernels)[0]
+    assert y is not None  # mean and rstd alone may be None
+    return y, mean, rstd
+
+
+def layer_norm_backward(
+    dy: types.Tensor,
+    x: types.Tensor,
+    mean: types.Tensor,
+    rstd: types.Tensor,
+    weight: types.Tensor | None,
+    *,
+    bias: bool = True,
+    **kernels: Any,
+) -> tuple[types.Tensor, types.Tensor | None, types.Tensor | None]:
+    """The gradients of a layer norm: of x, of the weight (None without one), of the bias (None unless ``bias``).
+
+    Two programs, or one where there is neither weight nor bias. dy and x are [..., features], two dims or more; the
+    gradients of weight and bias are [features].
+    """
+    features = [x.shape[-1]]
+    dx = _room(x.shape, x)
+    dweight = None if weight is None else _room(features, x)
+    dbias = _room(features, x) if bias else None
+    ttnn.moreh_layer_norm_backward(
+        dy, x, mean, rstd, 1, gamma=weight, input_grad=dx, gamma_grad=dweight, beta_grad=dbias, **kernels
+    )
+    return dx, dweight, dbias
+
+
+def softmax_backward(dy: types.Tensor, y: types.Tensor, **kernels: Any) -> types.Tensor:
+    """The gradient of softmax over the last dim, from what it gave: y (dy - sum(y dy)). One program."""
+    return ttnn.moreh_softmax_backward(y, dy, len(y.shape) - 1, **kernels)
+
+
+def masked_scores(scores: types.Tensor, scale: float, additive: types.Tensor | None) -> types.Tensor:
+    """Scores * scale + additive, which broadcasts; without ``additive`` scores * scale. One program."""
+    if additive is None:
+        return ttnn.multiply(scores, scale)
+    scaled = ttnn.UnaryWithParam(ttnn.UnaryOpType.MUL_UNARY_SFPU, scale)
+    return ttnn.add(scores, additive, input_tensor_a_activations=[scaled])
+
+
+def embedding_backward(
+    ids: types.Tensor,
+    table: types.Tensor,
+    dy: types.Tensor,
+    *,
+    skip_row: int | None = None,
+    memory_config: types.MemoryConfig | None = None,
+) -> types.Tensor:
+    """The gradient of a table of embeddings [rows, features] in tiles: each row of dy, added where its id says.
+
+    One program where the tokens fill tiles; three where they do not, because ttnn wants whole tiles of ids: the ids are
+    padded with row 0, and the gradient (within its last tile, so that nothing moves) with zeros. Four more with
+    ``skip_row``: they make a column of ones and zeros out of the ids, and multiply the gradient with it, which is less
+    than going over the table once more.
+
+    Args:
+        ids: uint32 [batch, tokens] in rows.
+        table: what was looked up in; it says how many rows there are, and nothing else.
+        dy: bfloat16 [batch, 1, tokens, features] or [batch, tokens, features] in tiles.
+        skip_row: a row that gets no gradient, such as that of the padding token.
+        memory_config: of the result.
+    """
+    batch, tokens = ids.shape
+    features, missing = dy.shape[-1], -tokens % TILE
+    if missing:
+        ids = ttnn.pad(ids, [(0, 0), (0, missing)], 0)
+        dy = ttnn.pad(dy, [*[(0, 0)] * (len(dy.shape) - 2), (0, missing), (0, 0)], 0.0)
+    count = batch * (tokens + missing)
+    dy = ttnn.reshape(dy, (1, 1, count, features))
+    if skip_row is not None:
+        column = ttnn.to_layout(ttnn.reshape(ids, (1, 1, count, 1)), ttnn.TILE_LAYOUT)
+        dy = ttnn.multiply(dy, ttnn.ne(column, skip_row, dtype=ttnn.bfloat16))
+    made = ttnn.embedding_bw(ids, table, dy, memory_config=memory_config)
+    return ttnn.reshape(made, (made.shape[-2], features))
