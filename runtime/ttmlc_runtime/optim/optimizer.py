@@ -255,30 +255,29 @@ class Optimizer:
 
     def _matched(self, saved: Iterable[Mapping[str, Any]]) -> list[Group]:
         """For each group the options that were saved of it."""
-        of = {name: group for group in saved for name in group["params"]}
+        of: dict[str, Group] = {}
+        for group in saved:
+            options = {
+                name: _as(value, self.defaults.get(name)) for name, value in self._plain(dict(group)).items()
+            }
+            if options.keys() != self.defaults.keys():
+                raise WeightsError(
+                    f"the state is of another optimizer: its options are {', '.join(options)}, and those of "
+                    f"{type(self).__name__} {', '.join(self.defaults)}"
+                )
+            self.check(options)
+            of.update((name, options) for name in group["params"])
         found = []
         for group in self.param_groups:
             names = [one.name for one in group["params"]]
-            options = [of.get(name) for name in names]
-            for name, one in zip(names, options, strict=True):
-                if one is None:
-                    raise WeightsError(
-                        f"the optimizer's state does not know {name}: it is of another model or groups"
-                    )
-                if self._plain(dict(one)) != self._plain(dict(options[0] or {})):
+            for name in names:
+                if name not in of:
+                    raise WeightsError(f"the optimizer's state does not know {name}: it is of another model")
+                if of[name] != of[names[0]]:
                     raise WeightsError(
                         f"{names[0]} and {name} are in one group here, and were in two with other options"
                     )
-            first = self._plain(dict(options[0] or {})) if options else {}
-            unknown = [name for name in first if name not in self.defaults]
-            if unknown or (options and len(first) != len(self.defaults)):
-                raise WeightsError(
-                    f"the state is of another optimizer: its options are {', '.join(first)}, and those of "
-                    f"{type(self).__name__} {', '.join(self.defaults)}"
-                )
-            first = {name: _as(value, self.defaults[name]) for name, value in first.items()}
-            self.check({**first, "params": []})
-            found.append(first)
+            found.append(of[names[0]] if names else {})
         return found
 
     def _loaded(self, storage: Storage, found: Mapping[str, Mapping[str, Any]]) -> State:
