@@ -17,7 +17,7 @@ from ttmlc_runtime import ttnn
 from ttmlc_runtime.autograd import Context, Function
 from ttmlc_runtime.nn import labels as host
 from ttmlc_runtime.nn.labels import Array, Host, upload
-from ttmlc_runtime.nn.loss_parts import loss_kernels, summed, taped
+from ttmlc_runtime.nn.loss_parts import clean, loss_kernels, summed, taped
 from ttmlc_runtime.nn.outputs import Activation
 
 
@@ -96,8 +96,10 @@ class _Squares(Function):
         x, wanted, factor = ctx.saved
         away = ttnn.subtract(x, wanted, dtype=ttnn.float32)
         if ctx.scalar:
-            return ttnn.multiply(away, 2.0 * factor * gradient, dtype=x.dtype), None, None
-        return ttnn.multiply(ttnn.multiply(away, 2.0), gradient, dtype=x.dtype), None, None
+            dx = ttnn.multiply(away, 2.0 * factor * gradient, dtype=x.dtype)
+        else:
+            dx = ttnn.multiply(ttnn.multiply(away, 2.0), gradient, dtype=x.dtype)
+        return clean(dx), None, None
 
 
 @dataclass(frozen=True)
@@ -132,8 +134,10 @@ class _YesOrNo(Function):
         soft, linear = (upload(part * factor, logits, shape) for part in (choice.soft, choice.linear))
         part = ttnn.multiply(_wide(logits), soft, input_tensor_a_activations=[kind.NEG, kind.SIGMOID])
         if ctx.scalar:
-            return ttnn.subtract(linear, part, dtype=logits.dtype), None
-        return ttnn.multiply(ttnn.subtract(linear, part), gradient, dtype=logits.dtype), None
+            dx = ttnn.subtract(linear, part, dtype=logits.dtype)
+        else:
+            dx = ttnn.multiply(ttnn.subtract(linear, part), gradient, dtype=logits.dtype)
+        return clean(dx), None
 
 
 def _wide(tensor: types.Tensor) -> types.Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 from ttmlc_runtime import emulator as types
 from ttmlc_runtime import ttnn
 from ttmlc_runtime.autograd import Function
+from ttmlc_runtime.nn.inputs import TILE
 from ttmlc_runtime.nn.kernels import Keywords, Policy, keywords
 from ttmlc_runtime.nn.outputs import Activation
 
@@ -36,3 +37,15 @@ def summed(each: types.Tensor, scalar: float, kernels: Keywords) -> types.Tensor
     column = ttnn.reshape(each, [1, 1, math.prod(each.shape), 1])
     total: types.Tensor = ttnn.sum(column, -2, True, scalar=scalar, **kernels)
     return total
+
+
+def clean(gradient: types.Tensor) -> types.Tensor:
+    """``gradient`` with zeros in the padding of its tiles.
+
+    What is there came of the padding of logits, which may be anything, by way of exponentials: infinities would turn
+    to NaN in the products of matrices that follow, where padding meets zeros.
+    """
+    if gradient.shape[-1] % TILE == 0 and gradient.shape[-2] % TILE == 0:
+        return gradient
+    filled: types.Tensor = ttnn.fill_implicit_tile_padding(gradient, 0.0)
+    return filled

@@ -22,7 +22,7 @@ from ttmlc_runtime.autograd import Context, Function
 from ttmlc_runtime.errors import InputError
 from ttmlc_runtime.nn import labels as host
 from ttmlc_runtime.nn.labels import Array, Host, Shape, upload, upload_integers
-from ttmlc_runtime.nn.loss_parts import loss_kernels, summed, taped
+from ttmlc_runtime.nn.loss_parts import clean, loss_kernels, summed, taped
 from ttmlc_runtime.nn.outputs import Activation
 
 NOWHERE = -1e9
@@ -180,7 +180,7 @@ class _CrossEntropy(Function):
             out = ttnn.multiply(powers, -1.0 if ctx.scalar else gradient, dtype=logits.dtype)
         if out is not powers:
             ttnn.deallocate(powers)
-        return out, None
+        return clean(out), None
 
 
 def _share(targets: _Targets, like: types.Tensor) -> Any:

@@ -6,7 +6,8 @@ Where the device rounds, five or six programs a storage, of which only numbers t
     d = sqrt(v) + eps sqrt(1 - beta2^t)             p = (1 - lr decay) p
     p = p - lr sqrt(1 - beta2^t) / (1 - beta1^t) m / d
 
-which is PyTorch's formula with both sides of its fraction times sqrt(1 - beta2^t). Elsewhere it is ttnn's own op.
+which is PyTorch's formula with both sides of its fraction times sqrt(1 - beta2^t); one more where tiles are not filled.
+Elsewhere it is ttnn's own op.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ttmlc_runtime import emulator as types
 from ttmlc_runtime.backend import choose
 from ttmlc_runtime.errors import ConfigError
 from ttmlc_runtime.optim.optimizer import Group, Optimizer, State, fused, number
-from ttmlc_runtime.optim.places import Handle, rounds
+from ttmlc_runtime.optim.places import Handle, padded_with_zeros, rounds
 
 ttnn = choose()
 
@@ -94,6 +95,7 @@ class Adam(Optimizer):
         first, root = 1 - beta1**state.step, math.sqrt(1 - beta2**state.step)
         if decay and not self.decoupled:
             gradient = ttnn.add(values, gradient, input_tensor_a_activations=[fused("MUL_UNARY_SFPU", decay)])
+        gradient = padded_with_zeros(gradient)  # or a root of it, or a quotient, need not be a number
         ttnn.lerp(kept[FIRST], gradient, 1 - beta1, output_tensor=kept[FIRST])
         ttnn.add(
             kept[SECOND],

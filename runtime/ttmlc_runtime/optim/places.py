@@ -19,6 +19,9 @@ from ttmlc_runtime.weights.storage import Storage, to_host
 ttnn = choose()
 
 
+TILE = 32
+
+
 class Handle(Protocol):
     """A parameter, as ``model.parameters()`` gives it."""
 
@@ -39,6 +42,15 @@ def rounds(tensor: types.Tensor) -> bool:
     """Whether the device rounds what this tensor holds to less than float32."""
     exact = getattr(tensor.device(), "numerics", "device") != "device"  # a board has no such choice
     return not exact and tensor.dtype != ttnn.float32
+
+
+def padded_with_zeros(tensor: types.Tensor) -> types.Tensor:
+    """The tensor, in tiles, with zeros in what is left of them."""
+    sizes = tuple(tensor.shape)[-2:]
+    if len(sizes) == 2 and not any(size % TILE for size in sizes):
+        return tensor
+    filled: types.Tensor = ttnn.fill_implicit_tile_padding(tensor, 0.0)
+    return filled
 
 
 class Filling:
