@@ -1,6 +1,6 @@
 """What the sketches of docs/adr import and the runtime does not have yet, in the least code that runs them.
 
-``install`` puts the modules ``ttmlc_runtime.autograd``, ``.distributed``, ``.generate`` and ``.rotary`` in place, made
+``install`` puts the modules ``ttmlc_runtime.gradients``, ``.distributed``, ``.generate`` and ``.rotary`` in place, made
 for one ttnn: the real one, or the arithmetic of ``device_numbers``. Configs, inputs and chains are the runtime's own.
 """
 
@@ -192,7 +192,7 @@ def modules(ttnn: Any) -> dict[str, ModuleType]:
             ttnn.plus_one(self.positions)
 
     made: dict[str, dict[str, Any]] = {
-        "autograd": {"Saved": Saved, "rms_norm_backward": rms_norm_backward},
+        "gradients": {"Saved": Saved, "rms_norm_backward": rms_norm_backward},
         "distributed": {"Placement": Placement},
         "generate": {"Cache": CacheHere, "Step": Step},
         "rotary": {"Angles": AnglesHere},

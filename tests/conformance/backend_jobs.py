@@ -109,6 +109,55 @@ def second_step(request: Data) -> Data:
     return {"entries": entries, "new": ran.new_programs, "left": ran.left_dram_bytes}
 
 
+def training(request: Data) -> Data:
+    """Blocks on the tape, gradients in storages, values written back: what a second step adds to the first."""
+    import ttnn
+    from ttmlc_runtime import nn
+
+    taped = load(request["module"])
+    device = nn.open_device()
+    model = taped.Small(device=device).train()
+    storages = [p.storages[0].primary for p in model.parameters()]
+    buffers = [storage.tensor.buffer_address() for storage in storages]
+
+    def step(number: int) -> None:
+        for piece in range(3):
+            ids, target = taped.batch(1, seed=3 * number + piece)
+            (model(ids, target).loss / (number + 2)).backward()
+        for storage in dict.fromkeys(storages):
+            storage.write(ttnn.multiply(storage.grad, 0.5))
+        model.zero_grad()
+
+    ids, target = taped.batch(2)
+    output = model(ids, target)
+    output.loss.backward()
+    found: Data = {
+        "shapes": {name: list(p.grad.numpy().shape) for name, p in model.named_parameters()},
+        "wanted": {name: list(p.shape) for name, p in model.named_parameters()},
+        "loss": isinstance(float(output.loss), float),
+        "freed": said_by_autograd(output.loss.backward),
+    }
+    del output
+    model.zero_grad()
+    step(0)
+    device.set_program_cache_misses_allowed(False)
+    _, ran = capture(ttnn, lambda: step(1), banks=banks_of(ttnn, device))
+    found |= {"new": ran.new_programs, "left": ran.left_dram_bytes}
+    found["in place"] = [storage.tensor.buffer_address() for storage in storages] == buffers
+    return found
+
+
+def said_by_autograd(call: Any) -> str:
+    """What a backward is refused with."""
+    from ttmlc_runtime.errors import AutogradError
+
+    try:
+        call()
+    except AutogradError as error:
+        return str(error)
+    return "accepted"
+
+
 def mesh(request: Data) -> Data:
     """A mesh: the model on every chip, its results read from one."""
     from ttmlc_runtime import nn

@@ -69,6 +69,17 @@ def test_a_second_step_builds_no_program_whatever_it_is_given(board: str) -> Non
     assert found["left"] == 0, "a step leaves nothing behind"
 
 
+@pytest.mark.parametrize("board", ["n150", "p150"])
+def test_a_second_training_step_builds_no_program_and_leaves_nothing(board: str) -> None:
+    """Forward, backward over a weighed loss, accumulation and values written to the storages, in place."""
+    found = run("training", board, module=str(ROOT / "tests/runtime/autograd/taped.py"))
+    assert found["shapes"] == found["wanted"]
+    assert found["loss"] is True
+    assert "came a second time" in found["freed"]
+    assert (found["new"], found["left"]) == (0, 0)
+    assert found["in place"] is True
+
+
 @pytest.mark.parametrize(("board", "mesh"), [("n300", (1, 2)), ("t3000", (2, 4)), ("p150x4", (1, 4))])
 def test_a_model_lives_on_every_chip_of_a_mesh(board: str, mesh: tuple[int, int]) -> None:
     found = run("mesh", board, mesh=mesh)

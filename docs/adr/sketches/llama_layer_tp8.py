@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ttmlc_runtime import nn, ttnn
-from ttmlc_runtime.autograd import Saved, rms_norm_backward
 from ttmlc_runtime.distributed import Placement
+from ttmlc_runtime.gradients import Saved, rms_norm_backward
 from ttmlc_runtime.rotary import Angles
 from ttmlc_runtime.weights import concat, normal, ones
 

@@ -279,6 +279,8 @@ def backward(variable: Any, gradient: Gradient = None, retain_graph: bool = Fals
     pending = {variable.edge: _first(variable.edge, gradient)}
     with no_grad(), one_pass():
         for node in nodes:
+            if not retain_graph:
+                node.writes = []  # so that a backward may let go of what it saved as it goes
             _go_through(node, pending)
             if not retain_graph:
                 node.release()
@@ -362,6 +364,8 @@ def _tensors(values: Iterable[Any]) -> Iterator[types.Tensor]:
     for value in values:
         if isinstance(value, (tuple, list)):
             yield from _tensors(value)
+        elif isinstance(value, Saved):  # of a block inside
+            yield from _tensors(vars(value).values())
         elif isinstance(value, ttnn.Tensor):
             yield value
 

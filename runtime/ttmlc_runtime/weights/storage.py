@@ -52,8 +52,6 @@ class Storage:
     chain: Chain
     layout: types.Layout | None = None
     dtype: types.DataType | None = None
-    grad: types.Tensor | None = field(default=None, repr=False)
-    """The sum of the gradients since it was last None, [the chain's shape] in tiles; float32 where one of them was."""
     version: int = field(default=0, repr=False)
     """Goes up whenever the values change."""
     frozen: set[str] = field(default_factory=set, repr=False)
@@ -62,6 +60,7 @@ class Storage:
     """Parameters with hooks, which see what arrives in one backward pass before it is added."""
     _tensor: types.Tensor | None = field(default=None, repr=False)
     _staged: dict[str, Array] = field(default_factory=dict, repr=False)
+    _grad: types.Tensor | None = field(default=None, repr=False)
     _owned: bool = field(default=False, repr=False)
     _primary: Storage | None = field(default=None, repr=False)
     _forms: list[weakref.ref[Storage]] = field(default_factory=list, repr=False)
@@ -70,6 +69,18 @@ class Storage:
     def names(self) -> tuple[str, ...]:
         """The parameters that it holds, wholly or in part."""
         return tuple(dict.fromkeys(parameter.name for parameter in self.chain.parameters()))
+
+    @property
+    def grad(self) -> types.Tensor | None:
+        """The sum of the gradients since it was None, of the storage's shape in tiles; float32 where one of them was.
+
+        Where it is set, it is not written to: the next gradient makes a new sum.
+        """
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: types.Tensor | None) -> None:
+        self._grad, self._owned = value, False
 
     @property
     def trainable(self) -> bool:
@@ -125,12 +136,12 @@ class Storage:
 
         The first gradient is kept as it came and may be in another's hands; only a sum made here is written to.
         """
-        if self.grad is None:
-            self.grad, self._owned = gradient, False
-        elif self._owned and self.grad.dtype in (ttnn.float32, gradient.dtype):
-            ttnn.add(self.grad, gradient, output_tensor=self.grad)
+        if self._grad is None:
+            self.grad = gradient
+        elif self._owned and self._grad.dtype in (ttnn.float32, gradient.dtype):
+            ttnn.add(self._grad, gradient, output_tensor=self._grad)
         else:
-            self.grad, self._owned = added(self.grad, gradient), True
+            self._grad, self._owned = added(self._grad, gradient), True
 
     def write(self, tensor: types.Tensor) -> None:
         """Take other values, in place, so that whoever holds the tensor sees them; other forms are refreshed.

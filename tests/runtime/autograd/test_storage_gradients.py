@@ -74,6 +74,9 @@ def test_a_tensor_that_was_given_is_never_written_to() -> None:
     assert storage.grad is owned, "a sum that is the storage's own is added to in place"
     assert (host(storage.grad) == 3).all()
     assert (host(given) == 1).all()
+    storage.grad = given  # as by a step that clips
+    storage.accumulate(given)
+    assert (host(storage.grad) == 2).all()
     storage.grad = None
     storage.accumulate(given)
     storage.accumulate(given)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import re
 import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -488,11 +490,38 @@ def test_a_saved_tensor_that_was_written_to_is_noticed(device: Any) -> None:
         loss.backward()
 
 
+def test_what_blocks_inside_saved_is_watched_too(device: Any) -> None:
+    class Nested(Tanh):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            y = ttnn.tanh(x)
+            ctx.inner = [nn.Saved(first=nn.Saved(y=y), several=(y,))]
+            return y
+
+    y = Nested.apply(begin(device)[0])
+    ttnn.add(y.tensor, 1.0, output_tensor=y.tensor)
+    with pytest.raises(AutogradError, match="a tensor that Nested saved .* written in place since"):
+        Total.apply(y).backward()
+
+
 def test_what_was_not_saved_has_no_name(device: Any) -> None:
     with pytest.raises(AttributeError, match="nothing was saved as 'y'; saved are: x, seed"):
         _ = nn.Saved(x=1, seed=2).y
     with pytest.raises(AttributeError, match="saved are: none"):
         _ = nn.Saved().y
+
+
+def test_the_function_in_the_documentation_runs(device: Any) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs/autograd.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(class Scale.*?)^y = ", page, re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {"nn": nn, "ttnn": ttnn}
+    exec(code, names)
+    (x, seen), (weight, other) = begin(device), begin(device, 1, (1, 1, 1, 32))
+    Total.apply(names["Scale"].apply(x, weight, 3.0)).backward()
+    np.testing.assert_allclose(
+        host(seen[0]), np.broadcast_to(3 * values(1, (1, 1, 1, 32)), SHAPE), rtol=1e-14
+    )
+    np.testing.assert_allclose(host(other[0]), 3 * values().sum(2, keepdims=True), rtol=1e-12)
 
 
 def test_a_function_without_its_two_halves_cannot_be_called(device: Any) -> None:
@@ -507,16 +536,34 @@ def test_a_function_without_its_two_halves_cannot_be_called(device: Any) -> None
 
 def test_a_hook_that_holds_its_variable_goes_with_the_backward(device: Any) -> None:
     x, _ = begin(device)
-    y = Tanh.apply(x)
-    y.register_hook(lambda gradient: None if y.requires_grad else gradient)
-    ref, loss = weakref.ref(y.edge.node), Total.apply(y)
+    held = [Tanh.apply(x)]
+    held[0].register_hook(lambda gradient, held=held: None)
+    ref, loss = weakref.ref(held[0].edge.node), Total.apply(held[0])
     gc.disable()
     try:
         loss.backward()
-        del y, loss
+        del held, loss
         assert ref() is None
     finally:
         gc.enable()
+
+
+def test_a_backward_may_let_go_of_what_was_saved_as_it_goes(device: Any) -> None:
+    class Early(Tanh):
+        @staticmethod
+        def backward(ctx: Any, dy: Any) -> Any:
+            ref, ctx.saved = weakref.ref(ctx.saved[0]), ()
+            assert ref() is None
+            return dy
+
+    x, seen = begin(device)
+    loss = Total.apply(Early.apply(x))
+    gc.disable()
+    try:
+        loss.backward()
+    finally:
+        gc.enable()
+    assert len(seen) == 1
 
 
 def test_repr_says_where_a_variable_comes_from(device: Any) -> None:

@@ -14,6 +14,7 @@ from taped import SIDES, Gate, Small, Squares, batch, gradients, host, in_torch,
 from ttmlc_runtime import nn, ttnn
 from ttmlc_runtime.errors import AutogradError
 from ttmlc_runtime.weights import concat, normal, zeros
+from ttmlc_runtime.weights.gradients import one_pass
 
 CLOSE = 1e-10
 """Relative to a gradient's norm: the project's bar for gradients in float64; sums differ in their order alone."""
@@ -128,6 +129,48 @@ def test_a_storage_goes_to_a_function_by_its_role() -> None:
     np.testing.assert_allclose(host(storage.grad), wide.sum(2).reshape(-1), rtol=1e-12)
     storage.trainable = False
     assert not isinstance(Scale.apply(on_device(wide, model.device), holder["weight"]), nn.Variable)
+
+
+def shifted() -> tuple[Any, Any]:
+    """A model with a Function on a storage of its own, and an input."""
+
+    class Shift(nn.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any, by: Any) -> Any:
+            return ttnn.add(x, by)
+
+        @staticmethod
+        def backward(ctx: Any, dy: Any) -> Any:
+            return dy, ttnn.sum(dy, dim=2, keepdim=True)
+
+    class Shifted(Small):
+        def build(self, at: nn.Scope, c: Any) -> None:
+            super().build(at, c)
+            self.shift = at.store(bias=at.parameter("shift.bias", (32,), zeros))
+
+        def __call__(self, x: Any) -> Any:
+            return nn.Activation(Shift.apply(x, self.shift["bias"]), (1, 32, 32))
+
+    model = Shifted(device=nn.open_device("float64"))
+    return model, on_device(np.ones((1, 1, 32, 32)), model.device)
+
+
+def test_a_function_in_a_model_goes_by_its_mode() -> None:
+    model, x = shifted()
+    assert not model(x).requires_grad
+    y = model.train()(x)
+    y.backward(x)
+    assert (dict(model.named_parameters())["shift.bias"].grad.numpy() == 32).all()
+
+
+def test_a_storage_that_a_function_was_given_may_not_change_before_its_backward() -> None:
+    model, x = shifted()
+    y = model.train()(x)
+    model.shift.storages["bias"].write(model.shift.bias)
+    with pytest.raises(
+        AutogradError, match=r"shift\.bias changed between the forward and the backward of Shift"
+    ):
+        y.backward(x)
 
 
 # Modes
@@ -512,6 +555,25 @@ def test_windows_of_a_parameter_join_to_its_gradient() -> None:
     held = host(model.halves[1].storages["weight"].grad)
     assert (held[:, :20] == values[:, 20:40] + 1).all()
     assert (held[:, 20:] == values[:, 40:]).all()
+
+
+def test_a_replaced_gradient_is_not_counted_twice_where_windows_overlap() -> None:
+    class Overlapping(Small):
+        def build(self, at: nn.Scope, c: Any) -> None:
+            super().build(at, c)
+            whole = at.parameter("whole", (32, 48), normal(1))
+            self.parts = at.store(a=whole.window(1, 0, 32), b=whole.window(1, 16, 48))
+
+    model = Overlapping(device=nn.open_device("float64"))
+    whole = dict(model.named_parameters())["whole"]
+    whole.register_hook(lambda gradient: 2 * gradient)
+    one = on_device(np.ones((32, 32)), model.device)
+    with one_pass():
+        model.parts.accumulate(a=one, b=one)
+    # Each part is a gradient by itself, so that where both hold an element it has the sum of the two.
+    wanted = np.full((32, 48), 2.0)
+    wanted[:, 16:32] = 4
+    assert (whole.grad.numpy() == wanted).all()
 
 
 def test_an_output_without_a_loss_has_no_such_key() -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 from ttmlc.ir.device import ROLES
+from ttmlc.passes.lowering.storages import OWN
 from ttmlc_runtime import nn, ttnn
 from ttmlc_runtime.errors import BackendError, ConfigError, WeightsError
 from ttmlc_runtime.weights import concat, normal, ones, zeros
@@ -519,6 +520,15 @@ def test_a_fused_storage_computes_both_parts() -> None:
     wanted = np.concatenate([x @ state[f"layer.0.{side}.weight"].T for side in ("left", "right")], -1)
     # Sums of 32 products in float64; 1e-12 is some thousand roundings of them.
     assert np.abs(model(ids).left.numpy() - wanted).max() < 1e-12
+
+
+# Names
+
+
+def test_the_compiler_knows_the_names_that_blocks_and_models_have_of_their_own() -> None:
+    """A storage that a checkpoint's path would name like one of them gets another name."""
+    public = {name for kind in (nn.Model, nn.Block) for name in dir(kind) if not name.startswith("_")}
+    assert public - {"Config"} <= OWN
 
 
 # Cost
