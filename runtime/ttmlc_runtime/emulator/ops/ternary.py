@@ -187,11 +187,11 @@ def addcdiv(
     factor = input_a.numerics.compute.type(value)
     dtypes = [tensor.dtype for tensor in (input_a, input_b, input_c)]
     label = None
-    if any(
-        dtype.is_block for dtype in dtypes
-    ):  # made of several ops there, of which the last begins with b / c
+    if any(dtype.is_block for dtype in dtypes):
+        # ttnn makes it of several ops then, and the result is as theirs.
         label = DataType.FLOAT32 if DataType.FLOAT32 in dtypes[:2] else dtypes[1]
-        memory_config = memory_config or input_b.memory_config()
+        like = input_a if input_a.dtype is DataType.FLOAT32 else input_c
+        memory_config = memory_config or like.memory_config()
     return _ternary(
         name, lambda a, b, c: a + factor * (b / c), (input_a, input_b, input_c), input_a, label, memory_config,
         output_tensor, total=False,
