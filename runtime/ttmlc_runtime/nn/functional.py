@@ -66,7 +66,8 @@ def layer_norm(
     Returns:
         y of x's shape; the mean of each row, and 1 / sqrt(variance + eps), of x's shape without the last dim.
     """
-    mean, rstd = _room(x.shape[:-1], x), _room(x.shape[:-1], x)
+    outer = list(x.shape)[:-1]  # ttnn's shapes are not sliced
+    mean, rstd = _room(outer, x), _room(outer, x)
     y = ttnn.moreh_layer_norm(x, 1, eps, weight, bias, mean=mean, rstd=rstd, **kernels)[0]
     assert y is not None  # mean and rstd alone may be None
     return y, mean, rstd

@@ -290,3 +290,65 @@ def test_without_numba_the_numbers_are_the_same(monkeypatch, rng):
     for one, other in zip(compiled, everything(), strict=True):
         # float32 sums of 96 in another order; the bar of the float32 numerics.
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_gradients_of_a_product_are_products_in_float32(exact, rng, close):
+    x, w, dy = (
+        upload(rng.standard_normal(size), exact) for size in ((1, 1, 66, 40), (40, 31), (1, 1, 66, 31))
+    )
+    X, W, D = (reference(tensor) for tensor in (x, w, dy))
+    dw = ttnn.matmul(x, dy, transpose_a=True, dtype=ttnn.float32)
+    assert dw.dtype is ttnn.float32
+    close(dw, X.transpose(-1, -2) @ D)
+    close(ttnn.matmul(dy, w, transpose_b=True), D @ W.T)
+
+
+def test_padding_puts_a_gradient_back_into_its_place(exact, rng, close):
+    dy = upload(rng.standard_normal((2, 1, 1, 40)), exact)
+    for tokens in (7, 32, 130):
+        found = ttnn.pad(dy, [(0, 0), (0, 0), (0, tokens - 1), (0, 0)], 0.0)
+        close(found, F.pad(reference(dy), (0, 0, 0, tokens - 1)))
+
+
+@pytest.mark.parametrize("kind", ["SQUARE", "SQRT", "GTZ", "MUL_UNARY_SFPU"])
+@pytest.mark.parametrize("place", ["input_tensor_a_activations", "input_tensor_b_activations", "activations"])
+def test_functions_fused_into_what_is_written_in_place(kind, place, exact, rng, close):
+    a, b = (upload(rng.random((7, 33)), exact) for _ in range(2))
+    A, B = reference(a), reference(b)
+    which = getattr(ttnn.UnaryOpType, kind)
+    function = {
+        "SQUARE": torch.square,
+        "SQRT": torch.sqrt,
+        "GTZ": lambda x: (x > 0).double(),
+        "MUL_UNARY_SFPU": lambda x: x * 0.3,
+    }[kind]
+    chain = [ttnn.UnaryWithParam(which, 0.3) if kind == "MUL_UNARY_SFPU" else which]
+    assert ttnn.add(a, b, output_tensor=a, **{place: chain}) is a
+    wanted = {"input_tensor_a_activations": function(A) + B, "input_tensor_b_activations": A + function(B)}
+    close(a, wanted.get(place, function(A + B)))
+    close(b, B)
+
+
+def test_adamw_composed_of_other_ops_is_adamw(exact, rng, close):
+    """As it is where parameters are float32 and the board's own step is not."""
+    p, g = (upload(rng.standard_normal((33, 40)), exact, ttnn.float32) for _ in range(2))
+    m, v = (ttnn.zeros_like(p) for _ in range(2))
+    lr, b1, b2, eps, decay = 1e-2, 0.9, 0.99, 1e-6, 0.1
+    wanted = optimized(torch.optim.AdamW, (p, g), 3, lr=lr, betas=(b1, b2), eps=eps, weight_decay=decay)
+    kinds = ttnn.UnaryOpType
+
+    def times(factor):
+        return ttnn.UnaryWithParam(kinds.MUL_UNARY_SFPU, factor)
+
+    for t in (1, 2, 3):
+        root = (1 - b2**t) ** 0.5
+        ttnn.lerp(m, g, 1 - b1, output_tensor=m)
+        ttnn.add(
+            v, g, input_tensor_a_activations=[times(b2)], input_tensor_b_activations=[kinds.SQUARE, times(1 - b2)],
+            output_tensor=v,
+        )  # fmt: skip
+        d = ttnn.add(v, eps * root, input_tensor_a_activations=[kinds.SQRT])
+        ttnn.multiply(p, 1 - lr * decay, output_tensor=p)
+        ttnn.addcdiv(p, m, d, value=-lr * root / (1 - b1**t), output_tensor=p)
+    for tensor, values in zip((p, m, v), wanted, strict=True):
+        close(tensor, values)

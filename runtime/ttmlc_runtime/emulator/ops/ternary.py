@@ -121,6 +121,17 @@ def lerp(
 ) -> Tensor:
     """Input + weight * (end - input), rounded once."""
     _tilized("ttnn.lerp", output_tensor)
+    tensors = [one for one in (input, end, weight) if isinstance(one, Tensor)]
+    inner = {((1, 1, *one.shape))[-2:] for one in tensors}
+    if len(tensors) == 2:
+        inner.discard((1, 1))  # one number for all is no row and no column
+    check(
+        len(inner) < 2
+        or len({one.dtype for one in tensors}) == 1
+        or not any(one.dtype.is_block for one in tensors),
+        "ttnn.lerp: Expected the same dtype as start (input) for block formats that broadcast inside tiles",
+        "Convert them: ttnn.typecast",
+    )
     return _ternary(
         "ttnn.lerp", lambda a, b, w: a + w * (b - a), (input, end, weight), input, None, memory_config, output_tensor
     )  # fmt: skip
@@ -174,7 +185,14 @@ def addcdiv(
     name = "ttnn.addcdiv"
     _tilized(name, output_tensor)
     factor = input_a.numerics.compute.type(value)
+    dtypes = [tensor.dtype for tensor in (input_a, input_b, input_c)]
+    label = None
+    if any(dtype.is_block for dtype in dtypes):
+        # ttnn makes it of several ops then, and the result is as theirs.
+        label = DataType.FLOAT32 if DataType.FLOAT32 in dtypes[:2] else dtypes[1]
+        like = input_a if input_a.dtype is DataType.FLOAT32 else input_c
+        memory_config = memory_config or like.memory_config()
     return _ternary(
-        name, lambda a, b, c: a + factor * (b / c), (input_a, input_b, input_c), input_a, None, memory_config,
+        name, lambda a, b, c: a + factor * (b / c), (input_a, input_b, input_c), input_a, label, memory_config,
         output_tensor, total=False,
     )  # fmt: skip

@@ -156,6 +156,7 @@ def heads_split(name: str, joint: bool, transpose: str) -> Space:
         batch, tokens = s.pick(FEW), s.pick(SIZES)
         heads, width = s.pick((2, 1, 4)), s.pick((32, 64)) if s.chance(85) else s.pick((40, 33, 16))
         shared = s.pick([count for count in (heads, 1, 2) if heads % count == 0])
+        shared = 0 if s.chance(10) else shared  # queries alone
         between = [1] if joint else []
         dtype = s.float_dtype(90) if s.chance(90) else s.pick(DTYPES)
         keywords: Keywords = {"num_heads": heads}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from tests.conformance.differential.calls import Call
-from tests.conformance.differential.spaces import eltwise, layout, rows
+from tests.conformance.differential.spaces import eltwise, layout, rows, training
 from tests.conformance.differential.spaces.mutation import mutated
 from tests.conformance.differential.spaces.source import Source, Space
 
@@ -42,6 +42,14 @@ SPACES: dict[str, Space] = {
     "experimental.nlp_concat_heads": rows.heads_joined("experimental.nlp_concat_heads"),
     "transformer.concatenate_heads": rows.heads_joined("transformer.concatenate_heads"),
     "embedding": rows.embedding,
+    "embedding_bw": training.embedding_backward,
+    "experimental.dropout": training.dropout,
+    **{name: training.slope(name) for name in ("gelu_bw", "tanh_bw", "sigmoid_bw")},
+    "moreh_softmax_backward": training.softmax_backward,
+    "moreh_layer_norm": training.layer_norm,
+    "moreh_layer_norm_backward": training.layer_norm_backward,
+    **{name: training.three(name) for name in ("lerp", "addcmul", "addcdiv")},
+    **{name: training.adam(name) for name in ("moreh_adamw", "moreh_adam")},
     **{name: rows.reduction(name) for name in ("sum", "mean", "max", "min", "var")},
     "argmax": rows.argmax,
     "gather": rows.gather,
