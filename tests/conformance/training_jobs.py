@@ -37,17 +37,20 @@ def losses(request: Data) -> Data:
     chance = np.random.default_rng(0)
     found: Data = {}
 
-    def logits(*shape: int) -> tuple[Any, nn.Activation]:
+    def logits(*shape: int, columns: bool = False) -> tuple[Any, nn.Activation]:
         batch, tokens, classes = shape if len(shape) == 3 else (shape[0], 1, shape[1])
-        tensor = ttnn.zeros([batch, 1, tokens, classes], ttnn.bfloat16, ttnn.TILE_LAYOUT, device)
+        sizes = [batch, 1, classes, tokens] if columns else [batch, 1, tokens, classes]
+        tensor = ttnn.zeros(sizes, ttnn.bfloat16, ttnn.TILE_LAYOUT, device)
         variable = Variable.begin(tensor)
         variable.register_hook(lambda gradient: gradients.append(gradient))
         return tensor, nn.Activation(variable, shape)
 
     gradients: list[Any] = []
 
-    def both(name: str, shapes: list[tuple[int, ...]], call: Callable[..., Any]) -> None:
-        made = [logits(*shape) for shape in shapes]
+    def both(
+        name: str, shapes: list[tuple[int, ...]], call: Callable[..., Any], *, columns: bool = False
+    ) -> None:
+        made = [logits(*shape, columns=columns) for shape in shapes]
         losses: list[Any] = []
 
         def forward() -> None:

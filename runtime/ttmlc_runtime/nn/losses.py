@@ -76,7 +76,7 @@ def span_loss(
     those that a mask hides as well.
 
     Args:
-        start_logits: [B, S].
+        start_logits: [B, S], on the device in rows [B, 1, 1, S] or in columns [B, 1, S, 1].
         end_logits: [B, S].
         start_positions: integers [B] on the host.
         end_positions: likewise.
@@ -91,8 +91,27 @@ def span_loss(
     ):
         tokens = logits.shape[-1]
         held = np.clip(host.integers(name, positions, logits.shape[:-1]), 0, tokens)
-        losses.append(cross_entropy(logits, held, ignore_index=tokens))
+        losses.append(cross_entropy(_in_rows(logits), held, ignore_index=tokens))
     return (losses[0] + losses[1]) / 2
+
+
+def _in_rows(logits: Activation) -> Activation:
+    """With the last logical dim last on the device: a head that gives two numbers a token leaves columns."""
+    device = tuple(logits.tensor.shape)
+    columns = len(device) > 1 and device[-1] == 1 and device[-2] == logits.shape[-1] != 1
+    return taped(_Turned, logits, shape=logits.shape) if columns else logits
+
+
+class _Turned(Function):
+    """The last two dims exchanged."""
+
+    @staticmethod
+    def forward(ctx: Context, x: types.Tensor) -> types.Tensor:
+        return ttnn.transpose(x, -2, -1)
+
+    @staticmethod
+    def backward(ctx: Context, gradient: types.Tensor) -> types.Tensor:
+        return clean(ttnn.transpose(gradient, -2, -1))
 
 
 @dataclass(frozen=True)

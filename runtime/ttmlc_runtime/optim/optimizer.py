@@ -155,10 +155,10 @@ class Optimizer:
         """Change every parameter that has a gradient and is not frozen.
 
         Raises:
-            ConfigError: parameters that are one storage on the device differ in their options.
+            ConfigError: parameters that are one storage on the device differ in their options; nothing is changed.
         """
-        for storage, owners in self._owners().items():
-            options = self._options(storage, owners)
+        options_of = {storage: self._options(storage, owners) for storage, owners in self._owners().items()}
+        for storage, options in options_of.items():
             if storage.grad is None or not storage.trainable:
                 continue
             state = self.state.get(storage)

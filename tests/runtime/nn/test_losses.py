@@ -324,9 +324,10 @@ def test_the_last_dim_has_to_be_the_classes() -> None:
         ([[3], [0]], [[5], [36]]),
     ],
 )
-def test_a_span_loss_is_transformers(starts: Any, ends: Any) -> None:
+@pytest.mark.parametrize("shape", [(2, 1, 1, 37), (2, 1, 37, 1)], ids=["rows", "columns"])
+def test_a_span_loss_is_transformers(shape: Any, starts: Any, ends: Any) -> None:
     tokens = 37
-    first, last = Recorded(logits((2,), tokens), "float64"), Recorded(logits((2,), tokens, seed=5), "float64")
+    first, last = (Recorded(logits((2,), tokens, seed=seed), "float64", shape=shape) for seed in (0, 5))
     loss = nn.span_loss(first.activation, last.activation, starts, ends)
     total: Any = 0.0
     z = []
@@ -335,7 +336,7 @@ def test_a_span_loss_is_transformers(starts: Any, ends: Any) -> None:
         held = torch.tensor(positions).reshape(-1).clamp(0, tokens)
         total = total + torch.nn.CrossEntropyLoss(ignore_index=tokens)(z[-1], held) / 2
     assert loss.shape == ()
-    assert float(loss) == pytest.approx(float(total), rel=1e-12)
+    assert float(loss) == pytest.approx(total.item(), rel=1e-12)
     loss.backward()
     total.backward()
     for x, wanted in zip((first, last), z, strict=True):

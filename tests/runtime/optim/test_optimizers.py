@@ -245,8 +245,10 @@ def test_parameters_of_one_storage_need_equal_options() -> None:
     give(model, some(model, 0))
     optimizer.step()
     optimizer.param_groups[0]["lr"] = 0.3
+    before = model.state_dict()
     with pytest.raises(ConfigError, match=r"q.weight has lr=0.3 and k.weight 0.1"):
         optimizer.step()
+    assert all(np.array_equal(value, before[name]) for name, value in model.state_dict().items())
     with pytest.raises(ConfigError, match=r"q.weight is one storage on the device with k.weight"):
         SGD([p["q.weight"]])
     with pytest.raises(ConfigError, match="norm.weight is there twice"):
