@@ -200,3 +200,15 @@ def in_torch(model: Small, ids: Any, target: Any) -> tuple[float, dict[str, np.n
     loss = ((x @ p["word.weight"].T - torch.tensor(target)) ** 2).sum()
     loss.backward()
     return float(loss.detach()), {name: value.grad.numpy() for name, value in p.items()}
+
+
+CLOSE = 1e-10
+"""Relative to a gradient's norm: the project's bar for gradients in float64; sums differ in their order alone."""
+
+
+def agree(found: dict[str, np.ndarray[Any, Any]], wanted: dict[str, np.ndarray[Any, Any]]) -> None:
+    """These gradients are those, name by name."""
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        assert found[name].shape == value.shape
+        assert np.linalg.norm(found[name] - value) <= CLOSE * np.linalg.norm(value), name
