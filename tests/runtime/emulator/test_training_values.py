@@ -352,3 +352,18 @@ def test_adamw_composed_of_other_ops_is_adamw(exact, rng, close):
         ttnn.addcdiv(p, m, d, value=-lr * root / (1 - b1**t), output_tensor=p)
     for tensor, values in zip((p, m, v), wanted, strict=True):
         close(tensor, values)
+
+
+def test_a_mesh_drops_alike_on_all_chips_or_says_that_it_cannot_do_otherwise(rng):
+    mesh = ttnn.open_mesh_device(ttnn.MeshShape(1, 2), numerics="float32")
+    x = ttnn.Tensor(
+        rng.uniform(1, 2, (2, 33, 40)).astype(np.float32), ttnn.bfloat16, mesh, ttnn.TILE_LAYOUT,
+        mesh_mapper=ttnn.shard_tensor_to_mesh_mapper(mesh, 0),
+    )  # fmt: skip
+    with pytest.raises(RuntimeError, match="another seed on each chip"):
+        ttnn.experimental.dropout(x, 0.5, 2.0, 7)
+    dropped = ttnn.experimental.dropout(x, 0.5, 2.0, 7, use_per_device_seed=False)
+    halves = ttnn.get_device_tensors(ttnn.to_dtype(dropped.cpu(), ttnn.float32))
+    one, other = (half.to_numpy() == 0 for half in halves)
+    assert np.array_equal(one, other)
+    ttnn.close_mesh_device(mesh)
