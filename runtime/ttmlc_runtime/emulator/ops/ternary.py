@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from ttmlc_runtime.emulator import kernels
 from ttmlc_runtime.emulator.dtypes import CAST, COUNTED, FLOATS, DataType, Layout, MemoryConfig
 from ttmlc_runtime.emulator.ops.binary import broadcast, joint_padding
 from ttmlc_runtime.emulator.ops.result import result
@@ -28,18 +30,24 @@ def _ternary(
 ) -> Tensor:
     """``compute`` of tensors and numbers; ``total`` is whether it makes numbers of all numbers."""
     kind = like.numerics.holds(label or like.dtype)
+    room = None if output is None else output.own_array()
     values = [value.array if isinstance(value, Tensor) else kind.type(value) for value in operands]
     shapes = [value.shape for value in operands if isinstance(value, Tensor)]
     shape = broadcast(op_name, *shapes)
-    with np.errstate(all="ignore"):
-        y = np.broadcast_to(np.asarray(compute(*values), kind), shape)
+    if len({np.shape(value) for value in values} - {()}) == 1 and math.prod(shape) >= kernels.BLOCK:
+        whole = room is not None and room.shape == shape and room.dtype == kind
+        y = room if room is not None and whole else np.empty(shape, kind)
+        flat = [np.ascontiguousarray(value).reshape(-1) if np.ndim(value) else value for value in values]
+        kernels.in_blocks(compute, flat, y.reshape(-1))
+    else:
+        with np.errstate(all="ignore"):
+            y = np.array(np.broadcast_to(np.asarray(compute(*values), kind), shape))
     known = [
         (value.shape, value.padding) if isinstance(value, Tensor) else (None, float(value))
         for value in operands
     ]
     padding = joint_padding(compute, known, total=total)
     label = None if output is not None else label
-    y = y if y.flags.owndata and y.flags.writeable else np.array(y)
     return result(y, like, label, padding=padding, memory=memory, output=output, op=op_name)
 
 
