@@ -77,7 +77,7 @@ def _operations(
 
 def _declared(module: Module, operation: Operation, where: str) -> None:
     declaration = TABLE[operation.op]
-    shared = operation.op in ("call", "call_backward", "repeat", "zeros")
+    shared = operation.op in ("call", "call_backward", "choose", "repeat", "zeros")
     if not shared and isinstance(declaration, TensorOp) != (module.level is Level.TENSOR):
         raise VerificationError(f"{where}: not an op of the {module.level.value} level")
     for name, _ in operation.attributes:

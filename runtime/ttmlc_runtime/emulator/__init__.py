@@ -170,6 +170,7 @@ from ttmlc_runtime.emulator.ops.eltwise import (
 from ttmlc_runtime.emulator.ops.embedding import (
     embedding,
 )
+from ttmlc_runtime.emulator.ops.gather import gather
 from ttmlc_runtime.emulator.ops.index import (
     chunk,
     concat,
@@ -348,6 +349,7 @@ __all__ = [
     "from_device",
     "full",
     "full_like",
+    "gather",
     "ge",
     "gelu",
     "gelu_bw",

@@ -6,7 +6,7 @@ The compiled ones (``rows``) are for float32. Without numba, and in float64, num
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from types import ModuleType
 from typing import Any
@@ -50,6 +50,23 @@ def activate(y: Array, bias: Array | None, function: str = "identity") -> Array:
     vector = np.zeros(y.shape[1], np.float32) if bias is None else np.ascontiguousarray(bias, np.float32)
     over_rows(lambda first, last: rows.activate(y, vector, code, first, last), y.shape[0], y.size)
     return y
+
+
+BLOCK = 1 << 15
+"""Elements of a block: three operands and what numpy makes on the way stay in a core's cache."""
+
+
+def in_blocks(compute: Callable[..., Any], values: Sequence[Any], out: Array) -> Array:
+    """``compute`` of flat arrays of one length and of numbers, block by block and on each core, into ``out``."""
+
+    def share(first: int, last: int) -> None:
+        with np.errstate(all="ignore"):  # which holds for a thread
+            for start in range(first, last, BLOCK):
+                place = slice(start, min(start + BLOCK, last))
+                out[place] = compute(*(value[place] if np.ndim(value) else value for value in values))
+
+    over_rows(share, out.size, out.size)
+    return out
 
 
 def mapped(function: str, x: Array) -> Array:

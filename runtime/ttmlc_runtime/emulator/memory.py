@@ -2,8 +2,8 @@
 
 glibc maps an array of more than 32 MiB (at first: of more than 128 KiB) afresh and gives it back when it is freed, and
 trims its heap as soon as some of it is free, so that the system clears page after page for every result. Told to keep
-them it is quicker: six elementwise ops in a row on [8, 1, 128, 3072] float32 took 36 ms and 3500 page faults, and 17 ms
-and nearly none so (2 cores, glibc 2.36), with the same peak of memory.
+them it is quicker: six elementwise ops in a row on [8, 1, 128, 3072] float32 took 24 ms and 3070 page faults, and take
+11 ms and none (2 cores, glibc 2.36, best of 25), with the same peak of memory.
 
 ``TTMLC_MALLOC=default`` leaves the allocator as it is. It is left alone, too, where glibc's own variables say something
 (``MALLOC_MMAP_THRESHOLD_``, ``MALLOC_TRIM_THRESHOLD_``), and where there is no glibc.

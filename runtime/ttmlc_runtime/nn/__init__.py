@@ -5,6 +5,7 @@ from ttmlc_runtime.nn.activations import activate, activate_backward
 from ttmlc_runtime.nn.block import Block, Gradients
 from ttmlc_runtime.nn.config import Config, require
 from ttmlc_runtime.nn.devices import close_device, close_devices, device, open_device, open_mesh
+from ttmlc_runtime.nn.elementwise_losses import binary_cross_entropy_with_logits, mse_loss
 from ttmlc_runtime.nn.fields import (
     REQUIRED,
     activation,
@@ -18,6 +19,7 @@ from ttmlc_runtime.nn.fields import (
     token,
 )
 from ttmlc_runtime.nn.functional import (
+    both,
     causal_mask,
     dropout,
     embedding_backward,
@@ -31,6 +33,7 @@ from ttmlc_runtime.nn.functional import (
 )
 from ttmlc_runtime.nn.inputs import Inputs, Integers, Labels, Mask, is_float, is_int
 from ttmlc_runtime.nn.kernels import HIFI2, HIFI4, Compute, Kernels, Policy
+from ttmlc_runtime.nn.losses import cross_entropy, span_loss
 from ttmlc_runtime.nn.model import Model
 from ttmlc_runtime.nn.outputs import Activation, Output
 from ttmlc_runtime.nn.parameter import Gradient, Parameter
@@ -38,9 +41,11 @@ from ttmlc_runtime.nn.scope import Holder, Registry, Scope
 
 __all__ = [
     "HIFI2", "HIFI4", "REQUIRED", "Activation", "Block", "Compute", "Config", "Function", "Gradient", "Gradients",
-    "Holder", "Inputs", "Integers", "Kernels", "Mask", "Model", "Output", "Parameter", "Policy", "Registry", "Saved",
-    "Scope", "Variable", "activate", "activate_backward", "activation", "causal_mask", "choice", "close_device",
-    "close_devices", "device", "dropout", "embedding_backward", "enable_grad", "flag", "fused", "integer",
-    "Labels", "is_float", "is_int", "is_recording", "layer_norm", "layer_norm_backward", "masked_scores", "no_grad", "open_device", "open_mesh",
-    "rate", "real", "require", "rows", "size", "softmax_backward", "split_heads", "spread", "token",
+    "Holder", "Inputs", "Integers", "Kernels", "Labels", "Mask", "Model", "Output", "Parameter", "Policy",
+    "Registry", "Saved", "Scope", "Variable", "activate", "activate_backward", "activation",
+    "binary_cross_entropy_with_logits", "both", "causal_mask", "choice", "close_device", "close_devices",
+    "cross_entropy", "device", "dropout", "embedding_backward", "enable_grad", "flag", "fused", "integer",
+    "is_float", "is_int", "is_recording", "layer_norm", "layer_norm_backward", "masked_scores", "mse_loss",
+    "no_grad", "open_device", "open_mesh", "rate", "real", "require", "rows", "size", "softmax_backward",
+    "span_loss", "split_heads", "spread", "token",
 ]  # fmt: skip

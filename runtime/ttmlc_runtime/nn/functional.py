@@ -13,6 +13,7 @@ from typing import Any
 from ttmlc_runtime import emulator as types
 from ttmlc_runtime import ttnn
 from ttmlc_runtime.nn.inputs import Mask
+from ttmlc_runtime.nn.outputs import Activation
 
 TILE = types.TILE_SIZE
 WORDS = 1 << 32
@@ -173,3 +174,8 @@ def embedding_backward(
         dy = ttnn.multiply(dy, ttnn.ne(column, skip_row, dtype=ttnn.bfloat16))
     made = ttnn.embedding_bw(ids, table, dy, memory_config=memory_config)
     return ttnn.reshape(made, (made.shape[-2], features))
+
+
+def both(a: Activation | None, b: Activation | None) -> Activation | None:
+    """The sum of two losses; None where one of them is missing."""
+    return None if a is None or b is None else a + b

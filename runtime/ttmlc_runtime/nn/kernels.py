@@ -61,13 +61,15 @@ class Kernels:
     @classmethod
     def of(cls, policy: Policy, device: types.Device) -> Kernels:
         """What ``policy`` means on ``device``."""
-        made = {
-            role.name: {"compute_kernel_config": _config(getattr(policy, role.name), device)}
-            for role in fields(policy)
-        }
+        made = {role.name: keywords(getattr(policy, role.name), device) for role in fields(policy)}
         # An activation is fused into a matmul only where a core grid is given.
         made["matmul"]["core_grid"] = device.core_grid
         return cls(**made)
+
+
+def keywords(compute: Compute, device: types.Device) -> Keywords:
+    """What ``compute`` means on ``device``, as an op takes it."""
+    return {"compute_kernel_config": _config(compute, device)}
 
 
 def _config(compute: Compute, device: types.Device) -> Any:

@@ -51,7 +51,7 @@ def save_folder(
         raise WeightsError(f"a shard cannot have {max_shard_bytes} bytes")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
+        sweep(folder)
         staging = Path(tempfile.mkdtemp(prefix=f"{STAGING}{os.getpid()}-", dir=folder))
         try:
             names = _stage(staging, folder, shapes, dtype, read, config, max_shard_bytes)
@@ -132,7 +132,7 @@ def _shards_of(folder: Path) -> set[str]:
     return {name for name in names if Path(name).name == name and name.endswith(".safetensors")}
 
 
-def _sweep(folder: Path) -> None:
+def sweep(folder: Path) -> None:
     """Remove what saves left behind that were killed; those of living processes are theirs."""
     for left in folder.glob(f"{STAGING}*"):
         owner = left.name.removeprefix(STAGING).split("-")[0]

@@ -168,7 +168,8 @@ class Storage:
             if tensor.dtype != held.dtype:
                 tensor = ttnn.typecast(tensor, held.dtype)
             tensor = ttnn.to_layout(tensor, held.layout)
-        ttnn.copy(tensor, held)
+        if tensor.buffer_address() != held.buffer_address():  # else they were written in place
+            ttnn.copy(tensor, held)
         self.version += 1
 
     @property

@@ -51,7 +51,7 @@ STRICTER = (
         "unsupported data type",
     ),
     Divergence(
-        r"\.(leaky_relu|unary_chain|clamp|mac|where|var|layer_norm|rms_norm)\(.*int32",
+        r"\.(leaky_relu|unary_chain|clamp|mac|where|lerp|addcmul|addcdiv|var|layer_norm|rms_norm)\(.*int32",
         "what a kernel for floats makes of integers was never seen",
         "unsupported data type|do not go together",
     ),
@@ -72,7 +72,22 @@ STRICTER = (
         "where there is nothing to do ttnn does not look at the dim",
         "out of range|out of bounds|Invalid dimension",
     ),
-    Divergence(r"\.(where|mac)\(", "in some broadcasts ttnn makes tiles of rows", "must be tilized"),
+    Divergence(
+        r"\.(moreh_\w+|embedding_bw)\(",
+        "ttnn compares few shapes, and not what is to be written into: it reads and writes tiles beside them",
+        "must have the shape|does not match|must have the gradient's dtype|must be one row"
+        "|unsupported data type of (output|input_grad)|(output|output_tensor|input_grad_tensor) must be tilized",
+    ),
+    Divergence(
+        r"\.moreh_adamw?\(",
+        "ttnn divides by 1 - beta ** step, whatever it is",
+        "step counts from 1|must be less than 1",
+    ),
+    Divergence(
+        r"\.(where|mac|lerp|addcmul|addcdiv)\(",
+        "in some broadcasts ttnn makes tiles of rows",
+        "must be tilized",
+    ),
     Divergence(r"_norm\(", "ttnn reads a row of 32 for a narrower tensor", "Gamma's last padded dim"),
     Divergence(r"_norm\(", "ttnn reads the first row of a weight alone", "must be one row"),
     Divergence(
@@ -85,6 +100,7 @@ STRICTER = (
     Divergence(
         r"\.(slice|getitem)\(", "ttnn reads the padding of tiles", "must be less than or equal to the shape"
     ),
+    Divergence(r"gather", "ttnn reads the padding of tiles", "must be less than or equal to the shape"),
     Divergence(r"repeat|expand", "what has no elements is refused where it is made", "must be positive"),
     Divergence(r"attention", "keys that do not exist would be seen", "padding"),
     Divergence(

@@ -126,7 +126,7 @@ def test_embedding_backward_adds_up_what_an_id_names_twice(features, exact, rng,
 
 
 @pytest.mark.parametrize(
-    "shapes", [((7, 33),) * 3, ((2, 3, 7, 33), (7, 33), (1, 1)), ((7, 1), (1, 33), (33,))]
+    "shapes", [((7, 33),) * 3, (MANY,) * 3, ((2, 3, 7, 33), (7, 33), (1, 1)), ((7, 1), (1, 33), (33,))]
 )
 def test_three_tensors(shapes, exact, rng, close):
     a, b, c = (upload(rng.uniform(0.5, 3, shape), exact) for shape in shapes)
@@ -137,11 +137,12 @@ def test_three_tensors(shapes, exact, rng, close):
     close(ttnn.addcdiv(a, b, c, value=-0.3), torch.addcdiv(A, B, C, value=-0.3))
 
 
+@pytest.mark.parametrize("shape", [(7, 33), MANY])
 @pytest.mark.parametrize("name", ["lerp", "addcmul", "addcdiv"])
-def test_three_tensors_into_the_first(name, exact, rng, close):
-    a, b, c = (upload(rng.uniform(0.5, 3, (7, 33)), exact) for _ in range(3))
+def test_three_tensors_into_the_first(name, shape, exact, rng, close):
+    a, b, c = (upload(rng.uniform(0.5, 3, shape), exact) for _ in range(3))
     A, B, C = (reference(tensor) for tensor in (a, b, c))
-    alias = ttnn.reshape(a, (1, 7, 33))
+    alias = ttnn.reshape(a, (1, *shape))
     assert getattr(ttnn, name)(a, b, c, output_tensor=a) is a
     wanted = {"lerp": A + C * (B - A), "addcmul": A + B * C, "addcdiv": A + B / C}
     close(alias, wanted[name][None])
@@ -176,6 +177,19 @@ def test_adam_steps_in_place(name, shape, exact, rng, close):
     for tensor, values in zip((p, m, v), wanted, strict=True):
         close(tensor, values)
     close(alias, wanted[0][None])
+
+
+@pytest.mark.parametrize("name", ["moreh_adamw", "lerp"])
+def test_what_is_written_in_place_takes_no_other_memory(name, rng):
+    device = ttnn.open_device(numerics="float32")
+    p, g, m, v = (upload(rng.random(MANY), device) for _ in range(4))
+    places = [tensor.array.ctypes.data for tensor in (p, m, v)]
+    if name == "lerp":
+        ttnn.lerp(p, g, 0.1, output_tensor=p)
+    else:
+        ttnn.moreh_adamw(p, g, m, v, 1e-2, step=1, param_out=p, exp_avg_out=m, exp_avg_sq_out=v)
+    assert [tensor.array.ctypes.data for tensor in (p, m, v)] == places
+    ttnn.close_device(device)
 
 
 def test_adam_leaves_alone_what_it_is_not_told_to_write(exact, rng, close):
@@ -290,3 +304,80 @@ def test_without_numba_the_numbers_are_the_same(monkeypatch, rng):
     for one, other in zip(compiled, everything(), strict=True):
         # float32 sums of 96 in another order; the bar of the float32 numerics.
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_gradients_of_a_product_are_products_in_float32(exact, rng, close):
+    x, w, dy = (
+        upload(rng.standard_normal(size), exact) for size in ((1, 1, 66, 40), (40, 31), (1, 1, 66, 31))
+    )
+    X, W, D = (reference(tensor) for tensor in (x, w, dy))
+    dw = ttnn.matmul(x, dy, transpose_a=True, dtype=ttnn.float32)
+    assert dw.dtype is ttnn.float32
+    close(dw, X.transpose(-1, -2) @ D)
+    close(ttnn.matmul(dy, w, transpose_b=True), D @ W.T)
+
+
+def test_padding_puts_a_gradient_back_into_its_place(exact, rng, close):
+    dy = upload(rng.standard_normal((2, 1, 1, 40)), exact)
+    for tokens in (7, 32, 130):
+        found = ttnn.pad(dy, [(0, 0), (0, 0), (0, tokens - 1), (0, 0)], 0.0)
+        close(found, F.pad(reference(dy), (0, 0, 0, tokens - 1)))
+
+
+@pytest.mark.parametrize("kind", ["SQUARE", "SQRT", "GTZ", "MUL_UNARY_SFPU"])
+@pytest.mark.parametrize("place", ["input_tensor_a_activations", "input_tensor_b_activations", "activations"])
+def test_functions_fused_into_what_is_written_in_place(kind, place, exact, rng, close):
+    a, b = (upload(rng.random((7, 33)), exact) for _ in range(2))
+    A, B = reference(a), reference(b)
+    which = getattr(ttnn.UnaryOpType, kind)
+    function = {
+        "SQUARE": torch.square,
+        "SQRT": torch.sqrt,
+        "GTZ": lambda x: (x > 0).double(),
+        "MUL_UNARY_SFPU": lambda x: x * 0.3,
+    }[kind]
+    chain = [ttnn.UnaryWithParam(which, 0.3) if kind == "MUL_UNARY_SFPU" else which]
+    assert ttnn.add(a, b, output_tensor=a, **{place: chain}) is a
+    wanted = {"input_tensor_a_activations": function(A) + B, "input_tensor_b_activations": A + function(B)}
+    close(a, wanted.get(place, function(A + B)))
+    close(b, B)
+
+
+def test_adamw_composed_of_other_ops_is_adamw(exact, rng, close):
+    """As it is where parameters are float32 and the board's own step is not."""
+    p, g = (upload(rng.standard_normal((33, 40)), exact, ttnn.float32) for _ in range(2))
+    m, v = (ttnn.zeros_like(p) for _ in range(2))
+    lr, b1, b2, eps, decay = 1e-2, 0.9, 0.99, 1e-6, 0.1
+    wanted = optimized(torch.optim.AdamW, (p, g), 3, lr=lr, betas=(b1, b2), eps=eps, weight_decay=decay)
+    kinds = ttnn.UnaryOpType
+
+    def times(factor):
+        return ttnn.UnaryWithParam(kinds.MUL_UNARY_SFPU, factor)
+
+    for t in (1, 2, 3):
+        root = (1 - b2**t) ** 0.5
+        ttnn.lerp(m, g, 1 - b1, output_tensor=m)
+        ttnn.add(
+            v, g, input_tensor_a_activations=[times(b2)], input_tensor_b_activations=[kinds.SQUARE, times(1 - b2)],
+            output_tensor=v,
+        )  # fmt: skip
+        d = ttnn.add(v, eps * root, input_tensor_a_activations=[kinds.SQRT])
+        ttnn.multiply(p, 1 - lr * decay, output_tensor=p)
+        ttnn.addcdiv(p, m, d, value=-lr * root / (1 - b1**t), output_tensor=p)
+    for tensor, values in zip((p, m, v), wanted, strict=True):
+        close(tensor, values)
+
+
+def test_a_mesh_drops_alike_on_all_chips_or_says_that_it_cannot_do_otherwise(rng):
+    mesh = ttnn.open_mesh_device(ttnn.MeshShape(1, 2), numerics="float32")
+    x = ttnn.Tensor(
+        rng.uniform(1, 2, (2, 33, 40)).astype(np.float32), ttnn.bfloat16, mesh, ttnn.TILE_LAYOUT,
+        mesh_mapper=ttnn.shard_tensor_to_mesh_mapper(mesh, 0),
+    )  # fmt: skip
+    with pytest.raises(RuntimeError, match="another seed on each chip"):
+        ttnn.experimental.dropout(x, 0.5, 2.0, 7)
+    dropped = ttnn.experimental.dropout(x, 0.5, 2.0, 7, use_per_device_seed=False)
+    halves = ttnn.get_device_tensors(ttnn.to_dtype(dropped.cpu(), ttnn.float32))
+    one, other = (half.to_numpy() == 0 for half in halves)
+    assert np.array_equal(one, other)
+    ttnn.close_mesh_device(mesh)

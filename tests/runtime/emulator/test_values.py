@@ -188,6 +188,17 @@ def test_reductions(dim, keepdim, exact, rng, close):
     close(ttnn.var(x, dim, keepdim), X.var(over, keepdim=keepdim))
 
 
+def test_gather_picks_along_a_dim_and_refuses_an_index_beyond_it(exact, rng):
+    x = upload(rng.normal(size=(2, 5, 7)).astype(np.float32), exact)
+    places = rng.integers(0, 5, (1, 3, 7)).astype(np.int32)
+    index = ttnn.Tensor(places, ttnn.uint32, exact, ttnn.TILE_LAYOUT)
+    found = ttnn.gather(x, 1, index)
+    wanted = torch.gather(reference(x), 1, torch.from_numpy(places.astype(np.int64)))
+    assert np.array_equal(download(found), wanted.numpy()), "nothing is computed"
+    with pytest.raises(RuntimeError, match="index 4 is beyond the 2 elements of dim 0"):
+        ttnn.gather(x, 0, ttnn.Tensor(np.full((1, 5, 7), 4, np.int32), ttnn.uint32, exact, ttnn.TILE_LAYOUT))
+
+
 def test_argmax_is_exact_and_takes_the_first(exact):
     x = upload([[1.0, 3.0, 3.0], [5.0, 1.0, 2.0]], exact)
     found = ttnn.argmax(x, -1)

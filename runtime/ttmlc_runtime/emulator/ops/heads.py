@@ -32,7 +32,10 @@ def _split(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """q, k, v of [B, S, (H + 2 Hkv) D], or of [B, S, H D] and [B, S, 2 Hkv D]; each [B, heads, S, D]."""
     kv = heads if shared is None else shared
-    check(pair is None or kv > 0, f"{name}: num_kv_heads must be greater than 0 when a KV tensor is given")
+    check(
+        kv > 0 or (joint.array.ndim == 4 and pair is None),
+        f"{name}: num_kv_heads must be greater than 0 when a KV tensor is given, and of three dims",
+    )
     first, counts = joint.array, [heads + 2 * kv] if pair is None else [heads, 2 * kv]
     batch, tokens = first.shape[0], first.shape[-2]
     check(

@@ -41,6 +41,7 @@ def _step(
         raise unmodelled(f"{name}: amsgrad")
     # ttnn takes step 0, which is the default as well, and divides by 1 - beta ** 0.
     check(bool(step), f"{name}: step counts from 1, not {step}", "Pass step=")
+    check(max(betas) < 1, f"{name}: beta1 and beta2 must be less than 1, not {betas[0]} and {betas[1]}")
     param = tensors[0]
     for tensor, which in zip(tensors[1:], ("grad", "exp_avg_in", "exp_avg_sq_in"), strict=True):
         check(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from ttmlc_runtime.emulator import kernels
 from ttmlc_runtime.emulator.dtypes import CAST, COUNTED, FLOATS, DataType, Layout, MemoryConfig
 from ttmlc_runtime.emulator.ops.binary import broadcast, joint_padding
 from ttmlc_runtime.emulator.ops.result import result
@@ -28,18 +30,24 @@ def _ternary(
 ) -> Tensor:
     """``compute`` of tensors and numbers; ``total`` is whether it makes numbers of all numbers."""
     kind = like.numerics.holds(label or like.dtype)
+    room = None if output is None else output.own_array()
     values = [value.array if isinstance(value, Tensor) else kind.type(value) for value in operands]
     shapes = [value.shape for value in operands if isinstance(value, Tensor)]
     shape = broadcast(op_name, *shapes)
-    with np.errstate(all="ignore"):
-        y = np.broadcast_to(np.asarray(compute(*values), kind), shape)
+    if len({np.shape(value) for value in values} - {()}) == 1 and math.prod(shape) >= kernels.BLOCK:
+        whole = room is not None and room.shape == shape and room.dtype == kind
+        y = room if room is not None and whole else np.empty(shape, kind)
+        flat = [np.ascontiguousarray(value).reshape(-1) if np.ndim(value) else value for value in values]
+        kernels.in_blocks(compute, flat, y.reshape(-1))
+    else:
+        with np.errstate(all="ignore"):
+            y = np.array(np.broadcast_to(np.asarray(compute(*values), kind), shape))
     known = [
         (value.shape, value.padding) if isinstance(value, Tensor) else (None, float(value))
         for value in operands
     ]
     padding = joint_padding(compute, known, total=total)
     label = None if output is not None else label
-    y = y if y.flags.owndata and y.flags.writeable else np.array(y)
     return result(y, like, label, padding=padding, memory=memory, output=output, op=op_name)
 
 
@@ -121,6 +129,17 @@ def lerp(
 ) -> Tensor:
     """Input + weight * (end - input), rounded once."""
     _tilized("ttnn.lerp", output_tensor)
+    tensors = [one for one in (input, end, weight) if isinstance(one, Tensor)]
+    inner = {((1, 1, *one.shape))[-2:] for one in tensors}
+    if len(tensors) == 2:
+        inner.discard((1, 1))  # one number for all is no row and no column
+    check(
+        len(inner) < 2
+        or len({one.dtype for one in tensors}) == 1
+        or not any(one.dtype.is_block for one in tensors),
+        "ttnn.lerp: Expected the same dtype as start (input) for block formats that broadcast inside tiles",
+        "Convert them: ttnn.typecast",
+    )
     return _ternary(
         "ttnn.lerp", lambda a, b, w: a + w * (b - a), (input, end, weight), input, None, memory_config, output_tensor
     )  # fmt: skip
@@ -174,7 +193,14 @@ def addcdiv(
     name = "ttnn.addcdiv"
     _tilized(name, output_tensor)
     factor = input_a.numerics.compute.type(value)
+    dtypes = [tensor.dtype for tensor in (input_a, input_b, input_c)]
+    label = None
+    if any(dtype.is_block for dtype in dtypes):
+        # ttnn makes it of several ops then, and the result is as theirs.
+        label = DataType.FLOAT32 if DataType.FLOAT32 in dtypes[:2] else dtypes[1]
+        like = input_a if input_a.dtype is DataType.FLOAT32 else input_c
+        memory_config = memory_config or like.memory_config()
     return _ternary(
-        name, lambda a, b, c: a + factor * (b / c), (input_a, input_b, input_c), input_a, None, memory_config,
+        name, lambda a, b, c: a + factor * (b / c), (input_a, input_b, input_c), input_a, label, memory_config,
         output_tensor, total=False,
     )  # fmt: skip

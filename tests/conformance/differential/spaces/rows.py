@@ -251,3 +251,23 @@ def argmax(s: Source) -> Call:
     if dim is None and s.chance(50):
         return call("argmax", x, **keywords)
     return call("argmax", x, dim, s.pick((False, True)), **keywords)
+
+
+def gather(s: Source) -> Call:
+    """An index that is as large as the input, narrower, or longer along the dim; its zeros are always there."""
+    shape = s.shape(2) if s.chance(93) else s.shape()
+    rank = len(shape)
+    dim = s.dim(rank) if s.chance(90) else s.integer(-6, 6)
+    places = list(shape)
+    if rank and -rank <= dim < rank:
+        places[dim] = s.pick((1, 3, 32, 40))
+    if rank and s.chance(15):
+        places[s.integer(0, rank - 1)] += s.pick((-1, 1, 32))
+    if s.chance(8):
+        places = list(s.shape())
+    layout = "TILE" if s.chance(90) else "ROW_MAJOR"
+    x = s.tensor(shape, s.float_dtype(85) if s.chance(80) else s.pick(DTYPES), layout)
+    kind = s.pick(("uint32", "uint16")) if s.chance(80) else s.pick(DTYPES)
+    index = s.tensor([max(size, 1) for size in places], kind, layout if s.chance(90) else s.layout(50))
+    keywords = s.output(s.memory({}), index.shape, x, "out", percent=12)
+    return call("gather", x, dim, index, **keywords)

@@ -52,6 +52,7 @@ SPACES: dict[str, Space] = {
     **{name: training.adam(name) for name in ("moreh_adamw", "moreh_adam")},
     **{name: rows.reduction(name) for name in ("sum", "mean", "max", "min", "var")},
     "argmax": rows.argmax,
+    "gather": rows.gather,
     **{name: layout.reshape(name) for name in ("reshape", "view")},
     "unsqueeze": layout.unsqueeze,
     "squeeze": layout.squeeze,
