@@ -23,7 +23,6 @@ from ttmlc.emit.module import emit
 from ttmlc.ir import scalar
 from ttmlc.ir.module import Module
 from ttmlc.ir.text import print_module
-from ttmlc.ir.verify import verify as check_module
 from ttmlc.language import load, parse
 from ttmlc.language.format import format_text
 from ttmlc.passes.base import Declined

@@ -53,27 +53,39 @@ def compile_(
 
 def _summary(compiled: Compiled, files: list[Path]) -> None:
     from rich.console import Console
-    from rich.table import Table
 
     summary = compiled.summary
-    table = Table(
-        box=None, pad_edge=False, title=f"{summary.name}, {summary.build} build", title_justify="left"
+    blocks = _table(
+        f"{summary.name}, {summary.build} build", "block", "infer", "forward", "backward", "parameters"
     )
-    for name, justify in (
-        ("block", "left"),
-        ("applied", "right"),
-        ("device calls", "right"),
-        ("parameters", "right"),
-    ):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]  # the literals are right
     for block in summary.blocks:
-        table.add_row(block.name, f"{block.applied} x", str(block.calls), f"{block.parameters:,}")
-    table.add_row("in all", "", str(summary.calls), f"{summary.parameters:,}", style="bold")
+        counts = (_count(block.infer), _count(block.forward), _count(block.backward))
+        blocks.add_row(block.name, *counts, f"{block.parameters:,}")
+    models = _table(
+        "device calls of a whole model, losses left out", "model", "inference", "training", "parameters"
+    )
+    for model in summary.models:
+        models.add_row(model.name, _count(model.infer), _count(model.train), f"{model.parameters:,}")
     console = Console(stderr=True, highlight=False)
-    console.print(table)
+    console.print(blocks)
+    console.print(models)
     if summary.build == "generic":
         console.print("counted with the defaults of the config", style="dim")
     for declined in compiled.declined:
         console.print(f"{declined.rule} declined at {declined.at}: {declined.reason}", style="yellow")
     for file in files:
         console.print(f"wrote {file} ({len(file.read_text('utf-8').splitlines())} lines)", soft_wrap=True)
+
+
+def _table(title: str, first: str, *columns: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left")
+    table.add_column(first)
+    for name in columns:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _count(calls: int) -> str:
+    return str(calls) if calls else ""

@@ -135,7 +135,7 @@ class Forward(Infer):
 class Backward(Body):
     """From what was saved and the gradients of the results to those of the inputs; weights take theirs on the way."""
 
-    block: Function = field(default_factory=lambda: None)  # type: ignore[arg-type,return-value]  # always given
+    block: Function | None = None
     keys: dict[str, str] = field(default_factory=dict)
     kept: list[str] = field(default_factory=list)
 
@@ -208,10 +208,15 @@ class Backward(Body):
                 args.append(Arg(self.names[value.name], slot))
         self.lines += layout("", Call(f"self.{holder}.accumulate", tuple(args)), inner)
 
+    def taken(self) -> list[Input]:
+        """What the block is called with."""
+        assert self.block is not None
+        return _taken(self.block)
+
     def leave(self) -> None:
         made = dict(self.function.outputs)
         names = []
-        for given in _taken(self.block):
+        for given in self.taken():
             value = made.get(given.value.name)
             names.append("None" if value is None else flat(self.names[value.name]))
         returned = ", ".join(names)
@@ -238,7 +243,7 @@ class Backward(Body):
     def doc(self) -> str:
         given = ", ".join(f"{flat(self.names[v.name])}: {shape_text(v.type)}" for v in self.cotangents())
         made = dict(self.function.outputs)
-        names = [identifier(i.value.name) for i in _taken(self.block) if i.value.name in made]
+        names = [identifier(i.value.name) for i in self.taken() if i.value.name in made]
         what = f"gradients of {', '.join(names)}" if names else "no gradient: the inputs are no floats"
         return f"{given} -> {what}."
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 
-from ttmlc.emit.python import Arg, Call, Raw, expression, layout, literal, string
+from ttmlc.emit.python import Arg, Call, Raw, expression, layout, literal, string, tuple_of
 from ttmlc.emit.views import ConfigView, DerivedView, FieldView
 from ttmlc.ir.config import ConfigField, FieldKind
 from ttmlc.ir.module import Fact, Module
@@ -68,7 +68,7 @@ def _field(entry: ConfigField, built: dict[str, int | float | bool | str | None]
     else:
         args.append(Arg(Raw("nn.REQUIRED")))
     if entry.choices:
-        args.append(Arg(Raw(f"({', '.join(map(string, entry.choices))},)"), "one_of"))
+        args.append(Arg(Raw(tuple_of(map(string, entry.choices))), "one_of"))
     args[1:1] = [Arg(Raw(string(key))) for key in entry.keys]
     if entry.null_default is not None:
         args.append(Arg(Raw(f"lambda c: {expression(entry.null_default, 'c')}"), "null"))

@@ -8,13 +8,26 @@ from dataclasses import dataclass, field
 from ttmlc.emit.body import Body
 from ttmlc.emit.calls import OWNER, call, size_text
 from ttmlc.emit.construction import Construction, exploded
-from ttmlc.emit.python import Arg, Call, Code, Raw, expression, flat, identifier, layout, string, tuple_of
+from ttmlc.emit.python import (
+    WIDTH,
+    Arg,
+    Call,
+    Code,
+    Raw,
+    expression,
+    flat,
+    identifier,
+    layout,
+    string,
+    tuple_of,
+)
 from ttmlc.emit.views import ModelView, OutputView
 from ttmlc.ir.device import shape_of
 from ttmlc.ir.device_training import LossOp
 from ttmlc.ir.module import Function, Module, Operation
 from ttmlc.ir.op import TABLE
 from ttmlc.ir.ops.structure import conditions
+from ttmlc.ir.scalar import Apply, Scalar
 
 
 def model_view(module: Module, function: Function) -> ModelView:
@@ -81,9 +94,7 @@ class Calling(Body):
                 labels = identifier(operation.text("labels"))
                 self.speak(operation, indent)
                 name = self.name(operation.result, self.places[id(operation)])
-                self.lines += layout(
-                    f"{name} = None if {labels} is None else ", self._loss(operation), indent
-                )
+                self.lines += _guarded(name, labels, self._loss(operation), indent)
         else:
             return False
         return True
@@ -119,8 +130,7 @@ class Calling(Body):
         self.lines.append(f"{pad}    {name} = None")
         asked = [*conditions(operation), None]
         for condition, loss in zip(asked, alternatives, strict=True):
-            test = "else:" if condition is None else f"elif {expression(condition, OWNER)}:"
-            self.lines.append(f"{pad}{test}")
+            self.lines += _test(condition, pad)
             self.lines += layout(f"{name} = ", self._loss(loss), indent + 4)
 
     def _loop(self, operation: Operation, indent: int) -> None:
@@ -175,7 +185,8 @@ class Calling(Body):
         first = identifier(self.function.inputs[0].value.name)
         text = "\n".join(self.lines)
         lines.append(f"        given = nn.Inputs(self.device, {first})  # B and S come from {first}")
-        used = [axis for axis in "BS" if re.search(rf"[(, ]{axis}[,)]", text)]
+        code = "\n".join(line for line in text.splitlines() if not line.strip().startswith("#"))
+        used = [axis for axis in "BS" if re.search(rf"[(, ]{axis}[,)]", code.replace("  # ", "\n#"))]
         if used:
             places = {"B": "given.shape[0]", "S": "given.shape[1]"}
             whole = f"        {', '.join(used)} = "
@@ -202,7 +213,49 @@ class Calling(Body):
         ]
         labels = [given for given in self.function.inputs if given.optional]
         types = [f"{g.value.name} {' | '.join(map(str, g.alternatives or (g.value.type,)))}" for g in labels]
-        return f"Integers [B, S]{''.join(f', {one}' for one in types)} -> {', '.join(shapes)}."
+        given = f"Integers [B, S]{''.join(f', {one}' for one in types)}"
+        line = f"{given} -> {', '.join(shapes)}."
+        if len(line) + 14 <= WIDTH:
+            return line
+        return f"{given}\n        -> {', '.join(shapes)}.\n        "
+
+
+def _guarded(name: str, labels: str, loss: Call, indent: int) -> list[str]:
+    """A loss where its labels are given: on one line, or behind a question where that is too long."""
+    lines = layout(f"{name} = None if {labels} is None else ", loss, indent)
+    if len(lines) == 1:
+        return lines
+    pad = " " * indent
+    question = [f"{pad}{name} = None", f"{pad}if {labels} is not None:"]
+    return [*question, *layout(f"{name} = ", loss, indent + 4)]
+
+
+def _test(condition: Scalar | None, pad: str) -> list[str]:
+    """``elif condition:``, an alternative a line where one line is too short; ``else:`` without one."""
+    if condition is None:
+        return [f"{pad}else:"]
+    parts = alternatives(condition)
+    written = [_alternative(part, len(parts) > 1) for part in parts]
+    line = f"{pad}elif {' or '.join(written)}:"
+    if len(line) <= WIDTH:
+        return [line]
+    *first, last = written
+    head = " or ".join(
+        part.removeprefix("(").removesuffix(")") if len(first) == 1 else part for part in first
+    )
+    return [f"{pad}elif (", f"{pad}    {head}", f"{pad}) or {last}:"]
+
+
+def alternatives(condition: Scalar) -> list[Scalar]:
+    """What a condition is an "or" of."""
+    if isinstance(condition, Apply) and condition.op == "or":
+        return [part for arg in condition.args for part in alternatives(arg)]
+    return [condition]
+
+
+def _alternative(part: Scalar, several: bool) -> str:
+    written = expression(part, OWNER)
+    return f"({written})" if several and isinstance(part, Apply) and part.op == "and" else written
 
 
 def is_loss(operation: Operation) -> bool:

@@ -63,7 +63,8 @@ def module_view(module: Module) -> ModuleView:
     )
     models = tuple(model_view(module, function) for function in module.models)
     config = config_view(module)
-    parts = [line for view in (*blocks, *models) for line in view.build]
+    parts = [line for block in blocks for line in block.build]
+    parts += [line for model in models for line in model.build]
     methods = [method for view in blocks for method in view.methods] + [view.call for view in models]
     parts += [line for method in methods for line in (*method.signature, *method.lines)]
     parts += [view.taken for view in blocks]

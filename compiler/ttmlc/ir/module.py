@@ -14,7 +14,7 @@ from typing import Union
 
 from ttmlc.ir.config import Config
 from ttmlc.ir.scalar import Apply, Asked, Const, Dynamic, Field, Index, Scalar, leaves
-from ttmlc.ir.types import DeviceType, TensorType, Type
+from ttmlc.ir.types import DeviceType, MaskType, TensorType, Type
 from ttmlc.source import Span
 
 
@@ -99,8 +99,8 @@ class Input:
     """A parameter of a function. ``default`` is a literal, or a form such as ``position()``.
 
     An ``optional`` input may be absent, and then so is what is computed from it. ``alternatives`` are the types it may
-    have, the value's own first; empty where that is the only one. A ``parameter`` of a block is what all its callers give a
-    parameter for: it is taken where the block is made, not where it is called.
+    have, the value's own first; empty where that is the only one. A ``parameter`` is an input of a block for which all
+    its callers give a parameter: it is taken where the block is made, not where it is called.
     """
 
     value: Value
@@ -233,7 +233,7 @@ def scalars_of(function: Function) -> Iterator[Scalar]:
             yield from (axis.size for axis in type_.axes())
         elif isinstance(type_, DeviceType):
             yield from type_.shape
-        else:
+        elif isinstance(type_, MaskType):
             yield type_.causal
 
 

@@ -12,9 +12,9 @@
                                              return x = %dx
 
 The forward is the block with composites expanded that have no gradient of their own, and with every value that its
-backward reads given beside its results. What is cheap to say again (a parameter, another name of an axis) is said again in
-the backward. Gradients are typed like any value; integers, masks and parameters that nothing reads cost nothing. A
-model needs no backward: it is a sequence of blocks, which the runtime's tape turns around.
+backward reads given beside its results. What is cheap to say again (a parameter, another name of an axis) is said
+again in the backward. Gradients are typed like any value; integers, masks and parameters that nothing reads cost
+nothing. A model needs no backward: it is a sequence of blocks, which the runtime's tape turns around.
 """
 
 from __future__ import annotations

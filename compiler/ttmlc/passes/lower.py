@@ -41,6 +41,7 @@ from ttmlc.passes.lowering.rules import NUMBER, RULES, called
 from ttmlc.passes.lowering.storages import Storages
 from ttmlc.source import Span
 
+
 @dataclass(frozen=True)
 class Lower(Pass):
     """See the module."""

@@ -1,12 +1,13 @@
-"""Blocks, device calls and parameters of a module, for given values of its config."""
+"""Blocks, models, device calls and parameters of a module, for given values of its config."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ttmlc.ir import scalar
-from ttmlc.ir.module import Attribute, Form, Module, Operation
+from ttmlc.ir.module import Attribute, Form, Function, Kind, Module, Operation
 from ttmlc.ir.scalar import Scalar
 
 FREE = frozenset(
@@ -23,76 +24,106 @@ FREE = frozenset(
         "choose",
     }
 )
-"""Operations that are no call of the device's in a step: storages, inputs, views."""
+"""Operations that are no call of the device's in a step: storages, inputs, views, what is handed on."""
 
 Known = Mapping[str, scalar.Value]
 
 
 @dataclass(frozen=True, slots=True)
 class BlockSummary:
-    """One function: its own device calls, and parameters, each time it is applied."""
+    """A block: the device calls of each of its programs, 0 where it has none, and its parameters."""
 
     name: str
-    kind: str
-    calls: int
+    infer: int
+    forward: int
+    backward: int
     parameters: int
-    applied: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSummary:
+    """A model: the device calls of one inference and of one forward and backward, losses left out; its parameters."""
+
+    name: str
+    infer: int
+    train: int
+    parameters: int
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A whole module: totals count every application."""
+    """A whole module; ``calls`` and ``parameters`` are those of the first model."""
 
     name: str
     build: str
     blocks: tuple[BlockSummary, ...]
-    calls: int
-    parameters: int
+    models: tuple[ModelSummary, ...]
+
+    @property
+    def calls(self) -> int:
+        """Device calls of one inference."""
+        return self.models[0].infer
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the parameters hold."""
+        return self.models[0].parameters
 
 
 def summarise(module: Module, values: Mapping[str, scalar.Value]) -> Summary:
     """The summary of a ttnn-level module for the config ``values``."""
     known = module.config.values(values)
-    applied = {function.name: 0 for function in module.functions}
-    for model in module.models:
-        _apply(module, model.name, 1, applied, known)
+    own = {function.name: _calls(function.operations) for function in module.functions}
     blocks = tuple(
         BlockSummary(
             function.name,
-            function.kind.value,
-            _calls(function.operations, known),
+            own[function.name],
+            own.get(f"{function.name}.forward", 0),
+            own.get(f"{function.name}.backward", 0),
             _parameters(function.operations, known),
-            applied[function.name],
         )
         for function in module.functions
+        if function.kind is Kind.BLOCK
     )
+    models = tuple(_model(module, function, own, known) for function in module.models)
     label = "generic" if module.build.is_generic else module.build.label
-    calls = sum(block.calls * block.applied for block in blocks)
-    parameters = sum(block.parameters * block.applied for block in blocks)
-    return Summary(module.name, label, blocks, calls, parameters)
+    return Summary(module.name, label, blocks, models)
 
 
-def _apply(module: Module, name: str, times: int, applied: dict[str, int], known: Known) -> None:
-    applied[name] += times
+def _model(module: Module, model: Function, own: Mapping[str, int], known: Known) -> ModelSummary:
+    applied: Counter[str] = Counter()
+    _apply(module, model.operations, 1, applied, known)
+    held = {name: _parameters(module.function(name).operations, known) for name in applied}
 
-    def visit(operations: Sequence[Operation], times: int) -> None:
-        for operation in operations:
-            if operation.op == "call":
-                _apply(module, operation.text("block"), times, applied, known)
-            elif operation.body is not None:
-                visit(operation.body.operations, times * _number(operation.scalar("count"), known))
+    def calls(*programs: str) -> int:
+        return sum(
+            own.get(name + program, 0) * times for name, times in applied.items() for program in programs
+        )
 
-    visit(module.function(name).operations, times)
-
-
-def _calls(operations: Sequence[Operation], known: Known) -> int:
-    own = sum(operation.op not in FREE and operation.op not in ("call", "repeat") for operation in operations)
-    inside = [op for op in operations if op.body is not None]
-    return own + sum(
-        _calls(op.body.operations, known) * _number(op.scalar("count"), known)
-        for op in inside
-        if op.body is not None
+    trains = any(f"{name}.backward" in own for name in applied)
+    return ModelSummary(
+        model.name,
+        calls(""),
+        calls(".forward", ".backward") if trains else 0,
+        sum(held[name] * times for name, times in applied.items()),
     )
+
+
+def _apply(
+    module: Module, operations: Sequence[Operation], times: int, applied: Counter[str], known: Known
+) -> None:
+    """Count how often each block is applied."""
+    for operation in operations:
+        if operation.op == "call":
+            applied[operation.text("block")] += times
+            _apply(module, module.function(operation.text("block")).operations, times, applied, known)
+        elif operation.body is not None:
+            turns = _number(operation.scalar("count"), known)
+            _apply(module, operation.body.operations, times * turns, applied, known)
+
+
+def _calls(operations: Sequence[Operation]) -> int:
+    return sum(operation.op not in FREE for operation in operations)
 
 
 def _parameters(operations: Sequence[Operation], known: Known) -> int:
@@ -102,6 +133,10 @@ def _parameters(operations: Sequence[Operation], known: Known) -> int:
 def _chain(chain: Attribute | None, known: Known) -> int:
     if not isinstance(chain, Form):
         return 0
+    if chain.name == "select":  # of a parameter that a flag shares
+        condition, *ways = chain.args
+        assert not isinstance(condition, (str, Form, tuple))
+        return _chain(ways[not scalar.evaluate(condition, known)], known)
     if chain.name == "parameter":
         total = 1
         sizes = chain.args[1]

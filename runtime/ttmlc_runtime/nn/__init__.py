@@ -31,7 +31,7 @@ from ttmlc_runtime.nn.functional import (
     split_heads,
     spread,
 )
-from ttmlc_runtime.nn.inputs import Inputs, Integers, Labels, Mask, is_float, is_int
+from ttmlc_runtime.nn.inputs import Inputs, Integers, Labels, Mask, is_bool, is_float, is_int
 from ttmlc_runtime.nn.kernels import HIFI2, HIFI4, Compute, Kernels, Policy
 from ttmlc_runtime.nn.losses import cross_entropy, span_loss
 from ttmlc_runtime.nn.model import Model
@@ -45,7 +45,7 @@ __all__ = [
     "Registry", "Saved", "Scope", "Variable", "activate", "activate_backward", "activation",
     "binary_cross_entropy_with_logits", "both", "causal_mask", "choice", "close_device", "close_devices",
     "cross_entropy", "device", "dropout", "embedding_backward", "enable_grad", "flag", "fused", "integer",
-    "is_float", "is_int", "is_recording", "layer_norm", "layer_norm_backward", "masked_scores", "mse_loss",
+    "is_bool", "is_float", "is_int", "is_recording", "layer_norm", "layer_norm_backward", "masked_scores", "mse_loss",
     "no_grad", "open_device", "open_mesh", "rate", "real", "require", "rows", "size", "softmax_backward",
     "span_loss", "split_heads", "spread", "token",
 ]  # fmt: skip

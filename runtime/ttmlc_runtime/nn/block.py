@@ -17,7 +17,6 @@ from ttmlc_runtime.nn.kernels import Kernels
 from ttmlc_runtime.nn.scope import Holder, Registry, Scope
 from ttmlc_runtime.weights.storage import Storage
 
-
 Gradients = tuple[Any, ...]
 """What a backward returns: a gradient for each argument of the block, None where there is none."""
 

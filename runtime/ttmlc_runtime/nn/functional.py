@@ -120,20 +120,23 @@ def causal_mask(scores: types.Tensor, causal: bool = True) -> types.Tensor | Non
 
 
 def rows(x: types.Tensor) -> types.Tensor:
-    """X [..., features] as [1, 1, N, features]: a row for each token. A view where tokens fill tiles, else one program."""
+    """X [..., features] as [1, 1, N, features]: a row for each token.
+
+    A view where tokens fill tiles, else one program.
+    """
     shape = tuple(x.shape)
     return ttnn.reshape(x, (1, 1, prod(shape[:-1]), shape[-1]))
 
 
 def spread(x: types.Tensor, tokens: int) -> types.Tensor:
-    """X [B, 1, 1, features] as the first of [B, 1, tokens, features], and zeros behind: the gradient of taking the first."""
+    """X [B, 1, 1, features] as the first of [B, 1, tokens, features], with zeros behind: the gradient of taking it."""
     if tokens == 1:
         return x
     return ttnn.pad(x, [(0, 0), (0, 0), (0, tokens - 1), (0, 0)], 0.0)
 
 
 def split_heads(x: types.Tensor, num_heads: int) -> types.Tensor:
-    """X [B, 1, S, heads * width] as [B, heads, S, width], width filling tiles: what nlp_concat_heads undoes. One program."""
+    """X [B, 1, S, heads * width] as [B, heads, S, width], width filling tiles: nlp_concat_heads undone. One program."""
     heads, _, _ = ttnn.experimental.nlp_create_qkv_heads(
         x, num_heads=num_heads, num_kv_heads=0, transpose_k_heads=False
     )

@@ -134,6 +134,11 @@ def is_float(values: Labels) -> bool:
     return np.asarray(values).dtype.kind == "f"
 
 
+def is_bool(values: Labels) -> bool:
+    """Whether ``values`` are true or false."""
+    return np.asarray(values).dtype.kind == "b"
+
+
 def _odd_mask(name: str, array: np.ndarray[Any, Any]) -> str:
     if array.dtype.kind not in "biuf":
         return f"{name} must hold 1 (seen) and 0 (hidden), not {array.dtype}"

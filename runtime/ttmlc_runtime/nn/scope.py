@@ -158,6 +158,19 @@ class Scope:
         self.registry.add(parameter, f"{name!r} {list(shape)} made under {self.path or 'the model'!r}")
         return Leaf(parameter)
 
+    def shared(self, name: str) -> Chain:
+        """The parameter called ``name``, from the root, that another block has made: one parameter, held once more.
+
+        Raises:
+            WeightsError: no block has made it yet.
+        """
+        made = self.registry.parameters.get(name)
+        if made is None:
+            raise WeightsError(
+                f"{name} is shared with {self.path or 'the model'!r}, and made by no block before it"
+            )
+        return Leaf(made)
+
     def store(
         self, *, layout: types.Layout | None = None, dtype: types.DataType | None = None, **chains: Chain
     ) -> Holder:

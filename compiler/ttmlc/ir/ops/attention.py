@@ -125,8 +125,8 @@ class Attention(TensorOp):
 class MaskedScores(TensorOp):
     """y = scores * scale, and far below everything where a key may not be seen.
 
-    ``mask`` is bool[B, keys]; a causal query sees no key after its own place. What hides a key is added to its score, as
-    a device does it, so that the gradient is ``scale`` everywhere: behind the softmax a hidden key has none.
+    ``mask`` is bool[B, keys]; a causal query sees no key after its own place. What hides a key is added to its score,
+    as a device does it, so that the gradient is ``scale`` everywhere: behind the softmax a hidden key has none.
     """
 
     name = "masked_scores"

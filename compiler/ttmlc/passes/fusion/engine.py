@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
 
 from ttmlc.ir.builder import Builder, Names
-from ttmlc.ir.module import Function, Level, Module, Operation, Region, Value
+from ttmlc.ir.module import Function, Kind, Level, Module, Operation, Region, Value
 from ttmlc.passes.base import Declined, Outcome, Pass
 
 
@@ -78,7 +78,9 @@ class Fuse(Pass):
 
         def change(function: Function) -> Function:
             wanted = list(function.wanted)
-            work = _Work(declined, _names(function))
+            # That a value is kept for the backward is no news to whoever reads why a rewrite was not made.
+            trains = function.kind in (Kind.FORWARD, Kind.BACKWARD)
+            work = _Work([] if trains else declined, _names(function))
             return replace(function, operations=self._body(function.operations, wanted, work))
 
         return Outcome(module.map_functions(change), tuple(declined))

@@ -116,7 +116,7 @@ class Storages:
         made = self._made.get((value.name, "shared"))
         if made is None:
             shape = tuple(dim.size for dim in value.type.dims)
-            given = {"at": param.text("at"), "shape": shape}
+            given: dict[str, Attribute] = {"at": param.text("at"), "shape": shape}
             made = self._build().add("parameter", (), given, name=value.name, span=param.span)
             self._made[value.name, "shared"] = made
         return made

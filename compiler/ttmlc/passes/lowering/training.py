@@ -128,9 +128,13 @@ def _relabel(lowering: Lowering, operation: Operation) -> Sequence[Value]:
 
 
 def _embedding_gradient(lowering: Lowering, operation: Operation) -> Sequence[Value]:
-    dy, ids, table = operation.operands
+    _, ids, table = operation.operands
     assert ids is not None and table is not None and isinstance(table.type, TensorType)
-    rows = (lowering.value(ids, operation.span), lowering.storages.table(table), lowering.operand(operation, 0))
+    rows = (
+        lowering.value(ids, operation.span),
+        lowering.storages.table(table),
+        lowering.operand(operation, 0),
+    )
     return [lowering.add(operation, "nn.embedding_backward", rows, skip=operation.get("skip"))]
 
 
