@@ -10,6 +10,8 @@ import typer
 from ttmlc.cli.shown import told
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from ttmlc.api import Compiled
 
 
