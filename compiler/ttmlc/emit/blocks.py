@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 
-from ttmlc.emit.body import Body, annotation, sizes
+from ttmlc.emit.body import Body, annotation, sizes, sizes_read
 from ttmlc.emit.calls import shape_text
 from ttmlc.emit.construction import Construction
 from ttmlc.emit.python import Arg, Call, Raw, flat, identifier, layout
@@ -24,7 +23,9 @@ def block_view(module: Module, function: Function) -> BlockView:
     forward, backward = (functions.get(f"{function.name}.{name}") for name in ("forward", "backward"))
     if forward is not None and backward is not None:
         keys = saved_keys(forward)
-        back = Backward(module, backward, construction, block=function, keys=keys)
+        pairs = zip(backward.saved, forward.saved, strict=True)  # one by one the same, however each is called
+        read = {inner.name: keys[outer.name] for inner, outer in pairs}
+        back = Backward(module, backward, construction, block=function, keys=read)
         method = back.view()
         methods += [Forward(module, forward, construction, keys=keys, kept=tuple(back.kept)).view(), method]
     line = f":{function.span.line}" if function.span is not None else ""
@@ -41,10 +42,10 @@ def block_view(module: Module, function: Function) -> BlockView:
 
 def saved_keys(forward: Function) -> dict[str, str]:
     """What each saved value is called in what is saved: its plain name, where that is one value's alone."""
-    names = [plain(value.name) for value in forward.saved]
+    names = {value.name: plain(value.name) for value in forward.saved}
+    plainly = list(names.values())
     return {
-        value.name: identifier(name if names.count(name) == 1 else value.name)
-        for value, name in zip(forward.saved, names, strict=True)
+        full: identifier(name if plainly.count(name) == 1 else full) for full, name in names.items()
     }
 
 
@@ -70,8 +71,7 @@ class Infer(Body):
     def locals(self) -> list[str]:
         inputs = [(flat(self.names[given.value.name]), given.value) for given in _taken(self.function)]
         text = "\n".join(self.lines)
-        wanted = [axis for axis in "BS" if re.search(rf"(?<![\[\w]){axis}\b(?! *,.*\]$)", _code(text))]
-        return super().locals() + sizes(inputs, wanted)
+        return super().locals() + sizes(inputs, sizes_read(text))
 
     def arguments(self) -> str:
         """The parameters of the method, after ``self``."""
@@ -105,7 +105,7 @@ class Forward(Infer):
 
     def leave(self) -> None:
         made = [Arg(self.names[value.name]) for _, value in self.function.outputs]
-        saved = [Arg(self.names[value.name], self.keys[value.name]) for value in self.function.saved]
+        saved = [Arg(self.names[name], key) for name, key in self.keys.items()]
         saved += [Arg(Raw(name), name) for name in self.kept]
         kept = Call("nn.Saved", tuple(saved))
         first = ", ".join(flat(arg.value) for arg in made)
@@ -223,8 +223,7 @@ class Backward(Body):
         self.lines.append(
             f"        return ({returned},)" if len(names) == 1 else f"        return {returned}"
         )
-        text = _code("\n".join(self.lines))
-        self.kept = [axis for axis in "BS" if re.search(rf"(?<![\[\w.]){axis}\b", text)]
+        self.kept = sizes_read("\n".join(self.lines))
         if drops(self.function):
             self.kept.append(SEED)
 
@@ -263,13 +262,6 @@ def signature(method: str, arguments: str, made: str) -> list[str]:
 def drops(function: Function) -> bool:
     """Whether it drops anything out."""
     return any(operation.op == "nn.dropout" for operation in function.walk())
-
-
-def _code(text: str) -> str:
-    """``text`` without its comments."""
-    return "\n".join(
-        line.partition("  #")[0] for line in text.splitlines() if not line.strip().startswith("#")
-    )
 
 
 @dataclass(frozen=True)

@@ -83,12 +83,12 @@ class Body:
 
     def locals(self) -> list[str]:
         """What stands above the calls."""
-        text = "\n".join(self.lines)
+        text = code_of("\n".join(self.lines))
         left, right = [], []
         if re.search(rf"\b{OWNER}\.", text):
             left.append(OWNER)
             right.append("self.config")
-        if "kernels." in text:
+        if re.search(r"\bkernels\.", text):
             left.append("kernels")
             right.append("self.kernels")
         return [f"        {', '.join(left)} = {', '.join(right)}"] if left else []
@@ -208,6 +208,17 @@ def sizes(inputs: Sequence[tuple[str, Value]], wanted: Sequence[str]) -> list[st
                     found.setdefault(axis, f"{name}.shape[{place}]")
     kept = [axis for axis in wanted if axis in found]
     return [f"        {', '.join(kept)} = {', '.join(found[axis] for axis in kept)}"] if kept else []
+
+
+def sizes_read(text: str) -> list[str]:
+    """Which of B and S the lines of a method read."""
+    return [axis for axis in "BS" if re.search(rf"(?<![\w.]){axis}\b", code_of(text))]
+
+
+def code_of(text: str) -> str:
+    """``text`` without its comments."""
+    lines = [line.partition("  # ")[0] for line in text.splitlines()]
+    return "\n".join(line for line in lines if not line.lstrip().startswith("#"))
 
 
 def _lines(span: Span) -> tuple[str, int, int]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
-from ttmlc.emit.body import Body
+from ttmlc.emit.body import Body, sizes_read
 from ttmlc.emit.calls import OWNER, call, size_text
 from ttmlc.emit.construction import Construction, exploded
 from ttmlc.emit.python import (
@@ -75,7 +74,7 @@ class Calling(Body):
     def enter(self) -> None:
         self.given = {identifier(given.value.name) for given in self.function.inputs}
         super().enter()
-        makers = {o.result.name: o for o in self.function.operations if o.results}
+        makers = {value.name: o for o in self.function.operations for value in o.results}
         self.makers = makers
         for operation in self.function.operations:
             if operation.op == "choose":
@@ -183,10 +182,8 @@ class Calling(Body):
     def locals(self) -> list[str]:
         lines = super().locals()
         first = identifier(self.function.inputs[0].value.name)
-        text = "\n".join(self.lines)
         lines.append(f"        given = nn.Inputs(self.device, {first})  # B and S come from {first}")
-        code = "\n".join(line for line in text.splitlines() if not line.strip().startswith("#"))
-        used = [axis for axis in "BS" if re.search(rf"[(, ]{axis}[,)]", code.replace("  # ", "\n#"))]
+        used = sizes_read("\n".join(self.lines))
         if used:
             places = {"B": "given.shape[0]", "S": "given.shape[1]"}
             whole = f"        {', '.join(used)} = "
