@@ -79,6 +79,113 @@ class BertConfig(nn.Config):
         )
 
 
+class Embeddings(nn.Block):
+    """Embeddings of bert.spec:50."""
+
+    def __init__(self, at: nn.Scope, c: BertConfig) -> None:
+        super().__init__(at, c)
+        self.token_type_embeddings = at.store(
+            weight=at.parameter("token_type_embeddings.weight", (c.types, c.hidden), normal(c.std)),
+            layout=ROW_MAJOR,
+        )
+        self.position_embeddings = at.store(
+            weight=at.parameter("position_embeddings.weight", (c.positions, c.hidden), normal(c.std)),
+            layout=ROW_MAJOR,
+        )
+        self.word_embeddings = at.store(
+            weight=at.parameter("word_embeddings.weight", (c.vocab, c.hidden), normal(c.std), zero_row=c.pad),
+            layout=ROW_MAJOR,
+        )
+        self.layer_norm = at.store(
+            weight=at.parameter("LayerNorm.weight", (c.hidden,), ones),
+            bias=at.parameter("LayerNorm.bias", (c.hidden,), zeros),
+        )
+
+    def infer(
+        self, input_ids: ttnn.Tensor, token_type_ids: ttnn.Tensor, position_ids: ttnn.Tensor
+    ) -> ttnn.Tensor:
+        """input_ids: [B, S], token_type_ids: [B, S], position_ids: [B, S] -> [B, 1, S, hidden]."""
+        c, kernels = self.config, self.kernels
+        B, S = input_ids.shape[0], input_ids.shape[1]
+        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
+        type_ = ttnn.embedding(token_type_ids, self.token_type_embeddings.weight, layout=TILE)
+        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
+        pos = ttnn.embedding(position_ids, self.position_embeddings.weight, layout=TILE)  # [B, S, hidden]
+        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
+        # decided: fuse-residual, sink-views
+        word = ttnn.embedding(input_ids, self.word_embeddings.weight, layout=TILE)  # [B, S, hidden]
+        h = ttnn.layer_norm(
+            pos,
+            residual_input_tensor=ttnn.add(word, type_),
+            weight=self.layer_norm.weight,
+            bias=self.layer_norm.bias,
+            epsilon=c.eps,
+            **kernels.norm,
+        )  # [B, S, hidden]
+        return ttnn.reshape(h, (B, 1, S, c.hidden))
+
+    def forward(
+        self, input_ids: ttnn.Tensor, token_type_ids: ttnn.Tensor, position_ids: ttnn.Tensor
+    ) -> tuple[ttnn.Tensor, nn.Saved]:
+        """As ``infer``, in the form that has a backward; and what that reads."""
+        c, kernels = self.config, self.kernels
+        B, S = input_ids.shape[0], input_ids.shape[1]
+        seed = self.seed()
+        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
+        type_ = ttnn.embedding(token_type_ids, self.token_type_embeddings.weight, layout=TILE)
+        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
+        pos = ttnn.embedding(position_ids, self.position_embeddings.weight, layout=TILE)  # [B, S, hidden]
+        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
+        # decided: sink-views
+        word = ttnn.embedding(input_ids, self.word_embeddings.weight, layout=TILE)  # [B, S, hidden]
+        total = ttnn.reshape(ttnn.add(ttnn.add(word, type_), pos), (B, 1, S, c.hidden))  # [B, 1, S, hidden]
+        h, mean, rstd = nn.layer_norm(
+            total, self.layer_norm.weight, self.layer_norm.bias, c.eps, **kernels.norm
+        )
+        h = nn.dropout(h, c.p, seed, 1)  # [B, 1, S, hidden]
+        return h, nn.Saved(
+            input_ids=input_ids,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            total=total,
+            mean=mean,
+            rstd=rstd,
+            seed=seed,
+        )
+
+    def backward(self, saved: nn.Saved, dh: ttnn.Tensor) -> nn.Gradients:
+        """dh: [B, 1, S, hidden] -> no gradient: the inputs are no floats."""
+        c, kernels = self.config, self.kernels
+        seed = saved.seed
+        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
+        dtotal, dweight, dbias = nn.layer_norm_backward(
+            nn.dropout(dh, c.p, seed, 1),
+            saved.total,
+            saved.mean,
+            saved.rstd,
+            self.layer_norm.weight,
+            **kernels.norm,
+        )
+        self.layer_norm.accumulate(weight=dweight, bias=dbias)
+        if self.word_embeddings.trainable:
+            self.word_embeddings.accumulate(
+                weight=nn.embedding_backward(
+                    saved.input_ids, self.word_embeddings.weight, dtotal, skip_row=c.pad
+                ),
+            )
+        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
+        if self.position_embeddings.trainable:
+            self.position_embeddings.accumulate(
+                weight=nn.embedding_backward(saved.position_ids, self.position_embeddings.weight, dtotal)
+            )
+        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
+        if self.token_type_embeddings.trainable:
+            self.token_type_embeddings.accumulate(
+                weight=nn.embedding_backward(saved.token_type_ids, self.token_type_embeddings.weight, dtotal)
+            )
+        return None, None, None
+
+
 class Attention(nn.Block):
     """Attention of bert.spec:32."""
 
@@ -112,6 +219,7 @@ class Attention(nn.Block):
         # bert.spec:33  q = linear(x, (heads head_dim), at="self.query") as [B, heads, S, head_dim]
         # bert.spec:34  k = linear(x, (heads head_dim), at="self.key") as [B, heads, S, head_dim]
         # bert.spec:35  v = linear(x, (heads head_dim), at="self.value") as [B, heads, S, head_dim]
+        # decided: join-projections
         q_k_v = ttnn.linear(x, self.query_key_value.weight, bias=self.query_key_value.bias, **kernels.matmul)
         q, k, v = ttnn.experimental.nlp_create_qkv_heads(q_k_v, num_heads=c.heads, transpose_k_heads=False)
         # bert.spec:36  a = attention(q, k, v, mask=mask, causal=causal, dropout=p_attn) as [B, S, (heads  ...
@@ -144,6 +252,7 @@ class Attention(nn.Block):
         # bert.spec:33  q = linear(x, (heads head_dim), at="self.query") as [B, heads, S, head_dim]
         # bert.spec:34  k = linear(x, (heads head_dim), at="self.key") as [B, heads, S, head_dim]
         # bert.spec:35  v = linear(x, (heads head_dim), at="self.value") as [B, heads, S, head_dim]
+        # decided: join-projections
         q_k_v = ttnn.linear(x, self.query_key_value.weight, bias=self.query_key_value.bias, **kernels.matmul)
         q, k, v = ttnn.experimental.nlp_create_qkv_heads(q_k_v, num_heads=c.heads, transpose_k_heads=False)
         # bert.spec:36  a = attention(q, k, v, mask=mask, causal=causal, dropout=p_attn) as [B, S, (heads  ...
@@ -303,6 +412,56 @@ class FeedForward(nn.Block):
         return (dx,)
 
 
+class PoolerDense(nn.Block):
+    """PoolerDense of bert.spec:56."""
+
+    def __init__(self, at: nn.Scope, c: BertConfig) -> None:
+        super().__init__(at, c)
+        self.dense = at.store(
+            weight=at.parameter("dense.weight", (c.hidden, c.hidden), normal(c.std)).T,
+            bias=at.parameter("dense.bias", (c.hidden,), zeros),
+        )
+
+    def infer(self, h: ttnn.Tensor) -> ttnn.Tensor:
+        """h: [B, 1, S, hidden] -> [B, 1, 1, hidden]."""
+        c, kernels = self.config, self.kernels
+        B = h.shape[0]
+        # bert.spec:56  return last_hidden_state=h, pooler_output=tanh(linear(first(h, S), hidden, at="poo ...
+        # decided: fuse-activation
+        first = ttnn.slice(h, (0, 0, 0, 0), (B, 1, 1, c.hidden))  # [B, 1, 1, hidden]
+        return ttnn.linear(
+            first, self.dense.weight, bias=self.dense.bias, activation=nn.fused("tanh"), **kernels.matmul
+        )
+
+    def forward(self, h: ttnn.Tensor) -> tuple[ttnn.Tensor, nn.Saved]:
+        """As ``infer``, in the form that has a backward; and what that reads."""
+        c, kernels = self.config, self.kernels
+        B, S = h.shape[0], h.shape[2]
+        # bert.spec:56  return last_hidden_state=h, pooler_output=tanh(linear(first(h, S), hidden, at="poo ...
+        first = ttnn.slice(h, (0, 0, 0, 0), (B, 1, 1, c.hidden))  # [B, 1, 1, hidden]
+        dense = ttnn.linear(first, self.dense.weight, bias=self.dense.bias, **kernels.matmul)
+        pooler_output = nn.activate(dense, "tanh")  # [B, 1, 1, hidden]
+        return pooler_output, nn.Saved(first=first, dense=dense, S=S)
+
+    def backward(self, saved: nn.Saved, dpooler_output: ttnn.Tensor) -> nn.Gradients:
+        """dpooler_output: [B, 1, 1, hidden] -> gradients of h."""
+        kernels = self.kernels
+        S = saved.S
+        # bert.spec:56  return last_hidden_state=h, pooler_output=tanh(linear(first(h, S), hidden, at="poo ...
+        ddense = nn.activate_backward(dpooler_output, saved.dense, "tanh")  # [B, 1, 1, hidden]
+        dfirst = ttnn.matmul(ddense, self.dense.weight, transpose_b=True, **kernels.matmul)
+        if self.dense.trainable:
+            ddense_rows = nn.rows(ddense)
+            self.dense.accumulate(
+                weight=ttnn.matmul(
+                    nn.rows(saved.first), ddense_rows, transpose_a=True, dtype=ttnn.float32, **kernels.matmul
+                ),
+                bias=ttnn.sum(ddense_rows, dim=-2, keepdim=True, **kernels.reduce),
+            )
+        dh = nn.spread(dfirst, S)  # [B, 1, S, hidden]
+        return (dh,)
+
+
 class Predictions(nn.Block):
     """Predictions of bert.spec:43."""
 
@@ -378,163 +537,6 @@ class Predictions(nn.Block):
                 bias=ttnn.sum(ddense_rows, dim=-2, keepdim=True, **kernels.reduce),
             )
         return (dx,)
-
-
-class Embeddings(nn.Block):
-    """Embeddings of bert.spec:50."""
-
-    def __init__(self, at: nn.Scope, c: BertConfig) -> None:
-        super().__init__(at, c)
-        self.token_type_embeddings = at.store(
-            weight=at.parameter("token_type_embeddings.weight", (c.types, c.hidden), normal(c.std)),
-            layout=ROW_MAJOR,
-        )
-        self.position_embeddings = at.store(
-            weight=at.parameter("position_embeddings.weight", (c.positions, c.hidden), normal(c.std)),
-            layout=ROW_MAJOR,
-        )
-        self.word_embeddings = at.store(
-            weight=at.parameter("word_embeddings.weight", (c.vocab, c.hidden), normal(c.std), zero_row=c.pad),
-            layout=ROW_MAJOR,
-        )
-        self.layer_norm = at.store(
-            weight=at.parameter("LayerNorm.weight", (c.hidden,), ones),
-            bias=at.parameter("LayerNorm.bias", (c.hidden,), zeros),
-        )
-
-    def infer(
-        self, token_type_ids: ttnn.Tensor, position_ids: ttnn.Tensor, input_ids: ttnn.Tensor
-    ) -> ttnn.Tensor:
-        """token_type_ids: [B, S], position_ids: [B, S], input_ids: [B, S] -> [B, 1, S, hidden]."""
-        c, kernels = self.config, self.kernels
-        B, S = token_type_ids.shape[0], token_type_ids.shape[1]
-        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
-        type_ = ttnn.embedding(token_type_ids, self.token_type_embeddings.weight, layout=TILE)
-        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
-        pos = ttnn.embedding(position_ids, self.position_embeddings.weight, layout=TILE)  # [B, S, hidden]
-        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
-        # decided: fuse-residual, sink-views
-        word = ttnn.embedding(input_ids, self.word_embeddings.weight, layout=TILE)  # [B, S, hidden]
-        h = ttnn.layer_norm(
-            pos,
-            residual_input_tensor=ttnn.add(word, type_),
-            weight=self.layer_norm.weight,
-            bias=self.layer_norm.bias,
-            epsilon=c.eps,
-            **kernels.norm,
-        )  # [B, S, hidden]
-        return ttnn.reshape(h, (B, 1, S, c.hidden))
-
-    def forward(
-        self, token_type_ids: ttnn.Tensor, position_ids: ttnn.Tensor, input_ids: ttnn.Tensor
-    ) -> tuple[ttnn.Tensor, nn.Saved]:
-        """As ``infer``, in the form that has a backward; and what that reads."""
-        c, kernels = self.config, self.kernels
-        B, S = token_type_ids.shape[0], token_type_ids.shape[1]
-        seed = self.seed()
-        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
-        type_ = ttnn.embedding(token_type_ids, self.token_type_embeddings.weight, layout=TILE)
-        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
-        pos = ttnn.embedding(position_ids, self.position_embeddings.weight, layout=TILE)  # [B, S, hidden]
-        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
-        # decided: sink-views
-        word = ttnn.embedding(input_ids, self.word_embeddings.weight, layout=TILE)  # [B, S, hidden]
-        total = ttnn.reshape(ttnn.add(ttnn.add(word, type_), pos), (B, 1, S, c.hidden))  # [B, 1, S, hidden]
-        h, mean, rstd = nn.layer_norm(
-            total, self.layer_norm.weight, self.layer_norm.bias, c.eps, **kernels.norm
-        )
-        h = nn.dropout(h, c.p, seed, 1)  # [B, 1, S, hidden]
-        return h, nn.Saved(
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-            input_ids=input_ids,
-            total=total,
-            mean=mean,
-            rstd=rstd,
-            seed=seed,
-        )
-
-    def backward(self, saved: nn.Saved, dh: ttnn.Tensor) -> nn.Gradients:
-        """dh: [B, 1, S, hidden] -> no gradient: the inputs are no floats."""
-        c, kernels = self.config, self.kernels
-        seed = saved.seed
-        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
-        dtotal, dweight, dbias = nn.layer_norm_backward(
-            nn.dropout(dh, c.p, seed, 1),
-            saved.total,
-            saved.mean,
-            saved.rstd,
-            self.layer_norm.weight,
-            **kernels.norm,
-        )
-        self.layer_norm.accumulate(weight=dweight, bias=dbias)
-        if self.word_embeddings.trainable:
-            self.word_embeddings.accumulate(
-                weight=nn.embedding_backward(
-                    saved.input_ids, self.word_embeddings.weight, dtotal, skip_row=c.pad
-                ),
-            )
-        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
-        if self.position_embeddings.trainable:
-            self.position_embeddings.accumulate(
-                weight=nn.embedding_backward(saved.position_ids, self.position_embeddings.weight, dtotal)
-            )
-        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
-        if self.token_type_embeddings.trainable:
-            self.token_type_embeddings.accumulate(
-                weight=nn.embedding_backward(saved.token_type_ids, self.token_type_embeddings.weight, dtotal)
-            )
-        return None, None, None
-
-
-class PoolerDense(nn.Block):
-    """PoolerDense of bert.spec:56."""
-
-    def __init__(self, at: nn.Scope, c: BertConfig) -> None:
-        super().__init__(at, c)
-        self.dense = at.store(
-            weight=at.parameter("dense.weight", (c.hidden, c.hidden), normal(c.std)).T,
-            bias=at.parameter("dense.bias", (c.hidden,), zeros),
-        )
-
-    def infer(self, h: ttnn.Tensor) -> ttnn.Tensor:
-        """h: [B, 1, S, hidden] -> [B, 1, 1, hidden]."""
-        c, kernels = self.config, self.kernels
-        B = h.shape[0]
-        # bert.spec:56  return last_hidden_state=h, pooler_output=tanh(linear(first(h, S), hidden, at="poo ...
-        # decided: fuse-activation
-        first = ttnn.slice(h, (0, 0, 0, 0), (B, 1, 1, c.hidden))  # [B, 1, 1, hidden]
-        return ttnn.linear(
-            first, self.dense.weight, bias=self.dense.bias, activation=nn.fused("tanh"), **kernels.matmul
-        )
-
-    def forward(self, h: ttnn.Tensor) -> tuple[ttnn.Tensor, nn.Saved]:
-        """As ``infer``, in the form that has a backward; and what that reads."""
-        c, kernels = self.config, self.kernels
-        B, S = h.shape[0], h.shape[2]
-        # bert.spec:56  return last_hidden_state=h, pooler_output=tanh(linear(first(h, S), hidden, at="poo ...
-        first = ttnn.slice(h, (0, 0, 0, 0), (B, 1, 1, c.hidden))  # [B, 1, 1, hidden]
-        dense = ttnn.linear(first, self.dense.weight, bias=self.dense.bias, **kernels.matmul)
-        pooler_output = nn.activate(dense, "tanh")  # [B, 1, 1, hidden]
-        return pooler_output, nn.Saved(first=first, dense=dense, S=S)
-
-    def backward(self, saved: nn.Saved, dpooler_output: ttnn.Tensor) -> nn.Gradients:
-        """dpooler_output: [B, 1, 1, hidden] -> gradients of h."""
-        kernels = self.kernels
-        S = saved.S
-        # bert.spec:56  return last_hidden_state=h, pooler_output=tanh(linear(first(h, S), hidden, at="poo ...
-        ddense = nn.activate_backward(dpooler_output, saved.dense, "tanh")  # [B, 1, 1, hidden]
-        dfirst = ttnn.matmul(ddense, self.dense.weight, transpose_b=True, **kernels.matmul)
-        if self.dense.trainable:
-            ddense_rows = nn.rows(ddense)
-            self.dense.accumulate(
-                weight=ttnn.matmul(
-                    nn.rows(saved.first), ddense_rows, transpose_a=True, dtype=ttnn.float32, **kernels.matmul
-                ),
-                bias=ttnn.sum(ddense_rows, dim=-2, keepdim=True, **kernels.reduce),
-            )
-        dh = nn.spread(dfirst, S)  # [B, 1, S, hidden]
-        return (dh,)
 
 
 class ClsSeqRelationship(nn.Block):
@@ -710,12 +712,16 @@ class BertModel(nn.Model[BertConfig]):
         c = self.config
         given = nn.Inputs(self.device, input_ids)  # B and S come from input_ids
         B, S = given.shape
+        input_ids_ = given.ids("input_ids", input_ids, below=c.vocab)
         token_type_ids_ = given.ids("token_type_ids", token_type_ids, below=c.types, default=0)
-        position_ids_ = given.ids("position_ids", position_ids, below=c.positions, default=given.positions)
         # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
         # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
         # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
-        h = self.embeddings(token_type_ids_, position_ids_, given.ids("input_ids", input_ids, below=c.vocab))
+        h = self.embeddings(
+            input_ids_,
+            token_type_ids_,
+            given.ids("position_ids", position_ids, below=c.positions, default=given.positions),
+        )
         mask = given.mask("attention_mask", attention_mask, causal=c.causal)
         # bert.spec:53  repeat i in layers at "encoder.layer.{i}":
         for attention, feed_forward in zip(self.attention, self.feed_forward, strict=True):
@@ -768,12 +774,16 @@ class BertForMaskedLM(nn.Model[BertConfig]):
         c = self.config
         given = nn.Inputs(self.device, input_ids)  # B and S come from input_ids
         B, S = given.shape
+        input_ids_ = given.ids("input_ids", input_ids, below=c.vocab)
         token_type_ids_ = given.ids("token_type_ids", token_type_ids, below=c.types, default=0)
-        position_ids_ = given.ids("position_ids", position_ids, below=c.positions, default=given.positions)
         # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
         # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
         # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
-        h = self.embeddings(token_type_ids_, position_ids_, given.ids("input_ids", input_ids, below=c.vocab))
+        h = self.embeddings(
+            input_ids_,
+            token_type_ids_,
+            given.ids("position_ids", position_ids, below=c.positions, default=given.positions),
+        )
         mask = given.mask("attention_mask", attention_mask, causal=c.causal)
         # bert.spec:53  repeat i in layers at "encoder.layer.{i}":
         for attention, feed_forward in zip(self.attention, self.feed_forward, strict=True):
@@ -832,12 +842,16 @@ class BertForPreTraining(nn.Model[BertConfig]):
         c = self.config
         given = nn.Inputs(self.device, input_ids)  # B and S come from input_ids
         B, S = given.shape
+        input_ids_ = given.ids("input_ids", input_ids, below=c.vocab)
         token_type_ids_ = given.ids("token_type_ids", token_type_ids, below=c.types, default=0)
-        position_ids_ = given.ids("position_ids", position_ids, below=c.positions, default=given.positions)
         # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
         # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
         # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
-        h = self.embeddings(token_type_ids_, position_ids_, given.ids("input_ids", input_ids, below=c.vocab))
+        h = self.embeddings(
+            input_ids_,
+            token_type_ids_,
+            given.ids("position_ids", position_ids, below=c.positions, default=given.positions),
+        )
         mask = given.mask("attention_mask", attention_mask, causal=c.causal)
         # bert.spec:53  repeat i in layers at "encoder.layer.{i}":
         for attention, feed_forward in zip(self.attention, self.feed_forward, strict=True):
@@ -900,12 +914,16 @@ class BertForNextSentencePrediction(nn.Model[BertConfig]):
         c = self.config
         given = nn.Inputs(self.device, input_ids)  # B and S come from input_ids
         B = given.shape[0]
+        input_ids_ = given.ids("input_ids", input_ids, below=c.vocab)
         token_type_ids_ = given.ids("token_type_ids", token_type_ids, below=c.types, default=0)
-        position_ids_ = given.ids("position_ids", position_ids, below=c.positions, default=given.positions)
         # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
         # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
         # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
-        h = self.embeddings(token_type_ids_, position_ids_, given.ids("input_ids", input_ids, below=c.vocab))
+        h = self.embeddings(
+            input_ids_,
+            token_type_ids_,
+            given.ids("position_ids", position_ids, below=c.positions, default=given.positions),
+        )
         mask = given.mask("attention_mask", attention_mask, causal=c.causal)
         # bert.spec:53  repeat i in layers at "encoder.layer.{i}":
         for attention, feed_forward in zip(self.attention, self.feed_forward, strict=True):
@@ -961,12 +979,16 @@ class BertForSequenceClassification(nn.Model[BertConfig]):
         c = self.config
         given = nn.Inputs(self.device, input_ids)  # B and S come from input_ids
         B = given.shape[0]
+        input_ids_ = given.ids("input_ids", input_ids, below=c.vocab)
         token_type_ids_ = given.ids("token_type_ids", token_type_ids, below=c.types, default=0)
-        position_ids_ = given.ids("position_ids", position_ids, below=c.positions, default=given.positions)
         # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
         # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
         # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
-        h = self.embeddings(token_type_ids_, position_ids_, given.ids("input_ids", input_ids, below=c.vocab))
+        h = self.embeddings(
+            input_ids_,
+            token_type_ids_,
+            given.ids("position_ids", position_ids, below=c.positions, default=given.positions),
+        )
         mask = given.mask("attention_mask", attention_mask, causal=c.causal)
         # bert.spec:53  repeat i in layers at "encoder.layer.{i}":
         for attention, feed_forward in zip(self.attention, self.feed_forward, strict=True):
@@ -1031,12 +1053,16 @@ class BertForTokenClassification(nn.Model[BertConfig]):
         c = self.config
         given = nn.Inputs(self.device, input_ids)  # B and S come from input_ids
         B, S = given.shape
+        input_ids_ = given.ids("input_ids", input_ids, below=c.vocab)
         token_type_ids_ = given.ids("token_type_ids", token_type_ids, below=c.types, default=0)
-        position_ids_ = given.ids("position_ids", position_ids, below=c.positions, default=given.positions)
         # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
         # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
         # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
-        h = self.embeddings(token_type_ids_, position_ids_, given.ids("input_ids", input_ids, below=c.vocab))
+        h = self.embeddings(
+            input_ids_,
+            token_type_ids_,
+            given.ids("position_ids", position_ids, below=c.positions, default=given.positions),
+        )
         mask = given.mask("attention_mask", attention_mask, causal=c.causal)
         # bert.spec:53  repeat i in layers at "encoder.layer.{i}":
         for attention, feed_forward in zip(self.attention, self.feed_forward, strict=True):

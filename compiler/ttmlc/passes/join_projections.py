@@ -7,7 +7,7 @@
                                                          %a = attention(%q, %k, %v, ...)
 
 The three weights become parts of one storage, and so do the biases; the backward, derived after this, is one matmul
-each way as well. Heads of keys and values may be fewer than those of queries.
+each way as well.
 Declines when the three read different values, are stored in different orders, or have other readers, and when only
 some have a bias.
 """
