@@ -44,9 +44,7 @@ def saved_keys(forward: Function) -> dict[str, str]:
     """What each saved value is called in what is saved: its plain name, where that is one value's alone."""
     names = {value.name: plain(value.name) for value in forward.saved}
     plainly = list(names.values())
-    return {
-        full: identifier(name if plainly.count(name) == 1 else full) for full, name in names.items()
-    }
+    return {full: identifier(name if plainly.count(name) == 1 else full) for full, name in names.items()}
 
 
 def _taken(function: Function) -> list[Input]:
@@ -149,7 +147,8 @@ class Backward(Body):
         for value in self.function.saved:
             self.names[value.name] = Raw(f"saved.{self.keys[value.name]}")
         for given in self.cotangents():
-            self.take(given, identifier(plain(given.name)))
+            plainly = identifier(plain(given.name))
+            self.take(given, identifier(given.name) if plainly in self.bound else plainly)
 
     def cotangents(self) -> list[Value]:
         """The gradients that come in."""
@@ -192,6 +191,8 @@ class Backward(Body):
             self.lines.append(f"{pad}if self.{holder}.trainable:")
             inner += 4
         reads = [value for part in group.parts for value in part.reads()]
+        for read in reads:  # what is nested is read where the gradients are handed over
+            self.last_read[read.name] = max(self.last_read[read.name], self.places[id(group.parts[-1])])
         for part in work:
             code = self.code(part)
             if reads.count(part.result) == 1 and (part.op != "nn.rows" or len(flat(code)) < 40):

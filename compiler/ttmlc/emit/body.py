@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ttmlc.emit.calls import OWNER, call, shape_text
@@ -23,6 +24,7 @@ NESTS = {
     "nn.dropout": 60,
     "nn.rows": 40,
     "input.ids": 200,
+    "input.mask": 200,
 }
 """Ops that are nested into the call that reads them, where they are read once and are no longer than this."""
 UNSEEN = frozenset({"storage", "output", "parameter"})
@@ -40,7 +42,7 @@ class Body:
     names: dict[str, Code] = field(default_factory=dict)
     bound: dict[str, str] = field(default_factory=dict)
     spoken: Span | None = None
-    loop_names: set[str] = field(default_factory=set)
+    loop_names: dict[str, str] = field(default_factory=dict)
     given: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -100,13 +102,24 @@ class Body:
         self.bound[code] = value.name
         self.names[value.name] = Raw(code)
 
-    def name(self, value: Value, place: int) -> str:
-        """A Python name for ``value``: the spec's, once more where what it meant before is not read any more."""
-        wanted = identifier(plain(value.name))
-        while wanted in self.given or self._alive(wanted, value, place):
-            wanted += "_"
+    def name(self, value: Value, place: int, otherwise: str = "") -> str:
+        """A Python name for ``value``: the spec's, once more where what it meant before is not read any more.
+
+        Else ``otherwise``, or one with a number.
+        """
+        for wanted in self._wanted(value, otherwise):
+            if wanted not in self.given and not self._alive(wanted, value, place):
+                break
         self.take(value, wanted)
         return wanted
+
+    def _wanted(self, value: Value, otherwise: str) -> Iterator[str]:
+        """The names that ``value`` may have, best first."""
+        first = identifier(plain(value.name))
+        yield first
+        if otherwise:
+            yield identifier(otherwise)
+        yield from (f"{first.rstrip('_')}_{count}" for count in itertools.count(2))
 
     def _alive(self, name: str, value: Value, place: int) -> bool:
         """Whether ``name`` still means another value that is read later."""
@@ -118,8 +131,11 @@ class Body:
     def operations(self, operations: Sequence[Operation], indent: int) -> None:
         """Print ``operations`` in order."""
         shown = [operation for operation in operations if operation.op not in UNSEEN]
-        following = [*shown[1:], None][: len(shown)]
-        for operation, after in zip(shown, following, strict=True):
+        for place, operation in enumerate(shown):
+            rest = shown[place + 1 :]
+            if operation.op.startswith("input."):  # several of them are nested into one call
+                rest = [other for other in rest if not other.op.startswith("input.")]
+            after = rest[0] if rest else None
             if not self.special(operation, indent):
                 self.ordinary(operation, after, indent)
 
@@ -138,7 +154,8 @@ class Body:
             self.lines += layout("return ", code, indent)
             return
         place = self.places[id(operation)]
-        names = ", ".join(self.name(value, place) for value in operation.results)
+        otherwise = self._otherwise(operation)
+        names = ", ".join(self.name(value, place, otherwise) for value in operation.results)
         comment = (
             "" if len(operation.results) > 1 or operation.op.startswith("input.") else _comment(operation)
         )
@@ -156,11 +173,19 @@ class Body:
     def callee(self, operation: Operation) -> str:
         """What a call of a block is written as."""
         held = flat(self.names[f"call {id(operation)}"])
-        return held if held in self.loop_names else f"self.{held}"
+        return self.loop_names.get(held, f"self.{held}")
 
     def returns(self, operation: Operation) -> bool:
         """Whether the method returns just this, so that it needs no name."""
         return False
+
+    def _otherwise(self, operation: Operation) -> str:
+        """Another name for what an operation makes: the holder of its weight; of an input, that it is on the device."""
+        if operation.op.startswith("input."):
+            return f"{operation.text('input')}_on_device"
+        weight = operation.operands[1] if operation.op == "ttnn.linear" else None
+        made = (o for o in self.function.operations if weight is not None and weight in o.results)
+        return next((o.text("holder") for o in made if o.op == "storage"), "")
 
     def _nests(self, operation: Operation, after: Operation | None, code: Call) -> bool:
         reads = [value for other in self.function.walk() for value in other.reads()] + list(

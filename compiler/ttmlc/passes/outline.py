@@ -11,9 +11,10 @@
                                                      return y = %y
 
 A block is what has a backward and what is read as one; a tape chains blocks, so one text of the model serves inference
-and training. Blocks stand in the order in which they are first called. A stretch ends where a value is ready that the model returns, so that a model with a head shares the
+and training. A stretch ends where a value is ready that the model returns, so that a model with a head shares the
 blocks of its base and leaves out those that it does not read. A block is called after the checkpoint path that its
-parameters share, else after what it makes. A repeat whose body is more than calls becomes one block a turn.
+parameters share, else after what it makes. A repeat whose body is more than calls becomes one block a turn. Blocks
+stand in the order in which they are first called.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ class Outline(Pass):
 def taken(module: Module) -> frozenset[str]:
     """The names of classes that a module has besides its blocks and models."""
     outputs = {f"{model.name}Output" for model in module.models}
-    return frozenset({f"{module.config.name}Config", *outputs, "Chain", "ClassVar", "Integers", *keyword.kwlist})
+    return frozenset(
+        {f"{module.config.name}Config", *outputs, "Chain", "ClassVar", "Integers", *keyword.kwlist}
+    )
 
 
 def in_order_of_calls(blocks: Sequence[Function], models: Sequence[Function]) -> list[Function]:
@@ -215,7 +218,9 @@ class _Model:
         )
         owners = shared[:-1] if one else shared
         read = [v for v in _reads(stretch) if v.name not in made and v.name not in self.params]
-        given = [one.value for one in self.function.inputs if one.value in read]  # in the order of the model's
+        given = [
+            one.value for one in self.function.inputs if one.value in read
+        ]  # in the order of the model's
         inputs = [v for v in read if v not in given] + given
         block = self._block(stretch, params, owners, shared, inputs, results)
         at = ".".join(owners)
@@ -270,7 +275,7 @@ class _Model:
             outputs = (("result", results[0]),)
         words = [word for word in str(operation.get("at") or "").split(".") if word and "{" not in word]
         last = words[-1].rstrip("s") if words and len(words[-1]) > 1 else ""
-        name = camel([last]) if last else "Layer"
+        name = camel([last]) or "Layer"
         params = tuple(inside[key] for key in _read(rest, inside))
         make = Function(
             name,
