@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from ttmlc.emit.body import Body, annotation, sizes, sizes_read
@@ -106,8 +107,7 @@ class Forward(Infer):
         saved = [Arg(self.names[name], key) for name, key in self.keys.items()]
         saved += [Arg(Raw(name), name) for name in self.kept]
         kept = Call("nn.Saved", tuple(saved))
-        first = ", ".join(flat(arg.value) for arg in made)
-        self.lines += layout(f"return {first}, ", kept, 8)
+        self.lines += layout(f"return {together([flat(arg.value) for arg in made])}, ", kept, 8)
 
     def locals(self) -> list[str]:
         lines = super().locals()
@@ -116,8 +116,7 @@ class Forward(Infer):
         return lines
 
     def made(self) -> str:
-        tensors = ", ".join(["ttnn.Tensor"] * len(self.function.outputs))
-        return f"tuple[{tensors}, nn.Saved]"
+        return f"tuple[{super().made()}, nn.Saved]"
 
     def signature(self) -> list[str]:
         return signature("forward", self.arguments(), self.made())
@@ -127,6 +126,12 @@ class Forward(Infer):
 
     def callee(self, operation: Operation) -> str:
         return f"{super().callee(operation)}.forward"
+
+    def targets(self, operation: Operation, names: Sequence[str]) -> str:
+        if operation.op != "call":
+            return super().targets(operation, names)
+        *results, saved = names
+        return f"{together(results)}, {saved}"
 
 
 @dataclass
@@ -176,7 +181,7 @@ class Backward(Body):
             self.name(made[given.value.name], place) if given.value.name in made else "_"
             for given in _taken(block)
         ]
-        left = ", ".join(targets) + ("," if len(targets) == 1 else "")
+        left = ", ".join(targets) if len(targets) > 1 else f"({targets[0]},)"
         args = tuple(Arg(self.names[value.name]) for value in operation.operands if value is not None)
         self.lines += layout(f"{left} = ", Call(f"self.{names[0]}.backward", args), indent)
 
@@ -246,6 +251,11 @@ class Backward(Body):
         names = [identifier(i.value.name) for i in self.taken() if i.value.name in made]
         what = f"gradients of {', '.join(names)}" if names else "no gradient: the inputs are no floats"
         return f"{given} -> {what}."
+
+
+def together(names: Sequence[str]) -> str:
+    """One value as it is, several as a tuple in brackets."""
+    return names[0] if len(names) == 1 else f"({', '.join(names)})"
 
 
 def signature(method: str, arguments: str, made: str) -> list[str]:

@@ -155,7 +155,7 @@ class Body:
             return
         place = self.places[id(operation)]
         otherwise = self._otherwise(operation)
-        names = ", ".join(self.name(value, place, otherwise) for value in operation.results)
+        names = self.targets(operation, [self.name(value, place, otherwise) for value in operation.results])
         comment = (
             "" if len(operation.results) > 1 or operation.op.startswith("input.") else _comment(operation)
         )
@@ -174,6 +174,10 @@ class Body:
         """What a call of a block is written as."""
         held = flat(self.names[f"call {id(operation)}"])
         return self.loop_names.get(held, f"self.{held}")
+
+    def targets(self, operation: Operation, names: Sequence[str]) -> str:
+        """What stands on the left of a call's ``=``."""
+        return ", ".join(names)
 
     def returns(self, operation: Operation) -> bool:
         """Whether the method returns just this, so that it needs no name."""

@@ -246,6 +246,7 @@ class _Model:
         if self.prefix and own[:1] == [self.prefix]:
             own = own[1:]
         name = camel(own) or camel([plain(results[-1].name)])
+        name = name if len(name) > 1 else f"{name}Block"
         taken = tuple(Input(value) for value in inputs)
         make = Function(name, Kind.BLOCK, taken, operations, outputs, _span(stretch))
         head = self.function.name.rpartition("For")[2]
