@@ -32,6 +32,8 @@ from ttmlc.ir.types import TensorType
 from ttmlc.passes.base import Outcome, Pass
 from ttmlc.source import Span
 
+MODULES = frozenset({"Chain", "ClassVar", "Integers", "POLICY", "TILE"})
+"""What every emitted module has under a name that a class might have."""
 STAY = frozenset({"call", "repeat", "choose", *LOSSES})
 """Operations that stay in the model."""
 
@@ -58,9 +60,7 @@ class Outline(Pass):
 def taken(module: Module) -> frozenset[str]:
     """The names of classes that a module has besides its blocks and models."""
     outputs = {f"{model.name}Output" for model in module.models}
-    return frozenset(
-        {f"{module.config.name}Config", *outputs, "Chain", "ClassVar", "Integers", *keyword.kwlist}
-    )
+    return frozenset({f"{module.config.name}Config", *outputs, *MODULES, *keyword.kwlist})
 
 
 def in_order_of_calls(blocks: Sequence[Function], models: Sequence[Function]) -> list[Function]:
