@@ -746,6 +746,7 @@ class BertForMaskedLM(nn.Model[BertConfig]):
     policy = POLICY
     prefix = "bert"
     stale = ("embeddings.position_ids",)
+    labels = {"labels": "int[B, S]"}
 
     def build(self, at: nn.Scope, c: BertConfig) -> None:
         self.embeddings = Embeddings(at / "bert.embeddings", c)
@@ -805,6 +806,7 @@ class BertForPreTraining(nn.Model[BertConfig]):
     policy = POLICY
     prefix = "bert"
     stale = ("embeddings.position_ids",)
+    labels = {"labels": "int[B, S]", "next_sentence_label": "int[B]"}
 
     def build(self, at: nn.Scope, c: BertConfig) -> None:
         self.embeddings = Embeddings(at / "bert.embeddings", c)
@@ -879,6 +881,7 @@ class BertForNextSentencePrediction(nn.Model[BertConfig]):
     policy = POLICY
     prefix = "bert"
     stale = ("embeddings.position_ids",)
+    labels = {"labels": "int[B]"}
 
     def build(self, at: nn.Scope, c: BertConfig) -> None:
         self.embeddings = Embeddings(at / "bert.embeddings", c)
@@ -938,6 +941,7 @@ class BertForSequenceClassification(nn.Model[BertConfig]):
     policy = POLICY
     prefix = "bert"
     stale = ("embeddings.position_ids",)
+    labels = {"labels": "int[B] | float[B] | float[B, num_labels]"}
 
     def build(self, at: nn.Scope, c: BertConfig) -> None:
         self.embeddings = Embeddings(at / "bert.embeddings", c)
@@ -1011,6 +1015,7 @@ class BertForTokenClassification(nn.Model[BertConfig]):
     policy = POLICY
     prefix = "bert"
     stale = ("embeddings.position_ids",)
+    labels = {"labels": "int[B, S]"}
 
     def build(self, at: nn.Scope, c: BertConfig) -> None:
         self.embeddings = Embeddings(at / "bert.embeddings", c)

@@ -33,6 +33,7 @@ OWN = frozenset(
         "from_pretrained",
         "infer",
         "kernels",
+        "labels",
     }
     | {
         "load_checkpoint",
