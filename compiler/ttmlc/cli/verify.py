@@ -44,7 +44,8 @@ def verify(
 
     ttnn checks every argument, chooses every program and allocates all memory as it would on the board; only the
     numbers are missing. Needs a Python 3.10 or 3.12 that has ttnn: this one, one in `.venv-ttnn`, or the one that
-    `TTMLC_TTNN_PYTHON` names. `--entry train` is a training step: forward, backward, optimizer. Exit code 1 where ttnn refuses the module.
+    `TTMLC_TTNN_PYTHON` names. `--entry train` is a training step: forward, backward, optimizer. Exit code 1 where ttnn
+    refuses the module.
     """
     from ttmlc_runtime.mockboard import BOARDS
 

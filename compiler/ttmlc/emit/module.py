@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -86,7 +87,9 @@ def module_view(module: Module) -> ModuleView:
         doc=doc_text(module.doc),
         source=module.source,
         build=_build(module),
-        passes=", ".join(module.passes),
+        passes=textwrap.fill(
+            ", ".join(module.passes), WIDTH - 8, subsequent_indent=" " * 8, break_on_hyphens=False
+        ),
         imports=(*standard, "", *imports),
         constants=tuple(constants),
         policy=_policy(module),
