@@ -133,12 +133,14 @@ def blocks(draw: st.DrawFn) -> Case:
             seen = f"causal = {str(draw(st.booleans())).lower()}, dropout = p"
             mask = ", %mask" if draw(st.booleans()) else ""
             a = growing.put("attention", ", ".join(heads) + mask, HEADS, seen)
-            made = growing.projected(growing.put("rearrange", a, FLAT), flag, "hidden", "(heads width)")
+            back = growing.projected(growing.put("rearrange", a, FLAT), flag, "hidden", "(heads width)")
+            made = growing.put("activate", back, attributes="kind = 'tanh'")
         elif step == "project":
             wide = growing.put(
                 "activate", growing.projected(x, flag, "inner"), "float[B, S, inner]", "kind = act"
             )
-            made = growing.projected(wide, not flag, "hidden", "inner")
+            back = growing.projected(wide, not flag, "hidden", "inner")
+            made = growing.put("activate", back, attributes="kind = 'tanh'")
         elif step == "row":
             over = draw(st.sampled_from(["B", "S"]))
             less = f"float[{'S' if over == 'B' else 'B'}, hidden]"
