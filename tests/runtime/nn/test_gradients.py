@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-pytest.importorskip("torch", reason="the reference computes with it")
-pytest.importorskip("transformers", reason="the reference")
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from pairs import (
     HEADS,
     Arrays,
@@ -28,6 +20,7 @@ from pairs import (
     run_ours,
     run_theirs,
     theirs,
+    torch,
     weighings,
 )
 from ttmlc_runtime import nn
@@ -190,8 +183,6 @@ def test_labels_that_do_not_count_do_not() -> None:
 @pytest.mark.parametrize("which", ["pooler_output", "last_hidden_state"])
 def test_one_output_alone_trains_what_it_came_from(which: str) -> None:
     """A pooler whose output nobody reads has no gradient."""
-    import torch
-
     head = HEADS["the encoder"]
     reference, inputs = theirs(head), batch(head, 9)
     model = ours(reference, "float64").train()
