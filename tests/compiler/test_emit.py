@@ -183,7 +183,9 @@ def test_padded_heads_learn_what_transformers_learns(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     ids, labels = rng.integers(0, 99, (3, 31)), np.array([0, 1, 1])
     mask = (np.arange(31) < np.array([[31], [20], [7]])).astype(np.int64)
-    wanted = theirs(torch.from_numpy(ids), attention_mask=torch.from_numpy(mask), labels=torch.from_numpy(labels))
+    wanted = theirs(
+        torch.from_numpy(ids), attention_mask=torch.from_numpy(mask), labels=torch.from_numpy(labels)
+    )
     wanted.loss.backward()
     with nn.enable_grad():
         found = model(ids, attention_mask=mask, labels=labels)

@@ -48,7 +48,20 @@ def compiled(text: str, path: Path) -> ModuleType:
     return module
 
 
-CALLED = {"self", "nn", "ttnn", "at", "given", "super", "concat", "normal", "range", "zip", "dataclass", "layer"}
+CALLED = {
+    "self",
+    "nn",
+    "ttnn",
+    "at",
+    "given",
+    "super",
+    "concat",
+    "normal",
+    "range",
+    "zip",
+    "dataclass",
+    "layer",
+}
 CALLED |= {"uses", "takes", "infer", "forward", "word"}
 
 
