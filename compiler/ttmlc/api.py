@@ -218,7 +218,7 @@ def verify(module: Path, *, preset: str = "", config: Path | None = None, **opti
         module: what ``compile_spec`` wrote.
         preset: the name of a shipped preset, or the path of a YAML file: the sizes to run with.
         config: a Hugging Face config.json, instead.
-        options: ``model``, ``board``, ``batch``, ``seq``, ``entry``, ``mask``.
+        options: ``model``, ``board``, ``batch``, ``seq``, ``entry``, ``optimizer``, ``mask``.
 
     Raises:
         PresetError: the preset or config cannot be read, or is of another spec.

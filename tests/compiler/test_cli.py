@@ -40,7 +40,9 @@ def test_compile_without_training_leaves_it_out(tmp_path: Path) -> None:
     assert text == api.compile_spec(Path(BERT), train=False).text
     assert "def backward" not in text
     models = [line.split() for line in err.splitlines() if line.startswith("Bert")]
-    assert [len(line) for line in models] == [3] * 6  # a name, calls of an inference, parameters: nothing trains
+    assert [len(line) for line in models] == [
+        3
+    ] * 6  # a name, calls of an inference, parameters: nothing trains
     assert "--no-train" in ttmlc("compile", "--help")[1]
 
 

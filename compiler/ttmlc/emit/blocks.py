@@ -250,6 +250,7 @@ class Backward(Body):
         made = dict(self.function.outputs)
         names = [identifier(i.value.name) for i in self.taken() if i.value.name in made]
         what = f"gradients of {', '.join(names)}" if names else "no gradient: the inputs are no floats"
+        what = what.replace("gradients", "gradient") if len(names) == 1 else what
         return f"{given} -> {what}."
 
 

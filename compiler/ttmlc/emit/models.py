@@ -23,10 +23,11 @@ from ttmlc.emit.python import (
 from ttmlc.emit.views import ModelView, OutputView
 from ttmlc.ir.device import shape_of
 from ttmlc.ir.device_training import LossOp
-from ttmlc.ir.module import Function, Module, Operation
+from ttmlc.ir.module import Function, Input, Module, Operation
 from ttmlc.ir.op import TABLE
 from ttmlc.ir.ops.structure import conditions
 from ttmlc.ir.scalar import Apply, Scalar
+from ttmlc.ir.types import TensorType
 
 
 def model_view(module: Module, function: Function) -> ModelView:
@@ -54,6 +55,7 @@ def model_view(module: Module, function: Function) -> ModelView:
         doc=f"{kind} {function.name} of {where}{line}.",
         prefix=string(module.prefix),
         stale=tuple(string(pattern) for pattern in module.config.stale),
+        labels=tuple(_labels(function)),
         output=output,
         build=tuple(construction.lines),
         call=Calling(module, function, construction).view(),
@@ -62,6 +64,23 @@ def model_view(module: Module, function: Function) -> ModelView:
 
 def _shape(output: Operation) -> str:
     return f"[{', '.join(size_text(size) for size in shape_of(output.get('shape') or ()))}]"
+
+
+def _labels(function: Function) -> list[str]:
+    """The inputs of losses by name, with what each may be: on one line where that is not too long."""
+    entries = [f"{string(one.value.name)}: {string(_kinds(one))}" for one in function.inputs if one.optional]
+    line = f"    labels = {{{', '.join(entries)}}}"
+    if len(line) <= WIDTH or not entries:
+        return [line] if entries else []
+    return ["    labels = {", *(f"        {entry}," for entry in entries), "    }"]
+
+
+def _kinds(given: Input) -> str:
+    """What an optional input may be, in words that the runtime reads: ``int[B] | float[B, num_labels]``."""
+    kinds = (kind for kind in given.alternatives or (given.value.type,) if isinstance(kind, TensorType))
+    return " | ".join(
+        f"{kind.dtype.value}[{', '.join(size_text(dim.size) for dim in kind.dims)}]" for kind in kinds
+    )
 
 
 @dataclass
@@ -224,7 +243,7 @@ class Calling(Body):
             for name, value in self.function.outputs
         ]
         labels = [given for given in self.function.inputs if given.optional]
-        types = [f"{g.value.name} {' | '.join(map(str, g.alternatives or (g.value.type,)))}" for g in labels]
+        types = [f"{one.value.name} {_kinds(one)}" for one in labels]
         given = f"Integers [B, S]{''.join(f', {one}' for one in types)}"
         line = f"{given} -> {', '.join(shapes)}."
         if len(line) + 14 <= WIDTH:

@@ -14,6 +14,7 @@ from ttmlc.passes.fusion.activation import FuseActivation
 from ttmlc.passes.fusion.engine import Fuse
 from ttmlc.passes.fusion.heads import FuseHeads
 from ttmlc.passes.fusion.residual import FuseResidual
+from ttmlc.passes.fusion.scale import FuseScale
 from ttmlc.passes.fusion.views import SinkViews
 from ttmlc.passes.inference_only import InferenceOnly
 from ttmlc.passes.join_projections import JoinProjections
@@ -52,6 +53,7 @@ def pipeline(
         Fuse(FuseActivation()),
         Fuse(SinkViews()),  # before fuse-residual, whose two operands must have one shape
         Fuse(FuseResidual()),
+        Fuse(FuseScale()),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -26,19 +26,41 @@ TILE = 32
 
 @dataclass(frozen=True)
 class Mask:
-    """A validity mask in the forms attention takes: added to the scores, or left to the op's own causality."""
+    """A validity mask over keys in the forms that attention takes, each made where one first asks for it."""
 
-    additive: types.Tensor | None
-    causal: bool
-    device: types.Device | None = None
-    tokens: int = 0
+    keys: types.Tensor | None
+    """What is added for each key, [B, 1, 1, S]; None hides none."""
+    later: bool
+    """Whether each query's later keys are hidden too."""
+    device: types.Device | None = field(default=None, compare=False)
+    tokens: int = field(default=0, compare=False)
+
+    @property
+    def causal(self) -> bool:
+        """Whether causality is left to the op, because nothing else hides keys."""
+        return self.later and self.keys is None
+
+    @cached_property
+    def additive(self) -> types.Tensor | None:
+        """What is added to scores, [B, 1, S, S], causality folded in; None where there is no mask."""
+        if self.keys is None:
+            return None
+        after = _after(self.tokens) if self.later else np.zeros((1, 1, self.tokens, self.tokens), np.float32)
+        return self._filled(ttnn.add(self._there(after), self.keys))
 
     @cached_property
     def scores(self) -> types.Tensor | None:
-        """What is added to scores where attention is composed of other ops: causality folded in; None hides nothing."""
-        if self.additive is not None or not self.causal:
-            return self.additive
-        return ttnn.Tensor(_after(self.tokens), ttnn.bfloat16, self.device, ttnn.TILE_LAYOUT)
+        """What is added to scores where attention is composed of other ops: it broadcasts; None hides nothing."""
+        if self.later:
+            return self.additive if self.keys is not None else self._there(_after(self.tokens))
+        return None if self.keys is None else self._filled(self.keys)
+
+    def _there(self, values: np.ndarray[Any, Any]) -> types.Tensor:
+        return ttnn.Tensor(values, ttnn.bfloat16, self.device, ttnn.TILE_LAYOUT)
+
+    def _filled(self, hiding: types.Tensor) -> types.Tensor:
+        """With keys that only fill up tiles hidden below everything."""
+        return ttnn.fill_implicit_tile_padding(hiding, FILLING) if self.tokens % TILE else hiding
 
 
 def _after(tokens: int) -> np.ndarray[Any, Any]:
@@ -101,7 +123,7 @@ class Inputs:
         )
 
     def mask(self, name: str, value: Integers | None, *, causal: bool = False) -> Mask:
-        """A mask [B, S] over keys, 1 where one may be seen, as [B, 1, S, S] to add to scores.
+        """A mask [B, S] over keys, 1 where one may be seen, in the forms that are added to scores.
 
         Without a mask nothing is added, and causality is the op's own. With one, causality is folded in. The keys
         that only fill up tiles are never seen.
@@ -116,12 +138,8 @@ class Inputs:
             raise InputError(_odd_mask(name, array))
         batch, tokens = self.shape
         row = np.where(array.astype(bool), np.float32(0), np.float32(HIDDEN)).reshape(batch, 1, 1, tokens)
-        after = _after(tokens) if causal else np.zeros((1, 1, tokens, tokens), np.float32)
         keys = ttnn.Tensor(row, ttnn.bfloat16, self.device, ttnn.TILE_LAYOUT)
-        additive = ttnn.add(ttnn.Tensor(after, ttnn.bfloat16, self.device, ttnn.TILE_LAYOUT), keys)
-        if tokens % TILE:
-            additive = ttnn.fill_implicit_tile_padding(additive, FILLING)
-        return Mask(additive, False)
+        return Mask(keys, causal, self.device, tokens)
 
 
 def is_int(values: Labels) -> bool:

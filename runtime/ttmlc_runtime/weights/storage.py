@@ -33,8 +33,9 @@ def to_device(
     values: Array, dtype: types.DataType, device: types.Device | None, layout: types.Layout | None = None
 ) -> types.Tensor:
     """An array of floats on the device, in tiles where nothing is said."""
-    # ttnn reads arrays that lie in rows, and takes no float16.
-    kind = np.float64 if values.dtype == np.float64 else np.float32
+    # ttnn reads arrays that lie in rows, and takes no float16; nor float64, but where the emulator computes in it.
+    wide = values.dtype == np.float64 and getattr(device, "numerics", "") == "float64"
+    kind = np.float64 if wide else np.float32
     return ttnn.Tensor(
         np.ascontiguousarray(values, kind), dtype, device, ttnn.TILE_LAYOUT if layout is None else layout
     )
@@ -163,12 +164,14 @@ class Storage:
             storage._put(tensor)
 
     def _put(self, tensor: types.Tensor) -> None:
-        held = self.tensor
+        held, other = self.tensor, tensor.dtype != self.tensor.dtype
         if held.layout != tensor.layout:  # a copy casts in tiles alone
-            if tensor.dtype != held.dtype:
+            if other:
                 tensor = ttnn.typecast(tensor, held.dtype)
-            tensor = ttnn.to_layout(tensor, held.layout)
-        if tensor.buffer_address() != held.buffer_address():  # else they were written in place
+            tensor, other = ttnn.to_layout(tensor, held.layout), True
+        # Of one dtype and layout it may be the very tensor, which was written in place. Only then addresses are asked
+        # for: while ttnn but records what would be done, all of them are 0.
+        if other or tensor.buffer_address() != held.buffer_address():
             ttnn.copy(tensor, held)
         self.version += 1
 

@@ -114,6 +114,23 @@ def test_causality_is_folded_into_a_mask(device: Any) -> None:
     assert np.isfinite(host(mask.additive)).all()
 
 
+@pytest.mark.parametrize("causal", [False, True])
+def test_scores_are_given_the_same_hidden_keys_as_fused_attention(device: Any, causal: bool) -> None:
+    tokens = np.array([[1, 1, 0], [0, 1, 1]])
+    mask = nn.Inputs(device, IDS).mask("attention_mask", tokens, causal=causal)
+    assert mask.scores is not None
+    assert tuple(mask.scores.shape) == ((2, 1, 3, 3) if causal else (2, 1, 1, 3)), "a row serves every query"
+    assert mask.scores.padding == FILLING
+    assert np.array_equal(np.broadcast_to(host(mask.scores), (2, 1, 3, 3)), host(mask.additive))
+
+
+def test_scores_without_a_mask_are_given_causality_alone(device: Any) -> None:
+    given = nn.Inputs(device, IDS)
+    assert given.mask("attention_mask", None).scores is None
+    hidden = host(given.mask("attention_mask", None, causal=True).scores) < 0
+    assert hidden[0, 0].tolist() == [[False, True, True], [False, False, True], [False] * 3]
+
+
 @pytest.mark.parametrize(("tokens", "padded"), [(3, True), (31, True), (32, False), (33, True), (64, False)])
 def test_keys_that_fill_up_tiles_are_hidden_below_everything(device: Any, tokens: int, padded: bool) -> None:
     given = nn.Inputs(device, np.ones((1, tokens), int))
