@@ -222,6 +222,10 @@ def test_a_config_json_specialises_as_from_pretrained_reads_it(tmp_path: Path) -
     )
     module = load(compile_spec(BERT, config=path).text, tmp_path / "bert_c.py")
     assert (module.BertConfig().hidden, module.BertConfig().layers) == (64, 1)
+    model = module.BertForTokenClassification(dtype="float32").train()
+    ids = np.arange(12).reshape(2, 6)
+    model(ids, labels=ids % 2).loss.backward()
+    assert all(np.isfinite(p.grad.numpy()).all() for p in model.parameters())
 
 
 # Nothing of a spec becomes code
