@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -258,7 +259,7 @@ def test_a_decoder_may_be_the_embedding() -> None:
 
 
 def test_the_config_has_the_fields_that_heads_read_and_no_others() -> None:
-    plain = elaborate_file(load(BERT), BERT).config
+    plain = elaborate_file(load(BERT), BERT, heads=False).config
     added = [entry for entry in module().config.fields if entry not in plain.fields]
     assert [(entry.name, entry.keys) for entry in added] == [
         ("num_labels", ("num_labels", "len(id2label)")),
@@ -322,6 +323,9 @@ def test_a_specialised_build_computes_the_same() -> None:
         assert np.abs(found[0][name] - found[1][name]).max() < CLOSE
 
 
-def test_a_spec_compiles_as_before_where_heads_are_not_asked_for() -> None:
-    assert [f.name for f in compile_spec(BERT).stages[0].module.models] == ["BertModel"]
-    assert check(BERT)
+def test_heads_are_emitted_beside_their_base() -> None:
+    assert [f.name for f in elaborate_file(load(BERT), BERT, heads=False).models] == ["BertModel"]
+    wanted = [f.name for f in module().models]
+    assert [f.name for f in check(BERT).models] == wanted
+    text = compile_spec(BERT).text
+    assert re.findall(r"^class (\w+)\(nn\.Model\[", text, re.MULTILINE) == wanted

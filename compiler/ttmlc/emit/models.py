@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
-from ttmlc.emit.body import Body
+from ttmlc.emit.body import Body, sizes_read
 from ttmlc.emit.calls import OWNER, call, size_text
 from ttmlc.emit.construction import Construction, exploded
 from ttmlc.emit.python import (
@@ -90,17 +89,31 @@ class Calling(Body):
 
     losses: dict[str, Operation] = field(default_factory=dict)
     """Of each loss that a choice chooses among."""
+    turned: dict[str, str] = field(default_factory=dict)
+    """Of each list of blocks, what one of them is called in its loop."""
 
     def enter(self) -> None:
         self.given = {identifier(given.value.name) for given in self.function.inputs}
+        self.turned = {}
+        for operation in self.function.walk():
+            if operation.op == "repeat" and operation.body is not None:
+                for inner in operation.body.operations:
+                    self._turned(inner)
+        self.given |= {*self.turned.values(), f"{self.function.name}Output"}
         super().enter()
-        makers = {o.result.name: o for o in self.function.operations if o.results}
+        makers = {value.name: o for o in self.function.operations for value in o.results}
         self.makers = makers
         for operation in self.function.operations:
             if operation.op == "choose":
                 self.losses.update({v.name: makers[v.name] for v in operation.operands if v is not None})
         read = {v.name for o in self.function.operations if is_loss(o) for v in o.operands if v is not None}
         self.early = [o for o in self.function.operations if o.op == "output" and o.result.name in read]
+
+    def _turned(self, call: Operation) -> None:
+        """Name what holds the block of one turn: as the list of them is called, unless an input is called so."""
+        if call.op == "call":
+            held = flat(self.names[f"call {id(call)}"])
+            self.turned[held] = f"{held}_block" if held in self.given else held
 
     def special(self, operation: Operation, indent: int) -> bool:
         if operation.op == "repeat":
@@ -157,6 +170,7 @@ class Calling(Body):
         place, pad = self.places[id(operation)], " " * indent
         calls = [inner for inner in operation.body.operations if inner.op == "call"]
         held = [flat(self.names[f"call {id(inner)}"]) for inner in calls]
+        each = ", ".join(self.turned[name] for name in held)
         self.speak(operation, indent)
         for value, argument in zip(operation.operands, operation.body.arguments, strict=True):
             assert value is not None
@@ -164,13 +178,13 @@ class Calling(Body):
             if flat(before) != name:
                 self.lines.append(f"{pad}{name} = {flat(before)}")
         if len(held) == 1:
-            self.lines.append(f"{pad}for {held[0]} in self.{held[0]}:")
+            self.lines.append(f"{pad}for {each} in self.{held[0]}:")
         else:
             lists = ", ".join(f"self.{name}" for name in held)
-            self.lines.append(f"{pad}for {', '.join(held)} in zip({lists}, strict=True):")
-        self.loop_names = set(held)
+            self.lines.append(f"{pad}for {each} in zip({lists}, strict=True):")
+        self.loop_names = {name: self.turned[name] for name in held}
         self.operations(operation.body.operations, indent + 4)
-        self.loop_names = set()
+        self.loop_names = {}
         for carried, argument, result in zip(
             operation.body.yields, operation.body.arguments, operation.results, strict=True
         ):
@@ -202,10 +216,8 @@ class Calling(Body):
     def locals(self) -> list[str]:
         lines = super().locals()
         first = identifier(self.function.inputs[0].value.name)
-        text = "\n".join(self.lines)
         lines.append(f"        given = nn.Inputs(self.device, {first})  # B and S come from {first}")
-        code = "\n".join(line for line in text.splitlines() if not line.strip().startswith("#"))
-        used = [axis for axis in "BS" if re.search(rf"[(, ]{axis}[,)]", code.replace("  # ", "\n#"))]
+        used = sizes_read("\n".join(self.lines))
         if used:
             places = {"B": "given.shape[0]", "S": "given.shape[1]"}
             whole = f"        {', '.join(used)} = "

@@ -88,9 +88,7 @@ class ModuleView:
     """A whole module."""
 
     doc: str
-    source: str
-    build: str
-    passes: str
+    header: tuple[str, ...]
     imports: tuple[str, ...]
     constants: tuple[str, ...]
     policy: str

@@ -233,7 +233,9 @@ def _choose(frame: Frame, operation: Operation, arrays: list[Array]) -> Array:
 
 def _apply(frame: Frame, operation: Operation, arrays: list[Array]) -> Sequence[Array]:
     if operation.op == "param":
-        if arrays[0] is not None and frame.scalar(operation.scalar("when")):
+        shared = operation.operands[0] if operation.operands else None
+        if shared is not None and frame.scalar(operation.scalar("when")):
+            frame.names[operation.result.name] = frame.names.get(shared.name, ())
             return (arrays[0],)
         path = path_of(operation.get("at") or "", lambda condition: bool(frame.scalar(condition)))
         frame.names[operation.result.name] = (frame.at(path),)

@@ -173,7 +173,7 @@ class _Backward:
             final = self.forward.values.get(value.name, value)
             cotangent = Value(self.build.names.fresh(f"d{value.name}"), final.type)
             self.cotangents.append(cotangent)
-            self._add(final, cotangent)
+            self._add(final, cotangent, self.function.span)
         for operation in reversed(self.forward.build.operations):
             self._operation(operation)
         outputs: list[tuple[str, Value]] = []
@@ -200,12 +200,12 @@ class _Backward:
         order = [given.value.name for given in self.function.inputs] + list(self.makers)
         return tuple(sorted(read.values(), key=lambda value: order.index(value.name)))
 
-    def _add(self, value: Value, grad: Value) -> None:
+    def _add(self, value: Value, grad: Value, span: Span | None) -> None:
         """Take ``grad`` as a part of the gradient of ``value``."""
         before = self.grads.get(value.name)
-        self.grads[value.name] = (
-            grad if before is None else self.build.add("add", (before, grad), name=f"d{value.name}")
-        )
+        if before is not None:
+            grad = self.build.add("add", (before, grad), name=f"d{value.name}", span=span)
+        self.grads[value.name] = grad
 
     def _operation(self, operation: Operation) -> None:
         if operation.op in ("param", "join"):
@@ -234,7 +234,7 @@ class _Backward:
                 wanted.append((value, grad))
         self._drop_dead(before, [grad for _, grad in wanted])
         for value, grad in wanted:
-            self._add(value, grad)
+            self._add(value, grad, operation.span)
 
     def _needs(self, value: Value) -> bool:
         """Whether a gradient of ``value`` leads anywhere."""

@@ -123,8 +123,12 @@ class Lowering:
             rule = RULES.get(operation.op)
             if rule is None:
                 raise cannot(operation.span, f"'{operation.op}' has no form on the device yet")
+            before = len(self.build.operations)
             for old, new in zip(operation.results, rule(self, operation), strict=False):
                 self.values[old.name] = new
+            if operation.by:
+                made = self.build.operations
+                made[before:] = [replace(one, by=one.by or operation.by) for one in made[before:]]
 
     def rows(self, value: Value) -> Value:
         """``value`` as [1, 1, N, features]: a row for each token, once for each value."""

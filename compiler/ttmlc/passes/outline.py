@@ -13,12 +13,14 @@
 A block is what has a backward and what is read as one; a tape chains blocks, so one text of the model serves inference
 and training. A stretch ends where a value is ready that the model returns, so that a model with a head shares the
 blocks of its base and leaves out those that it does not read. A block is called after the checkpoint path that its
-parameters share, else after what it makes. A repeat whose body is more than calls becomes one block a turn.
+parameters share, else after what it makes. A repeat whose body is more than calls becomes one block a turn. Blocks
+stand in the order in which they are first called.
 """
 
 from __future__ import annotations
 
 import itertools
+import keyword
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -42,14 +44,40 @@ class Outline(Pass):
     takes = gives = Level.TENSOR
 
     def run(self, module: Module) -> Outcome:
-        blocks = Blocks({function.name: function for function in module.functions})
+        blocks = Blocks({function.name: function for function in module.functions}, taken(module))
         models = []
         for function in module.functions:
             if function.kind is Kind.MODEL:
                 base = module.models[0] if function is not module.models[0] else None
                 models.append(_Model(function, base, module.prefix if base else "", blocks).run())
         own = [function for function in module.functions if function.kind is not Kind.MODEL]
-        return Outcome(replace(module, functions=(*parameters((*own, *blocks.made), models), *models)))
+        made = in_order_of_calls((*own, *blocks.made), models)
+        return Outcome(replace(module, functions=(*parameters(made, models), *models)))
+
+
+def taken(module: Module) -> frozenset[str]:
+    """The names of classes that a module has besides its blocks and models."""
+    outputs = {f"{model.name}Output" for model in module.models}
+    return frozenset(
+        {f"{module.config.name}Config", *outputs, "Chain", "ClassVar", "Integers", *keyword.kwlist}
+    )
+
+
+def in_order_of_calls(blocks: Sequence[Function], models: Sequence[Function]) -> list[Function]:
+    """``blocks`` as the models call them, each behind those that it calls; those that nobody calls come last."""
+    found = {block.name: block for block in blocks}
+    order: dict[str, Function] = {}
+
+    def visit(function: Function) -> None:
+        for operation in function.walk():
+            if operation.op == "call":
+                visit(found[operation.text("block")])
+        if function.name in found:
+            order.setdefault(function.name, function)
+
+    for function in (*models, *blocks):
+        visit(function)
+    return list(order.values())
 
 
 def parameters(blocks: Sequence[Function], models: Sequence[Function]) -> list[Function]:
@@ -81,12 +109,15 @@ class Blocks:
     """The blocks there are, by name; equal ones are made once."""
 
     known: dict[str, Function]
+    taken: frozenset[str] = frozenset()
     made: list[Function] = field(default_factory=list)
 
     def add(self, wanted: Sequence[str], make: Function) -> Function:
         """The block that equals ``make`` but for names, or ``make`` under the first name of ``wanted`` that is free."""
         names = chain(wanted, (f"{wanted[0]}{count}" for count in itertools.count(2)))
         for name in names:
+            if name in self.taken:
+                continue
             if name not in self.known:
                 break
             if self.known[name] in self.made and shape(self.known[name]) == shape(make):
@@ -155,6 +186,7 @@ class _Model:
                 self._end()
         self._end()
         read = {value.name for operation in self.operations for value in operation.reads()}
+        read |= {value.name for _, value in self.function.outputs}  # which lowering refuses, with its place
         shared = [
             _elsewhere(o) if name in self.inside else o for name, o in self.params.items() if name in read
         ]
@@ -185,7 +217,11 @@ class _Model:
             == 1
         )
         owners = shared[:-1] if one else shared
-        inputs = [v for v in _reads(stretch) if v.name not in made and v.name not in self.params]
+        read = [v for v in _reads(stretch) if v.name not in made and v.name not in self.params]
+        given = [
+            one.value for one in self.function.inputs if one.value in read
+        ]  # in the order of the model's
+        inputs = [v for v in read if v not in given] + given
         block = self._block(stretch, params, owners, shared, inputs, results)
         at = ".".join(owners)
         attributes = (("at", at), ("block", block.name)) if at else (("block", block.name),)
@@ -210,6 +246,7 @@ class _Model:
         if self.prefix and own[:1] == [self.prefix]:
             own = own[1:]
         name = camel(own) or camel([plain(results[-1].name)])
+        name = name if len(name) > 1 else f"{name}Block"
         taken = tuple(Input(value) for value in inputs)
         make = Function(name, Kind.BLOCK, taken, operations, outputs, _span(stretch))
         head = self.function.name.rpartition("For")[2]
@@ -239,7 +276,7 @@ class _Model:
             outputs = (("result", results[0]),)
         words = [word for word in str(operation.get("at") or "").split(".") if word and "{" not in word]
         last = words[-1].rstrip("s") if words and len(words[-1]) > 1 else ""
-        name = camel([last]) if last else "Layer"
+        name = camel([last]) or "Layer"
         params = tuple(inside[key] for key in _read(rest, inside))
         make = Function(
             name,
@@ -336,4 +373,5 @@ def _span(operations: Sequence[Operation]) -> Span | None:
 def camel(words: Sequence[str]) -> str:
     """Words of a path as a class's name: ``pooler.dense`` is PoolerDense, ``word_norm`` WordNorm."""
     parts = [part for word in words for part in word.replace("-", "_").split("_") if part]
-    return "".join(part[:1].upper() + part[1:] for part in parts if part.isidentifier() or part.isdigit())
+    name = "".join(part[:1].upper() + part[1:] for part in parts if part.isidentifier() or part.isdigit())
+    return f"Block{name}" if name[:1].isdigit() else name

@@ -272,8 +272,8 @@ class Tensor(Operators):
 
     @property
     def wild(self) -> bool:
-        """Whether the padding may hold infinities or NaN."""
-        return not is_finite(self._storage.padding)
+        """Whether there is padding, and it may hold infinities or NaN."""
+        return (self.ragged_rows or self.ragged_columns) and not is_finite(self._storage.padding)
 
     @property
     def shape(self) -> Shape:

@@ -33,8 +33,9 @@ def to_device(
     values: Array, dtype: types.DataType, device: types.Device | None, layout: types.Layout | None = None
 ) -> types.Tensor:
     """An array of floats on the device, in tiles where nothing is said."""
-    # ttnn reads arrays that lie in rows, and takes no float16.
-    kind = np.float64 if values.dtype == np.float64 else np.float32
+    # ttnn reads arrays that lie in rows, and takes no float16; nor float64, but where the emulator computes in it.
+    wide = values.dtype == np.float64 and getattr(device, "numerics", "") == "float64"
+    kind = np.float64 if wide else np.float32
     return ttnn.Tensor(
         np.ascontiguousarray(values, kind), dtype, device, ttnn.TILE_LAYOUT if layout is None else layout
     )

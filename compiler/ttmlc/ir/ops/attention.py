@@ -165,4 +165,4 @@ class MaskedScores(TensorOp):
         scaled = adjoint.add(
             "multiply", (adjoint.grad,), {"scalar": adjoint.operation.scalar("scale")}, name="dscores"
         )
-        return [scaled, None]
+        return [scaled, *(None for _ in adjoint.operation.operands[1:])]

@@ -163,8 +163,7 @@ def softmax(
     if dim in (-1, rank - 1):
         tame(input_tensor, "input_tensor", "ttnn.softmax")
     x = np.moveaxis(input_tensor.array, dim, -1)
-    rows = np.array(x, order="C").reshape(1, 1, -1, x.shape[-1])
-    y = np.moveaxis(kernels.softmax(rows).reshape(x.shape), -1, dim)
+    y = np.moveaxis(kernels.softmax_of(x), -1, dim)
     padding = WILD if input_tensor.wild else None
     return result(
         np.ascontiguousarray(y), input_tensor, layout=Layout.TILE, padding=padding, memory=memory_config
