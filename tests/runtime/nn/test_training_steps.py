@@ -108,9 +108,11 @@ def both(name: str, plan: Plan) -> tuple[list[float], list[float]]:
     return found, wanted
 
 
-# The bar that was set is 0.5 % at each step. Both compute in float32 and round differently; Adam divides by the
-# roots of squares, so that gradients of rounding size move parameters as far as others, and it grows step by step.
-CURVE = 1e-3
+BAR = 5e-3
+"""That was set: 0.5 % of the loss at each step."""
+CLOSE = 1e-4
+"""Of the first loss. Both compute in float32 and round differently; Adam divides by the roots of squares, so that
+gradients of rounding size move parameters as far as others do, and the difference grows: to 3e-5 in these runs."""
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ def test_fifty_steps_are_transformers(name: str, plan: Plan) -> None:
     assert len(found) == STEPS
     assert wanted[-1] < 0.9 * wanted[0], "the reference learnt nothing"
     for step, (have, want) in enumerate(zip(found, wanted, strict=True)):
-        assert abs(have - want) < CURVE * max(want, 0.05), step
+        assert abs(have - want) < min(BAR * want, CLOSE * wanted[0]), step
 
 
 def test_four_micro_batches_are_one_batch() -> None:
