@@ -46,7 +46,8 @@ def check_heads(
         if isinstance(item, tree.Function):
             _Names(known, problems).function(item.params, item.body)
         elif isinstance(item, tree.Head):
-            _Names({*known, item.base.text}, problems).function((*item.params, *item.holes), item.body)
+            over = {item.over.text} if item.over is not None else set()
+            _Names({*known, *over, item.base.text}, problems).function((*item.params, *item.holes), item.body)
         elif isinstance(item, tree.Offers):
             _offers(item, heads, models, known, problems, compiled)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 
-from ttmlc.emit.body import Body, annotation, sizes
+from ttmlc.emit.body import Body, annotation, others, sizes
 from ttmlc.emit.calls import shape_text
 from ttmlc.emit.construction import Construction
 from ttmlc.emit.python import Arg, Call, Raw, flat, identifier, layout
@@ -71,7 +71,11 @@ class Infer(Body):
         inputs = [(flat(self.names[given.value.name]), given.value) for given in _taken(self.function)]
         text = "\n".join(self.lines)
         wanted = [axis for axis in "BS" if re.search(rf"(?<![\[\w]){axis}\b(?! *,.*\]$)", _code(text))]
-        return super().locals() + sizes(inputs, wanted)
+        return super().locals() + sizes(inputs, wanted + self.others())
+
+    def others(self) -> list[str]:
+        """The sizes besides B and S that the method reads."""
+        return others(self.function)
 
     def arguments(self) -> str:
         """The parameters of the method, after ``self``."""
@@ -109,6 +113,7 @@ class Forward(Infer):
         saved += [Arg(Raw(name), name) for name in self.kept]
         kept = Call("nn.Saved", tuple(saved))
         first = ", ".join(flat(arg.value) for arg in made)
+        first = f"({first})" if len(made) > 1 else first
         self.lines += layout(f"return {first}, ", kept, 8)
 
     def locals(self) -> list[str]:
@@ -117,9 +122,11 @@ class Forward(Infer):
             lines.append(f"        {SEED} = self.seed()")
         return lines
 
+    def others(self) -> list[str]:
+        return sorted({*others(self.function), *self.kept} - {"B", "S", SEED})
+
     def made(self) -> str:
-        tensors = ", ".join(["ttnn.Tensor"] * len(self.function.outputs))
-        return f"tuple[{tensors}, nn.Saved]"
+        return f"tuple[{super().made()}, nn.Saved]"
 
     def signature(self) -> list[str]:
         return signature("forward", self.arguments(), self.made())
@@ -225,6 +232,7 @@ class Backward(Body):
         )
         text = _code("\n".join(self.lines))
         self.kept = [axis for axis in "BS" if re.search(rf"(?<![\[\w.]){axis}\b", text)]
+        self.kept += others(self.function)
         if drops(self.function):
             self.kept.append(SEED)
 

@@ -14,6 +14,7 @@ from ttmlc.emit.python import (
     Call,
     Code,
     Raw,
+    dynamic,
     expression,
     flat,
     identifier,
@@ -23,11 +24,13 @@ from ttmlc.emit.python import (
 )
 from ttmlc.emit.views import ModelView, OutputView
 from ttmlc.ir.device import shape_of
+from ttmlc.ir.device_labels import HostOp
 from ttmlc.ir.device_training import LossOp
 from ttmlc.ir.module import Function, Module, Operation
 from ttmlc.ir.op import TABLE
 from ttmlc.ir.ops.structure import conditions
-from ttmlc.ir.scalar import Apply, Scalar
+from ttmlc.ir.scalar import Apply, Dynamic, Scalar
+from ttmlc.ir.types import TensorType
 
 
 def model_view(module: Module, function: Function) -> ModelView:
@@ -71,11 +74,14 @@ class Calling(Body):
 
     losses: dict[str, Operation] = field(default_factory=dict)
     """Of each loss that a choice chooses among."""
+    outer: tuple[str, ...] = ()
 
     def enter(self) -> None:
         self.given = {identifier(given.value.name) for given in self.function.inputs}
+        self.outer = outer_axes(self.function)
+        self.given.update(map(dynamic, self.outer))
         super().enter()
-        makers = {o.result.name: o for o in self.function.operations if o.results}
+        makers = {value.name: o for o in self.function.operations for value in o.results}
         self.makers = makers
         for operation in self.function.operations:
             if operation.op == "choose":
@@ -88,10 +94,14 @@ class Calling(Body):
             self._loop(operation, indent)
         elif operation.op == "choose":
             self._choose(operation, indent)
+        elif isinstance(
+            TABLE[operation.op], HostOp
+        ):  # nested into the loss, which asks whether there are labels
+            self.names[operation.result.name] = self.code(operation)
         elif is_loss(operation):
             self._early(operation)
             if operation.result.name not in self.losses:
-                labels = identifier(operation.text("labels"))
+                labels = self._labels(operation)
                 self.speak(operation, indent)
                 name = self.name(operation.result, self.places[id(operation)])
                 self.lines += _guarded(name, labels, self._loss(operation), indent)
@@ -113,16 +123,26 @@ class Calling(Body):
         assert isinstance(declaration, LossOp)
         logits = operation.operands[0]
         assert logits is not None
-        args = [Arg(self.names[logits.name]), Arg(Raw(identifier(operation.text("labels"))))]
+        labels = operation.operands[1]
+        assert labels is not None
+        args = [Arg(self.names[logits.name]), Arg(self.names[labels.name])]
         for name, keyword in declaration.written.items():
             if operation.get(name) is not None:
                 args.append(Arg(Raw(expression(operation.scalar(name), OWNER)), keyword))
         return Call(declaration.callee, tuple(args))
 
+    def _labels(self, loss: Operation) -> str:
+        """The input that the labels of a loss are, or are made of."""
+        value = loss.operands[1]
+        while value is not None and value.name in self.makers:
+            value = self.makers[value.name].operands[0]
+        assert value is not None
+        return identifier(value.name)
+
     def _choose(self, operation: Operation, indent: int) -> None:
         """The first whose condition holds; nothing where what all of them read is not given."""
         alternatives = [self.losses[value.name] for value in operation.operands if value is not None]
-        labels = identifier(alternatives[0].text("labels"))
+        labels = self._labels(alternatives[0])
         self.speak(operation, indent)
         pad = " " * indent
         name = self.name(operation.result, self.places[id(operation)])
@@ -184,9 +204,17 @@ class Calling(Body):
         lines = super().locals()
         first = identifier(self.function.inputs[0].value.name)
         text = "\n".join(self.lines)
-        lines.append(f"        given = nn.Inputs(self.device, {first})  # B and S come from {first}")
+        if self.outer:
+            rows, each = map(dynamic, self.outer)
+            kind = Call(
+                "nn.Inputs", (Arg(Raw("self.device")), Arg(Raw(first)), Arg(Raw(string(each)), "over"))
+            )
+            lines += layout("given = ", kind, 8, comment=f"{rows} * {each} rows on the device")
+            lines.append(f"        {rows}, {each} = given.outer")
+        else:
+            lines.append(f"        given = nn.Inputs(self.device, {first})  # B and S come from {first}")
         code = "\n".join(line for line in text.splitlines() if not line.strip().startswith("#"))
-        used = [axis for axis in "BS" if re.search(rf"[(, ]{axis}[,)]", code.replace("  # ", "\n#"))]
+        used = [axis for axis in "BS" if re.search(rf"[(, =]{axis}[,)]", code.replace("  # ", "\n#"))]
         if used:
             places = {"B": "given.shape[0]", "S": "given.shape[1]"}
             whole = f"        {', '.join(used)} = "
@@ -213,11 +241,20 @@ class Calling(Body):
         ]
         labels = [given for given in self.function.inputs if given.optional]
         types = [f"{g.value.name} {' | '.join(map(str, g.alternatives or (g.value.type,)))}" for g in labels]
-        given = f"Integers [B, S]{''.join(f', {one}' for one in types)}"
+        shape = str(self.function.inputs[0].value.type).removeprefix("int")
+        given = f"Integers {shape}{''.join(f', {one}' for one in types)}"
         line = f"{given} -> {', '.join(shapes)}."
         if len(line) + 14 <= WIDTH:
             return line
         return f"{given}\n        -> {', '.join(shapes)}.\n        "
+
+
+def outer_axes(function: Function) -> tuple[str, ...]:
+    """The batch and the axis over which the base runs, where the inputs have both; else nothing."""
+    type_ = function.inputs[0].value.type
+    assert isinstance(type_, TensorType)
+    sizes = [dim.size for dim in type_.dims[:-1]]
+    return tuple(size.axis for size in sizes if isinstance(size, Dynamic)) if len(sizes) == 2 else ()
 
 
 def _guarded(name: str, labels: str, loss: Call, indent: int) -> list[str]:

@@ -113,7 +113,7 @@ def expression(value: Scalar, owner: str, around: int = 0) -> str:
     if isinstance(value, Field):
         return f"{owner}.{value.name}"  # elaboration refuses field names that Python or the base class has
     if isinstance(value, (Dynamic, Index)):
-        return value.axis if isinstance(value, Dynamic) else value.name
+        return dynamic(value.axis) if isinstance(value, Dynamic) else value.name
     if isinstance(value, Asked):
         if value.question != "given":
             return f"nn.{value.question}({value.input})"
@@ -195,6 +195,11 @@ RESERVED = frozenset(
     }
     | {"sum", "super", "tuple", "type", "vars", "zip"}
 )
+
+
+def dynamic(axis: str) -> str:
+    """The Python name of a size that a call decides."""
+    return axis if axis in ("B", "S") else identifier(axis)
 
 
 def identifier(name: str) -> str:
