@@ -41,13 +41,13 @@ def check_heads(
         if isinstance(entry, tree.ConfigField)
         for word in entry.kinds
     }
-    known = {*fields, *words, *scope.known(), *functions, *BUILTINS, *LATER, *WORDS, *DYNAMIC}
+    axes = {head.over.text for head in heads.values() if head.over is not None}
+    known = {*axes, *fields, *words, *scope.known(), *functions, *BUILTINS, *LATER, *WORDS, *DYNAMIC}
     for item in file.items:
         if isinstance(item, tree.Function):
             _Names(known, problems).function(item.params, item.body)
         elif isinstance(item, tree.Head):
-            over = {item.over.text} if item.over is not None else set()
-            _Names({*known, *over, item.base.text}, problems).function((*item.params, *item.holes), item.body)
+            _Names({*known, item.base.text}, problems).function((*item.params, *item.holes), item.body)
         elif isinstance(item, tree.Offers):
             _offers(item, heads, models, known, problems, compiled)
 

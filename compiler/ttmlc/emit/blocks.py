@@ -24,7 +24,9 @@ def block_view(module: Module, function: Function) -> BlockView:
     forward, backward = (functions.get(f"{function.name}.{name}") for name in ("forward", "backward"))
     if forward is not None and backward is not None:
         keys = saved_keys(forward)
-        back = Backward(module, backward, construction, block=function, keys=keys)
+        pairs = zip(backward.saved, forward.saved, strict=True)  # by place: lowering names its values anew
+        read = {value.name: keys[kept.name] for value, kept in pairs}
+        back = Backward(module, backward, construction, block=function, keys=read)
         method = back.view()
         methods += [Forward(module, forward, construction, keys=keys, kept=tuple(back.kept)).view(), method]
     line = f":{function.span.line}" if function.span is not None else ""

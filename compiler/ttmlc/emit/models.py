@@ -31,6 +31,7 @@ from ttmlc.ir.op import TABLE
 from ttmlc.ir.ops.structure import conditions
 from ttmlc.ir.scalar import Apply, Dynamic, Scalar
 from ttmlc.ir.types import TensorType
+from ttmlc.passes.lowering.refusal import cannot
 
 
 def model_view(module: Module, function: Function) -> ModelView:
@@ -80,6 +81,9 @@ class Calling(Body):
         self.given = {identifier(given.value.name) for given in self.function.inputs}
         self.outer = outer_axes(self.function)
         self.given.update(map(dynamic, self.outer))
+        taken = {flat(name) for key, name in self.names.items() if key.startswith("call ")} & self.given
+        if taken & set(map(dynamic, self.outer)):
+            raise cannot(self.function.span, f"an axis cannot be called as a block is: {', '.join(taken)}")
         super().enter()
         makers = {value.name: o for o in self.function.operations for value in o.results}
         self.makers = makers
@@ -114,9 +118,11 @@ class Calling(Body):
         for output in self.early:
             if output.result in loss.operands and output.result.name not in self.names:
                 self.speak(output, 8)
-                name = next(n for n, value in self.function.outputs if value == output.result)
-                self.take(output.result, identifier(name))
-                self.lines += layout(f"{identifier(name)} = ", self._activation(output), 8)
+                activation, place = self._activation(output), self.places[id(output)]
+                returned = (n for n, value in self.function.outputs if value == output.result)
+                name = next(map(identifier, returned), "") or self.name(output.result, place)
+                self.take(output.result, name)
+                self.lines += layout(f"{name} = ", activation, 8)
 
     def _loss(self, operation: Operation) -> Call:
         declaration = TABLE[operation.op]

@@ -140,14 +140,15 @@ def _first(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     assert value is not None and isinstance(value.type, DeviceType)
     x = operation.operands[0]
     assert x is not None and isinstance(x.type, TensorType)
-    dim = x.type.dims[1] if len(x.type.dims) == 3 else None
+    dim = x.type.dims[-2] if len(x.type.dims) in (3, 4) else None
     if not isinstance(dim, Axis) or dim.name != operation.text("over"):
         raise cannot(operation.span, "'first' takes the first token of [B, S, features]")
-    batch, one, _, features = value.type.shape
-    zeros = (Const(0),) * 4
-    return [
-        lowering.add(operation, "ttnn.slice", (value,), start=zeros, end=(batch, one, Const(1), features))
-    ]
+    batch, between, _, features = value.type.shape
+    ends = {"start": (Const(0),) * 4, "end": (batch, between, Const(1), features)}
+    taken = lowering.add(operation, "ttnn.slice", (value,), **ends)
+    if len(x.type.dims) == 3:
+        return [taken]
+    return [lowering.add(operation, "ttnn.permute", (taken,), dims=tuple(map(Const, (0, 2, 1, 3))))]
 
 
 def _binary(op: str) -> Lowered:
