@@ -177,6 +177,8 @@ def _compute(console: Any, found: Data) -> None:
 
 def words(config: dict[str, str]) -> str:
     """A kernel configuration as a person reads it."""
+    if not config:
+        return "as ttnn chooses"
     sums = "float32" if config["fp32_dest_acc_en"] == "1" else "bfloat16"
     exact = "approximate functions" if config["math_approx_mode"] == "1" else "exact functions"
     return f"{config['math_fidelity']}, {sums} sums, {exact}"

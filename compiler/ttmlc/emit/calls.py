@@ -52,7 +52,8 @@ SILENT: dict[str, tuple[str, ...]] = {
 
 def _concat(operation: Operation, names: Mapping[str, Code]) -> Call:
     parts = ", ".join(flat(names[value.name]) for value in operation.operands if value is not None)
-    return Call("ttnn.concat", (Arg(Raw(f"[{parts}]")), Arg(Raw("1"), "dim")))
+    dim = "-2" if operation.op == "ttnn.concat_rows" else "1"
+    return Call("ttnn.concat", (Arg(Raw(f"[{parts}]")), Arg(Raw(dim), "dim")))
 
 
 def _masked(operation: Operation, names: Mapping[str, Code]) -> Call:
@@ -159,6 +160,7 @@ SPECIAL = {
     "nn.masked_scores": _masked,
     "nn.spread": _spread,
     "ttnn.concat": _concat,
+    "ttnn.concat_rows": _concat,
 }
 
 

@@ -189,7 +189,7 @@ def _counted(ran: Capture) -> Data:
     l1: dict[str, int] = {}
     compute: dict[str, list[Data]] = {}
     for program in ran.programs:
-        if program.compute and dict(program.compute) not in compute.setdefault(program.kind, []):
+        if dict(program.compute) not in compute.setdefault(program.kind, []):
             compute[program.kind].append(dict(program.compute))
         moved[program.kind] += program.dram_bytes
         l1[program.kind] = max(l1.get(program.kind, 0), program.l1_bytes)
@@ -199,7 +199,8 @@ def _counted(ran: Capture) -> Data:
         "by_kind": ran.by_kind,
         "moved_by_kind": dict(moved),
         "l1_by_kind": l1,
-        "compute_by_kind": compute,
+        # A kind that is told how to compute is listed with an empty configuration too, if it was not told at times.
+        "compute_by_kind": {kind: configs for kind, configs in compute.items() if any(configs)},
         "matmuls": [
             {"variant": variant, "a": list(a), "b": list(b), "programs": count}
             for (variant, a, b), count in matmuls.most_common()

@@ -159,7 +159,7 @@ def _matmul(
     wild = (
         a.wild
         or b.wild
-        or (bias is not None and bias.wild)
+        or (bias is not None and (bias.wild_row if bias.shape[-1] == bias.logical_volume() else bias.wild))
         or (function is not None and not function.function.total)
     )
     padding: Padding = WILD if wild else FINITE

@@ -86,7 +86,8 @@ def _norm(
     modelled(config, x, op_name)
     added = None if residual is None else residual.array
     y = kernels.normalise(x.array, added, scale, shift, epsilon, centre=centre)
-    wild = any(tensor is not None and tensor.wild for tensor in (x, weight, bias, residual))
+    wild = any(tensor is not None and tensor.wild for tensor in (x, residual))
+    wild |= any(tensor is not None and tensor.wild_row for tensor in (weight, bias))
     return result(y, x, padding=WILD if wild else None, memory=memory, op=op_name)
 
 
