@@ -60,8 +60,8 @@ def test_equal_input_gives_equal_bytes_under_any_hash_seed(seed: str) -> None:
 
 def test_a_module_does_not_grow_with_its_layers() -> None:
     small, large = (compile_spec(BERT, preset=f"bert-{size}").text.splitlines() for size in ("tiny", "large"))
-    # Three programs a block and six models, each of which is told once however many layers it has.
-    assert len(small) == len(large) <= 1200
+    # Three programs a block, and a model for each head, told once however many layers it has.
+    assert len(small) == len(large) <= 1800
 
 
 def test_every_line_is_readable() -> None:
