@@ -154,6 +154,8 @@ class Ran:
     loss: float
     logits: Arrays
     gradients: dict[str, Any]
+    size: float = 0.0
+    """Of the terms that the loss is a sum of: they may cancel, and their roundings do not."""
 
 
 def run_theirs(model: Any, inputs: Arrays, dtype: Any = torch.float64) -> Ran:
@@ -161,17 +163,21 @@ def run_theirs(model: Any, inputs: Arrays, dtype: Any = torch.float64) -> Ran:
     model.zero_grad()
     output = model(**tensors(inputs, dtype))
     logits = {name: value for name, value in output.items() if name != "loss"}
-    loss = output.get("loss")
+    loss, size = output.get("loss"), 0.0
     if loss is None:
         by = weighings({name: tuple(v.shape) for name, v in logits.items()}, inputs["attention_mask"])
-        loss = sum((value * torch.from_numpy(by[name]).to(dtype)).sum() for name, value in logits.items())
+        terms = [value * torch.from_numpy(by[name]).to(dtype) for name, value in logits.items()]
+        loss, size = (
+            sum(term.sum() for term in terms),
+            sum(float(term.detach().abs().sum()) for term in terms),
+        )
     loss.backward()
     gradients = {
         name: None if parameter.grad is None else parameter.grad.double().numpy()
         for name, parameter in model.named_parameters()
     }
     found = {name: value.detach().double().numpy() for name, value in logits.items()}
-    return Ran(float(loss.detach()), found, gradients)
+    return Ran(float(loss.detach()), found, gradients, max(size, abs(float(loss.detach()))))
 
 
 def loss_of(model: Any, inputs: Arrays) -> tuple[Any, dict[str, Any]]:
