@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ttmlc.ir.device_labels  # declares the ops of heads
 import ttmlc.ir.device_training  # and with it the calls of inference
 import ttmlc.ir.ops  # noqa: F401  # importing the two declares the ops
 from ttmlc.elaborate import DeclinedHead, elaborate, elaborate_heads
@@ -111,22 +112,26 @@ def module_name(path: Path) -> str:
     return name
 
 
-def compile_spec(path: Path, *, preset: str = "", config: Path | None = None) -> Compiled:
+def compile_spec(path: Path, *, preset: str = "", config: Path | None = None, train: bool = True) -> Compiled:
     """Compile a spec: the generic module, or one specialised for a preset or a config.json.
 
     Args:
         path: the spec.
         preset: the name of a shipped preset, or the path of a YAML file.
         config: a Hugging Face config.json.
+        train: whether blocks get a forward and a backward, and heads their losses. Without, models have no ``labels``
+            to give, so that who gives them is told by Python instead of getting no loss.
 
     Raises:
         DiagnosticError: the spec is wrong.
         PresetError: the preset or config is.
     """
-    return compile_text(load(path), path, preset=preset, config=config)
+    return compile_text(load(path), path, preset=preset, config=config, train=train)
 
 
-def compile_text(file: SourceFile, path: Path, *, preset: str = "", config: Path | None = None) -> Compiled:
+def compile_text(
+    file: SourceFile, path: Path, *, preset: str = "", config: Path | None = None, train: bool = True
+) -> Compiled:
     """As :func:`compile_spec`, for text that is read already."""
     module = elaborate_file(file, path)
     fields: dict[str, scalar.Value] = {}
@@ -138,7 +143,7 @@ def compile_text(file: SourceFile, path: Path, *, preset: str = "", config: Path
         fields, label = hugging_face_fields(config, module.config), config.parent.name or config.name
         label = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{config.parent.resolve().name}/{config.name}")
     met(module.config, fields, label or "the defaults")
-    stages = run(module, pipeline(tuple(fields.items()), label))
+    stages = run(module, pipeline(tuple(fields.items()), label, train=train))
     last = stages[-1].module
     return Compiled(module.name, emit(last), tuple(stages), summarise(last, fields))
 
@@ -214,7 +219,7 @@ def verify(module: Path, *, preset: str = "", config: Path | None = None, **opti
         module: what ``compile_spec`` wrote.
         preset: the name of a shipped preset, or the path of a YAML file: the sizes to run with.
         config: a Hugging Face config.json, instead.
-        options: ``model``, ``board``, ``batch``, ``seq``, ``entry``, ``mask``.
+        options: ``model``, ``board``, ``batch``, ``seq``, ``entry``, ``optimizer``, ``mask``.
 
     Raises:
         PresetError: the preset or config cannot be read, or is of another spec.

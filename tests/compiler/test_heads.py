@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -187,21 +188,18 @@ def test_a_head_is_called_after_its_base_unless_the_offer_says_otherwise() -> No
     assert [function.name for function in module().functions if function.kind is Kind.MODEL] == [
         "BertModel",
         "BertForMaskedLM",
+        "BertLMHeadModel",
         "BertForPreTraining",
         "BertForNextSentencePrediction",
         "BertForSequenceClassification",
         "BertForTokenClassification",
+        "BertForQuestionAnswering",
+        "BertForMultipleChoice",
     ]
 
 
-def test_declined_heads_say_why() -> None:
-    declined = declined_heads(BERT)
-    assert [(entry.name, entry.reason) for entry in declined] == [
-        ("BertLMHeadModel", "'next' is not compiled yet"),
-        ("BertForQuestionAnswering", "taking several results apart is not compiled yet"),
-        ("BertForMultipleChoice", "a head over 'choices' is not compiled yet"),
-    ]
-    assert {entry.at.file.name for entry in declined} == {"heads.spec"}
+def test_no_head_of_bert_is_declined() -> None:
+    assert declined_heads(BERT) == ()
 
 
 def test_inputs_are_the_bases_and_then_the_heads() -> None:
@@ -258,7 +256,7 @@ def test_a_decoder_may_be_the_embedding() -> None:
 
 
 def test_the_config_has_the_fields_that_heads_read_and_no_others() -> None:
-    plain = elaborate_file(load(BERT), BERT).config
+    plain = elaborate_file(load(BERT), BERT, heads=False).config
     added = [entry for entry in module().config.fields if entry not in plain.fields]
     assert [(entry.name, entry.keys) for entry in added] == [
         ("num_labels", ("num_labels", "len(id2label)")),
@@ -322,6 +320,9 @@ def test_a_specialised_build_computes_the_same() -> None:
         assert np.abs(found[0][name] - found[1][name]).max() < CLOSE
 
 
-def test_a_spec_compiles_as_before_where_heads_are_not_asked_for() -> None:
-    assert [f.name for f in compile_spec(BERT).stages[0].module.models] == ["BertModel"]
-    assert check(BERT)
+def test_heads_are_emitted_beside_their_base() -> None:
+    assert [f.name for f in elaborate_file(load(BERT), BERT, heads=False).models] == ["BertModel"]
+    wanted = [f.name for f in module().models]
+    assert [f.name for f in check(BERT).models] == wanted
+    text = compile_spec(BERT).text
+    assert re.findall(r"^class (\w+)\(nn\.Model\[", text, re.MULTILINE) == wanted

@@ -109,11 +109,14 @@ def check_module(text: str, mutated: str) -> None:
         elif isinstance(node, ast.Name):
             assert not node.id.startswith("__"), node.id
         elif isinstance(node, ast.Attribute):
-            assert not node.attr.startswith("_"), node.attr
+            constructor = node.attr == "__init__" and ast.unparse(node.value) == "super()"
+            assert constructor or not node.attr.startswith("_"), node.attr
         elif isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             assert re.fullmatch(
-                r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*|at\.parameter\(.*\)\.\w+", called, re.DOTALL
+                r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*|at\.parameter\(.*\)\.\w+|super\(\)\.__init__",
+                called,
+                re.DOTALL,
             ), called
             assert called not in ("eval", "exec", "compile", "open", "getattr", "setattr", "globals")
     assert known  # a module always comes from some words

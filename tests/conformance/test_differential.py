@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ttmlc_runtime import nn
 from ttmlc_runtime.emulator.ops.table import OPS
+from ttmlc_runtime.errors import InputError
+from ttmlc_runtime.mockboard import steps
 
 from tests.conformance.differential.answers import is_refusal
 from tests.conformance.differential.calls import Call, call_from
@@ -137,3 +141,58 @@ def test_every_call_that_our_modules_make_is_answered_as_ttnn_answers_it(real: R
     answers = [answer for answer, _ in real.ask(calls)]
     assert not any(map(is_refusal, answers)), "our modules make no call that ttnn refuses"
     agreed(calls, answers)
+
+
+TRAINED = (
+    {"act": "gelu"},
+    {"act": "relu", "causal": True, "num_labels": 1},
+    {"act": "gelu_new", "p": 0.0, "p_attn": 0.0, "num_labels": 3, "problem": "multi_label_classification"},
+    {"act": "silu", "tie": False, "num_labels": 3, "problem": "regression"},
+    {"act": "tanh", "hidden": 768, "heads": 12, "inner": 3072},
+)
+"""Choices that change what is called in training."""
+
+
+def test_every_call_that_our_modules_make_in_training_is_answered_as_ttnn_answers_it(real: Real) -> None:
+    found: list[Call] = []
+    for name, module in modules():
+        assert name == "bert", "say how the models are trained"
+        for number, kind in enumerate(models_of(module)):
+            for choices in TRAINED:
+                sizes = {"hidden": 64, "heads": 2, "inner": 96, "layers": 1, "vocab": 99, "positions": 140}
+                config = module.BertConfig(**{**sizes, **choices})
+                for batch, tokens, mask in ((1, 1, True), (3, 7, False), (2, 33, True), (2, 128, False)):
+                    optimizer = ("adamw", "adam", "sgd", "lion")[(number + tokens) % 4]
+                    asked = {"batch": batch, "seq": tokens, "mask": mask, "entry": "train"}
+                    found += calls_of(lambda: trained(kind, config, {**asked, "optimizer": optimizer}))  # noqa: B023  # called at once
+    calls = list({str(call): call for call in found}.values())
+    assert {
+        "experimental.dropout", "moreh_layer_norm", "moreh_layer_norm_backward", "moreh_softmax_backward", "softmax",
+        "embedding_bw", "gelu_bw", "tanh_bw", "concat", "pad", "gather", "sum", "max", "lerp", "addcdiv", "copy",
+    } <= {call.op for call in calls}  # fmt: skip
+    assert len(calls) > 1000
+    answers = [answer for answer, _ in real.ask(calls)]
+    refused = [str(call) for call, answer in zip(calls, answers, strict=True) if is_refusal(answer)]
+    assert not refused, "our modules make no call that ttnn refuses"
+    agreed(calls, answers)
+
+
+def models_of(module: Any) -> list[Any]:
+    """The models of a generated module."""
+    kinds = (kind for kind in vars(module).values() if inspect.isclass(kind))
+    return [kind for kind in kinds if issubclass(kind, nn.Model) and kind.__module__ == module.__name__]
+
+
+def trained(kind: Any, config: Any, request: dict[str, Any]) -> None:
+    """Two steps of a new model; the first labels that it takes."""
+    model = kind(config)
+    for given in steps.inputs(kind, config, request):
+        try:
+            model(**given)
+        except InputError:
+            continue
+        step = steps.step(model, given, request)
+        for phase in (*step.phases().values(), *step.phases().values()):
+            phase()
+        return
+    raise AssertionError(f"{kind.__name__} takes no labels that were made for it")

@@ -18,6 +18,8 @@ from tests.compiler.small_specs import BODIES, spec
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = {path.stem: path for path in sorted((ROOT / "generated").glob("*.py"))}
+BASES = {"bert": "BertModel"}
+"""Of each module the model without a head, which presets are measured with."""
 PRESETS = [preset.stem for preset in presets()]
 BOARDS = ("n150", "p150")
 SHAPES = ((1, 1), (2, 7), (2, 33), (8, 128))
@@ -28,11 +30,13 @@ HAND_WRITTEN = 150
 pytestmark = pytest.mark.usefixtures("real_ttnn")
 
 
-def verified(board: str, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def verified(board: str, requests: list[dict[str, Any]], timeout: float = 500) -> list[dict[str, Any]]:
     """What ``verify`` finds for each request, in one process."""
     request = {"board": board, "requests": requests}
     job = "tests.conformance.board_jobs:verify_many"
-    found: list[dict[str, Any]] = mockboard.run(job, request, board=board, path=ROOT, timeout=500)["found"]
+    found: list[dict[str, Any]] = mockboard.run(job, request, board=board, path=ROOT, timeout=timeout)[
+        "found"
+    ]
     return found
 
 
@@ -44,7 +48,7 @@ def request(
     path = next(path for path in presets(spec) if path.stem == preset)
     return {
         "module": str(MODULES[spec]),
-        "model": None,
+        "model": BASES[spec],
         "fields": preset_values(path, spec) if fields is None else fields,
         "batch": batch,
         "seq": seq,

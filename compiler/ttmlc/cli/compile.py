@@ -29,6 +29,12 @@ def compile_(
     config: Annotated[
         Path | None, typer.Option("--config", help="Fold in a Hugging Face config.json.", show_default=False)
     ] = None,
+    train: Annotated[
+        bool,
+        typer.Option(
+            "--train/--no-train", help="Emit forwards, backwards and losses, or the inference program alone."
+        ),
+    ] = True,
     dump_after: Annotated[
         list[str] | None,
         typer.Option(
@@ -41,13 +47,16 @@ def compile_(
 
     Without `--preset` or `--config` the module serves every size: its sizes come from the config that a model is made
     with. With one of them the sizes are folded in, and the module checks that it is used for those alone.
+
+    With `--no-train` each block has its inference program alone, and a model with a head gives its logits: it takes no
+    labels, computes no loss, and `train()` ends at the first call with an error that says so.
     """
     from ttmlc.api import compile_spec, write
 
     if preset and config is not None:
         raise typer.BadParameter("give --preset or --config, not both")
     with told():
-        compiled = compile_spec(spec, preset=preset, config=config)
+        compiled = compile_spec(spec, preset=preset, config=config, train=train)
         files = write(compiled, output, dump_after or ())
     if not quiet:
         _summary(compiled, files)

@@ -31,7 +31,10 @@ def verify(
     board: Annotated[str, typer.Option("--board", help="n150, n300, t3000, p150 or p150x4.")] = "n150",
     batch: Annotated[int, typer.Option("--batch", min=1, help="Rows.")] = 1,
     seq: Annotated[int, typer.Option("--seq", min=1, help="Tokens in each row.")] = 128,
-    entry: Annotated[str, typer.Option("--entry", help="What to run: forward.")] = "forward",
+    entry: Annotated[str, typer.Option("--entry", help="What to run: forward or train.")] = "forward",
+    optimizer: Annotated[
+        str, typer.Option("--optimizer", help="What train ends with: adamw, adam, sgd, lion or none.")
+    ] = "adamw",
     mask: Annotated[
         bool, typer.Option("--mask/--no-mask", help="Whether an attention mask is given.")
     ] = True,
@@ -41,7 +44,8 @@ def verify(
 
     ttnn checks every argument, chooses every program and allocates all memory as it would on the board; only the
     numbers are missing. Needs a Python 3.10 or 3.12 that has ttnn: this one, one in `.venv-ttnn`, or the one that
-    `TTMLC_TTNN_PYTHON` names. Exit code 1 where ttnn refuses the module.
+    `TTMLC_TTNN_PYTHON` names. `--entry train` is a training step: forward, backward, optimizer. Exit code 1 where ttnn
+    refuses the module.
     """
     from ttmlc_runtime.mockboard import BOARDS
 
@@ -63,6 +67,7 @@ def verify(
             batch=batch,
             seq=seq,
             entry=entry,
+            optimizer=optimizer,
             mask=mask,
         )
     if as_json:
@@ -81,8 +86,9 @@ def _show(found: Data) -> None:
     masked = "masked" if found["mask"] else "no mask"
     verdict = "[green]accepted[/green]" if found["accepted"] else "[bold red]refused[/bold red]"
     each = f", each of {found['chips']} chips" if found["chips"] > 1 else ""
+    ends = f" with {found['optimizer']}" if found.get("optimizer", "none") != "none" else ""
     console.print(
-        f"[bold]{found['model']}[/bold] {found['entry']}, batch {found['batch']} x {found['seq']}, {masked}, "
+        f"[bold]{found['model']}[/bold] {found['entry']}{ends}, batch {found['batch']} x {found['seq']}, {masked}, "
         f"on a mock {found['board']}{each}: {verdict} by ttnn {found['ttnn']}",
         soft_wrap=True,
     )
@@ -106,11 +112,7 @@ def refusal(found: Data) -> list[str]:
     lines = []
     if refused["lacking"] == "DRAM" and refused.get("need_bytes"):
         need, has = refused["need_bytes"], found["dram_bytes"]
-        rest = need - found["weights_bytes"]
-        lines.append(
-            f"needs {size(need)} of DRAM, {found['board']} has {size(has)}: weights {size(found['weights_bytes'])}, "
-            f"what a step adds {size(rest)}"
-        )
+        lines.append(f"needs {size(need)} of DRAM, {found['board']} has {size(has)}: {parts(found)}")
     elif refused["lacking"] == "L1" and "peak_l1_bytes" in found:
         need, has = found["peak_l1_bytes"], found["l1_bytes"]
         lines.append(
@@ -127,23 +129,26 @@ def refusal(found: Data) -> list[str]:
 def _programs(console: Any, found: Data) -> None:
     from rich.table import Table
 
+    phases = found["phases"] if len(found["phases"]) > 1 else {}
     table = Table(box=None, pad_edge=False)
-    for name, justify in (
-        ("programs", "left"),
-        ("", "right"),
-        ("DRAM moved", "right"),
-        ("L1 a core", "right"),
-    ):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]  # the literals are right
+    table.add_column("programs", overflow="fold")
+    for name in (*phases, "in all" if phases else "", "DRAM moved", "L1 a core"):
+        table.add_column(name, justify="right")
     for kind, count in found["by_kind"].items():
-        table.add_row(kind, str(count), size(found["moved_by_kind"][kind]), kib(found["l1_by_kind"][kind]))
+        counts = [str(phase["by_kind"].get(kind, "")) for phase in phases.values()]
+        moved, l1 = size(found["moved_by_kind"][kind]), kib(found["l1_by_kind"][kind])
+        table.add_row(kind, *counts, str(count), moved, l1)
     table.add_row(
         "in all",
+        *(str(phase["programs"]) for phase in phases.values()),
         str(found["programs"]),
         size(found["dram_bytes_moved"]),
         kib(found["peak_l1_bytes"]),
         style="bold",
     )
+    if phases:
+        moved_by = [size(phase["dram_bytes_moved"]) for phase in phases.values()]
+        table.add_row("DRAM moved", *moved_by, "", size(found["dram_bytes_moved"]), "")
     console.print(table)
 
 
@@ -167,21 +172,21 @@ def _compute(console: Any, found: Data) -> None:
         for config in configs:
             alike.setdefault(words(config), []).append(kind)
     for config, kinds in alike.items():
-        console.print(f"{config}: {', '.join(kinds)}")
+        console.print(f"{config}: {', '.join(kinds)}", soft_wrap=True)
 
 
 def words(config: dict[str, str]) -> str:
     """A kernel configuration as a person reads it."""
+    if not config:
+        return "as ttnn chooses"
     sums = "float32" if config["fp32_dest_acc_en"] == "1" else "bfloat16"
     exact = "approximate functions" if config["math_approx_mode"] == "1" else "exact functions"
     return f"{config['math_fidelity']}, {sums} sums, {exact}"
 
 
 def _memory(console: Any, found: Data) -> None:
-    peak, has, weights = found["peak_dram_bytes"], found["dram_bytes"], found["weights_bytes"]
-    console.print(
-        f"peak DRAM {size(peak)} of {size(has)}: weights {size(weights)}, what a step adds {size(peak - weights)}"
-    )
+    peak, has = found["peak_dram_bytes"], found["dram_bytes"]
+    console.print(f"peak DRAM {size(peak)} of {size(has)}: {parts(found)}", soft_wrap=True)
     console.print(f"peak L1   {kib(found['peak_l1_bytes'])} of {kib(found['l1_bytes'])} on the fullest core")
     uploads = found["uploads"]
     console.print(f"uploads   {uploads['count']} a step, {size(uploads['bytes'])}")
@@ -190,6 +195,14 @@ def _memory(console: Any, found: Data) -> None:
         console.print(
             f"programs built: {new['first_step']} by the first step, {new['second_step']} by the second"
         )
+
+
+def parts(found: Data) -> str:
+    """What the peak of DRAM is made of."""
+    weights, state = found["weights_bytes"], found.get("state_bytes", 0)
+    rest = found["peak_dram_bytes"] - weights - state
+    kept = f", {found['optimizer']} {size(state)}" if state else ""
+    return f"weights {size(weights)}{kept}, what a step adds {size(rest)}"
 
 
 def size(count: int) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from ttmlc.emit.body import Body, annotation, sizes
+from ttmlc.emit.body import Body, annotation, others, sizes, sizes_read
 from ttmlc.emit.calls import shape_text
 from ttmlc.emit.construction import Construction
 from ttmlc.emit.python import Arg, Call, Raw, flat, identifier, layout
@@ -24,7 +24,9 @@ def block_view(module: Module, function: Function) -> BlockView:
     forward, backward = (functions.get(f"{function.name}.{name}") for name in ("forward", "backward"))
     if forward is not None and backward is not None:
         keys = saved_keys(forward)
-        back = Backward(module, backward, construction, block=function, keys=keys)
+        pairs = zip(backward.saved, forward.saved, strict=True)  # one by one the same, however each is called
+        read = {inner.name: keys[outer.name] for inner, outer in pairs}
+        back = Backward(module, backward, construction, block=function, keys=read)
         method = back.view()
         methods += [Forward(module, forward, construction, keys=keys, kept=tuple(back.kept)).view(), method]
     line = f":{function.span.line}" if function.span is not None else ""
@@ -41,11 +43,9 @@ def block_view(module: Module, function: Function) -> BlockView:
 
 def saved_keys(forward: Function) -> dict[str, str]:
     """What each saved value is called in what is saved: its plain name, where that is one value's alone."""
-    names = [plain(value.name) for value in forward.saved]
-    return {
-        value.name: identifier(name if names.count(name) == 1 else value.name)
-        for value, name in zip(forward.saved, names, strict=True)
-    }
+    names = {value.name: plain(value.name) for value in forward.saved}
+    plainly = list(names.values())
+    return {full: identifier(name if plainly.count(name) == 1 else full) for full, name in names.items()}
 
 
 def _taken(function: Function) -> list[Input]:
@@ -70,8 +70,11 @@ class Infer(Body):
     def locals(self) -> list[str]:
         inputs = [(flat(self.names[given.value.name]), given.value) for given in _taken(self.function)]
         text = "\n".join(self.lines)
-        wanted = [axis for axis in "BS" if re.search(rf"(?<![\[\w]){axis}\b(?! *,.*\]$)", _code(text))]
-        return super().locals() + sizes(inputs, wanted)
+        return super().locals() + sizes(inputs, sizes_read(text) + self.others())
+
+    def others(self) -> list[str]:
+        """The sizes besides B and S that the method reads."""
+        return others(self.function)
 
     def arguments(self) -> str:
         """The parameters of the method, after ``self``."""
@@ -105,11 +108,10 @@ class Forward(Infer):
 
     def leave(self) -> None:
         made = [Arg(self.names[value.name]) for _, value in self.function.outputs]
-        saved = [Arg(self.names[value.name], self.keys[value.name]) for value in self.function.saved]
+        saved = [Arg(self.names[name], key) for name, key in self.keys.items()]
         saved += [Arg(Raw(name), name) for name in self.kept]
         kept = Call("nn.Saved", tuple(saved))
-        first = ", ".join(flat(arg.value) for arg in made)
-        self.lines += layout(f"return {first}, ", kept, 8)
+        self.lines += layout(f"return {together([flat(arg.value) for arg in made])}, ", kept, 8)
 
     def locals(self) -> list[str]:
         lines = super().locals()
@@ -117,9 +119,11 @@ class Forward(Infer):
             lines.append(f"        {SEED} = self.seed()")
         return lines
 
+    def others(self) -> list[str]:
+        return sorted({*others(self.function), *self.kept} - {"B", "S", SEED})
+
     def made(self) -> str:
-        tensors = ", ".join(["ttnn.Tensor"] * len(self.function.outputs))
-        return f"tuple[{tensors}, nn.Saved]"
+        return f"tuple[{super().made()}, nn.Saved]"
 
     def signature(self) -> list[str]:
         return signature("forward", self.arguments(), self.made())
@@ -129,6 +133,12 @@ class Forward(Infer):
 
     def callee(self, operation: Operation) -> str:
         return f"{super().callee(operation)}.forward"
+
+    def targets(self, operation: Operation, names: Sequence[str]) -> str:
+        if operation.op != "call":
+            return super().targets(operation, names)
+        *results, saved = names
+        return f"{together(results)}, {saved}"
 
 
 @dataclass
@@ -149,7 +159,8 @@ class Backward(Body):
         for value in self.function.saved:
             self.names[value.name] = Raw(f"saved.{self.keys[value.name]}")
         for given in self.cotangents():
-            self.take(given, identifier(plain(given.name)))
+            plainly = identifier(plain(given.name))
+            self.take(given, identifier(given.name) if plainly in self.bound else plainly)
 
     def cotangents(self) -> list[Value]:
         """The gradients that come in."""
@@ -177,7 +188,7 @@ class Backward(Body):
             self.name(made[given.value.name], place) if given.value.name in made else "_"
             for given in _taken(block)
         ]
-        left = ", ".join(targets) + ("," if len(targets) == 1 else "")
+        left = ", ".join(targets) if len(targets) > 1 else f"({targets[0]},)"
         args = tuple(Arg(self.names[value.name]) for value in operation.operands if value is not None)
         self.lines += layout(f"{left} = ", Call(f"self.{names[0]}.backward", args), indent)
 
@@ -192,6 +203,8 @@ class Backward(Body):
             self.lines.append(f"{pad}if self.{holder}.trainable:")
             inner += 4
         reads = [value for part in group.parts for value in part.reads()]
+        for read in reads:  # what is nested is read where the gradients are handed over
+            self.last_read[read.name] = max(self.last_read[read.name], self.places[id(group.parts[-1])])
         for part in work:
             code = self.code(part)
             if reads.count(part.result) == 1 and (part.op != "nn.rows" or len(flat(code)) < 40):
@@ -223,8 +236,7 @@ class Backward(Body):
         self.lines.append(
             f"        return ({returned},)" if len(names) == 1 else f"        return {returned}"
         )
-        text = _code("\n".join(self.lines))
-        self.kept = [axis for axis in "BS" if re.search(rf"(?<![\[\w.]){axis}\b", text)]
+        self.kept = sizes_read("\n".join(self.lines)) + others(self.function)
         if drops(self.function):
             self.kept.append(SEED)
 
@@ -245,7 +257,13 @@ class Backward(Body):
         made = dict(self.function.outputs)
         names = [identifier(i.value.name) for i in self.taken() if i.value.name in made]
         what = f"gradients of {', '.join(names)}" if names else "no gradient: the inputs are no floats"
+        what = what.replace("gradients", "gradient") if len(names) == 1 else what
         return f"{given} -> {what}."
+
+
+def together(names: Sequence[str]) -> str:
+    """One value as it is, several as a tuple in brackets."""
+    return names[0] if len(names) == 1 else f"({', '.join(names)})"
 
 
 def signature(method: str, arguments: str, made: str) -> list[str]:
@@ -263,13 +281,6 @@ def signature(method: str, arguments: str, made: str) -> list[str]:
 def drops(function: Function) -> bool:
     """Whether it drops anything out."""
     return any(operation.op == "nn.dropout" for operation in function.walk())
-
-
-def _code(text: str) -> str:
-    """``text`` without its comments."""
-    return "\n".join(
-        line.partition("  #")[0] for line in text.splitlines() if not line.strip().startswith("#")
-    )
 
 
 @dataclass(frozen=True)

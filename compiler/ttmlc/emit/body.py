@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ttmlc.emit.calls import OWNER, call, shape_text
 from ttmlc.emit.construction import Construction, instance
-from ttmlc.emit.python import WIDTH, Arg, Call, Code, Raw, flat, identifier, layout
+from ttmlc.emit.python import WIDTH, Arg, Call, Code, Raw, dynamic, flat, identifier, layout
 from ttmlc.emit.views import MethodView
-from ttmlc.ir.device import UINT32
-from ttmlc.ir.module import Function, Input, Kind, Module, Operation, Value, plain
+from ttmlc.ir.module import Function, Input, Kind, Module, Operation, Value, plain, scalars_in
+from ttmlc.ir.scalar import Dynamic, leaves
 from ttmlc.ir.types import DeviceType
 from ttmlc.source import Span
 
@@ -23,6 +24,7 @@ NESTS = {
     "nn.dropout": 60,
     "nn.rows": 40,
     "input.ids": 200,
+    "input.mask": 200,
 }
 """Ops that are nested into the call that reads them, where they are read once and are no longer than this."""
 UNSEEN = frozenset({"storage", "output", "parameter"})
@@ -40,7 +42,7 @@ class Body:
     names: dict[str, Code] = field(default_factory=dict)
     bound: dict[str, str] = field(default_factory=dict)
     spoken: Span | None = None
-    loop_names: set[str] = field(default_factory=set)
+    loop_names: dict[str, str] = field(default_factory=dict)
     given: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -83,12 +85,12 @@ class Body:
 
     def locals(self) -> list[str]:
         """What stands above the calls."""
-        text = "\n".join(self.lines)
+        text = code_of("\n".join(self.lines))
         left, right = [], []
         if re.search(rf"\b{OWNER}\.", text):
             left.append(OWNER)
             right.append("self.config")
-        if "kernels." in text:
+        if re.search(r"\bkernels\.", text):
             left.append("kernels")
             right.append("self.kernels")
         return [f"        {', '.join(left)} = {', '.join(right)}"] if left else []
@@ -100,13 +102,24 @@ class Body:
         self.bound[code] = value.name
         self.names[value.name] = Raw(code)
 
-    def name(self, value: Value, place: int) -> str:
-        """A Python name for ``value``: the spec's, once more where what it meant before is not read any more."""
-        wanted = identifier(plain(value.name))
-        while wanted in self.given or self._alive(wanted, value, place):
-            wanted += "_"
+    def name(self, value: Value, place: int, otherwise: str = "") -> str:
+        """A Python name for ``value``: the spec's, once more where what it meant before is not read any more.
+
+        Else ``otherwise``, or one with a number.
+        """
+        for wanted in self._wanted(value, otherwise):
+            if wanted not in self.given and not self._alive(wanted, value, place):
+                break
         self.take(value, wanted)
         return wanted
+
+    def _wanted(self, value: Value, otherwise: str) -> Iterator[str]:
+        """The names that ``value`` may have, best first."""
+        first = identifier(plain(value.name))
+        yield first
+        if otherwise:
+            yield identifier(otherwise)
+        yield from (f"{first.rstrip('_')}_{count}" for count in itertools.count(2))
 
     def _alive(self, name: str, value: Value, place: int) -> bool:
         """Whether ``name`` still means another value that is read later."""
@@ -118,8 +131,11 @@ class Body:
     def operations(self, operations: Sequence[Operation], indent: int) -> None:
         """Print ``operations`` in order."""
         shown = [operation for operation in operations if operation.op not in UNSEEN]
-        following = [*shown[1:], None][: len(shown)]
-        for operation, after in zip(shown, following, strict=True):
+        for place, operation in enumerate(shown):
+            rest = shown[place + 1 :]
+            if operation.op.startswith("input."):  # several of them are nested into one call
+                rest = [other for other in rest if not other.op.startswith("input.")]
+            after = rest[0] if rest else None
             if not self.special(operation, indent):
                 self.ordinary(operation, after, indent)
 
@@ -138,7 +154,8 @@ class Body:
             self.lines += layout("return ", code, indent)
             return
         place = self.places[id(operation)]
-        names = ", ".join(self.name(value, place) for value in operation.results)
+        otherwise = self._otherwise(operation)
+        names = self.targets(operation, [self.name(value, place, otherwise) for value in operation.results])
         comment = (
             "" if len(operation.results) > 1 or operation.op.startswith("input.") else _comment(operation)
         )
@@ -156,11 +173,23 @@ class Body:
     def callee(self, operation: Operation) -> str:
         """What a call of a block is written as."""
         held = flat(self.names[f"call {id(operation)}"])
-        return held if held in self.loop_names else f"self.{held}"
+        return self.loop_names.get(held, f"self.{held}")
+
+    def targets(self, operation: Operation, names: Sequence[str]) -> str:
+        """What stands on the left of a call's ``=``."""
+        return ", ".join(names)
 
     def returns(self, operation: Operation) -> bool:
         """Whether the method returns just this, so that it needs no name."""
         return False
+
+    def _otherwise(self, operation: Operation) -> str:
+        """Another name for what an operation makes: the holder of its weight; of an input, that it is on the device."""
+        if operation.op.startswith("input."):
+            return f"{operation.text('input')}_on_device"
+        weight = operation.operands[1] if operation.op == "ttnn.linear" else None
+        made = (o for o in self.function.operations if weight is not None and weight in o.results)
+        return next((o.text("holder") for o in made if o.op == "storage"), "")
 
     def _nests(self, operation: Operation, after: Operation | None, code: Call) -> bool:
         reads = [value for other in self.function.walk() for value in other.reads()] + list(
@@ -202,12 +231,35 @@ def sizes(inputs: Sequence[tuple[str, Value]], wanted: Sequence[str]) -> list[st
     found: dict[str, str] = {}
     for name, value in inputs:
         if isinstance(value.type, DeviceType):
-            tokens = 1 if value.type.dtype == UINT32 else 2
-            for axis, place in (("B", 0), ("S", tokens)):
-                if any(getattr(size, "axis", "") == axis for size in value.type.shape[place : place + 1]):
-                    found.setdefault(axis, f"{name}.shape[{place}]")
+            for place, size in enumerate(value.type.shape):
+                if isinstance(size, Dynamic):
+                    found.setdefault(dynamic(size.axis), f"{name}.shape[{place}]")
     kept = [axis for axis in wanted if axis in found]
     return [f"        {', '.join(kept)} = {', '.join(found[axis] for axis in kept)}"] if kept else []
+
+
+def sizes_read(text: str) -> list[str]:
+    """Which of B and S the lines of a method read."""
+    return [axis for axis in "BS" if re.search(rf"(?<![\w.]){axis}\b", code_of(text))]
+
+
+def code_of(text: str) -> str:
+    """``text`` without its comments."""
+    lines = [line.partition("  # ")[0] for line in text.splitlines()]
+    return "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+
+
+def others(function: Function) -> list[str]:
+    """The sizes besides B and S that a call decides and ``function`` reads."""
+    read = (
+        part
+        for o in function.walk()
+        if o.op not in UNSEEN
+        for _, value in o.attributes
+        for part in scalars_in(value)
+    )
+    axes = {leaf.axis for part in read for leaf in leaves(part) if isinstance(leaf, Dynamic)}
+    return sorted(dynamic(axis) for axis in axes - {"B", "S"})
 
 
 def _lines(span: Span) -> tuple[str, int, int]:

@@ -46,13 +46,14 @@ def call(operation: Operation, names: Mapping[str, Code]) -> Call:
 SILENT: dict[str, tuple[str, ...]] = {
     "ttnn.create_qkv_heads": ("head_dim",),
     "nn.split_heads": ("head_dim",),
-    "ttnn.concat": ("width",),
+    "ttnn.concat": ("heads",),
 }
 
 
 def _concat(operation: Operation, names: Mapping[str, Code]) -> Call:
     parts = ", ".join(flat(names[value.name]) for value in operation.operands if value is not None)
-    return Call("ttnn.concat", (Arg(Raw(f"[{parts}]")), Arg(Raw("-1"), "dim")))
+    dim = "-2" if operation.op == "ttnn.concat_rows" else "1"
+    return Call("ttnn.concat", (Arg(Raw(f"[{parts}]")), Arg(Raw(dim), "dim")))
 
 
 def _masked(operation: Operation, names: Mapping[str, Code]) -> Call:
@@ -82,11 +83,14 @@ def _layer_norm(operation: Operation, names: Mapping[str, Code]) -> Call:
 
 
 def _dropout(operation: Operation, names: Mapping[str, Code]) -> Call:
-    """``nn.dropout(x, c.p, seed, 1)``: the seed is the method's own."""
+    """``nn.dropout(x, c.p, seed, 1, scale=0.5)``: the seed is the method's own."""
     (x,) = operation.operands
     assert x is not None
     p, site = (expression(operation.scalar(name), OWNER) for name in ("p", "site"))
-    return Call("nn.dropout", (Arg(names[x.name]), Arg(Raw(p)), Arg(Raw("seed")), Arg(Raw(site))))
+    args = [Arg(names[x.name]), Arg(Raw(p)), Arg(Raw("seed")), Arg(Raw(site))]
+    if operation.get("scale") is not None:
+        args.append(Arg(Raw(expression(operation.scalar("scale"), OWNER)), "scale"))
+    return Call("nn.dropout", tuple(args))
 
 
 def _spread(operation: Operation, names: Mapping[str, Code]) -> Call:
@@ -156,6 +160,7 @@ SPECIAL = {
     "nn.masked_scores": _masked,
     "nn.spread": _spread,
     "ttnn.concat": _concat,
+    "ttnn.concat_rows": _concat,
 }
 
 

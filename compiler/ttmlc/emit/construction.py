@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -26,12 +27,12 @@ class Construction:
     instances: dict[Instance, list[str]] = field(default_factory=dict)
     """The attributes that hold a block, one for each call of it under the path."""
     turns: dict[Instance, str] = field(default_factory=dict)
-    _count: dict[str, int] = field(default_factory=dict)
     _shared: dict[str, Code] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         storages = [operation for operation in self.function.walk() if operation.op == "storage"]
         self.holders = {identifier(operation.text("holder")) for operation in storages}
+        self.held = set(self.holders)
         self._operations(self.function.operations, "at", 8)
 
     def _operations(self, operations: Sequence[Operation], scope: str, indent: int) -> None:
@@ -59,7 +60,7 @@ class Construction:
         holder = identifier(group[0].text("holder"))
         args = []
         for storage in group:
-            slot = identifier(storage.text("slot"))
+            slot = storage.text("slot")
             args.append(Arg(chain(storage.get("chain") or ""), slot))
             self.slots[storage.text("holder"), storage.text("slot")] = f"self.{holder}.{slot}"
         if group[0].get("rows") == Const(True):
@@ -98,8 +99,11 @@ class Construction:
         base = identifier(snake(operation.text("block")))
         if base in OWN or base in self.holders:
             base += "_block"
-        count = self._count[base] = self._count.get(base, 0) + 1
-        name = base if count == 1 else f"{base}_{count}"
+        name, count = base, 1
+        while name in self.held:
+            count += 1
+            name = f"{base}_{count}"
+        self.held.add(name)
         self.instances.setdefault(instance(operation), []).append(name)
         return name
 
@@ -122,9 +126,14 @@ def exploded(before: str, code: Call, indent: int) -> list[str]:
 
 def path(template: str) -> str:
     """A checkpoint path as a Python string; ``{i}`` makes it an f-string."""
-    return f"f{string(template)}" if "{" in template else string(template)
+    if "{" not in template:
+        return string(template)
+    return "f" + re.sub(r"\{(\w+)\}", lambda hole: "{" + identifier(hole[1]) + "}", string(template))
 
 
 def _turns(operation: Operation) -> str:
+    """What the scopes of the turns are called, and without its last letter each of them: ``layers``, ``layer``."""
     count = operation.scalar("count")
-    return count.name if isinstance(count, Field) and count.name.endswith("s") else "layers"
+    name = count.name if isinstance(count, Field) else ""
+    free = all(identifier(word) == word for word in (name, name[:-1]))
+    return name if name.islower() and name.endswith("s") and len(name) > 1 and free else "layers"

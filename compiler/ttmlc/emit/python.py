@@ -113,11 +113,12 @@ def expression(value: Scalar, owner: str, around: int = 0) -> str:
     if isinstance(value, Field):
         return f"{owner}.{value.name}"  # elaboration refuses field names that Python or the base class has
     if isinstance(value, (Dynamic, Index)):
-        return value.axis if isinstance(value, Dynamic) else value.name
+        return dynamic(value.axis) if isinstance(value, Dynamic) else identifier(value.name)
     if isinstance(value, Asked):
+        asked = identifier(value.input)
         if value.question != "given":
-            return f"nn.{value.question}({value.input})"
-        return f"({value.input} is not None)" if around > 4 else f"{value.input} is not None"
+            return f"nn.{value.question}({asked})"
+        return f"({asked} is not None)" if around > 4 else f"{asked} is not None"
     operator = scalar.OPERATORS[value.op]
     args = value.args
     if value.op == "select":
@@ -144,64 +145,27 @@ def expression(value: Scalar, owner: str, around: int = 0) -> str:
 
 
 RESERVED = frozenset(
-    {
-        "c",
-        "self",
-        "at",
-        "given",
-        "kernels",
-        "nn",
-        "ttnn",
-        "math",
-        "TILE",
-        "ROW_MAJOR",
-        "B",
-        "S",
-        "concat",
-        "normal",
-    }
-    | {"ones", "zeros", "dataclass", "ClassVar", "Integers", "layout", "layers", "turns"}
-    | {
-        "abs",
-        "all",
-        "any",
-        "bool",
-        "dict",
-        "filter",
-        "float",
-        "hash",
-        "id",
-        "input",
-        "int",
-        "iter",
-        "len",
-        "list",
-        "map",
-    }
-    | {
-        "max",
-        "min",
-        "next",
-        "object",
-        "pow",
-        "print",
-        "property",
-        "range",
-        "round",
-        "set",
-        "slice",
-        "sorted",
-        "str",
-    }
-    | {"sum", "super", "tuple", "type", "vars", "zip"}
+    """
+    self at c given kernels layers saved seed turns B S TILE ROW_MAJOR Chain ClassVar Integers
+    concat dataclass layout math nn normal ones ttnn zeros
+    abs all any bool dict filter float hash id input int iter len list map max min next object pow print property range
+    round set slice sorted str sum super tuple type vars zip
+    """.split()
 )
+"""What a method of the emitted module has under a name already."""
+
+
+def dynamic(axis: str) -> str:
+    """The Python name of a size that a call decides."""
+    return axis if axis in ("B", "S") else identifier(axis)
 
 
 def identifier(name: str) -> str:
-    """``name`` as a Python name: an underscore follows what Python or the module itself has taken."""
+    """``name`` as a Python name: an underscore follows what Python or the module itself has taken.
+
+    Two names stay two: ``type`` is ``type_``, and ``type_`` is ``type__``.
+    """
     clean = name.replace("'", "_")
-    return (
-        f"{clean}_"
-        if clean in RESERVED or keyword.iskeyword(clean) or keyword.issoftkeyword(clean)
-        else clean
-    )
+    bare = clean.rstrip("_")
+    has = bare in RESERVED or keyword.iskeyword(bare) or keyword.issoftkeyword(bare)
+    return f"{clean}_" if has else clean

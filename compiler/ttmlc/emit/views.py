@@ -71,12 +71,13 @@ class OutputView:
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """A model's class and its output's."""
+    """A model's class and its output's. ``labels`` is written as it stands there."""
 
     name: str
     doc: str
     prefix: str
     stale: tuple[str, ...]
+    labels: tuple[str, ...]
     output: OutputView
     build: tuple[str, ...]
     call: MethodView
@@ -87,9 +88,7 @@ class ModuleView:
     """A whole module."""
 
     doc: str
-    source: str
-    build: str
-    passes: str
+    header: tuple[str, ...]
     imports: tuple[str, ...]
     constants: tuple[str, ...]
     policy: str

@@ -9,7 +9,7 @@ from ttmlc.ir.device import BFLOAT16, DeviceOp, declare, device, shape_of
 from ttmlc.ir.module import Form
 from ttmlc.ir.op import Attributes, AttributeSpec, Refusal
 from ttmlc.ir.scalar import Const
-from ttmlc.ir.types import DeviceType, Layout, MaskType, Type
+from ttmlc.ir.types import DeviceType, Layout, MaskType, TensorType, Type
 
 FLOAT32 = "float32"
 
@@ -149,12 +149,16 @@ class MaskedScoresOp(DeviceOp):
 
 @declare
 class DropoutOp(SameOp):
-    """y = x with elements dropped by the seed of the call and the ``site``."""
+    """y = x * ``scale`` with elements dropped by the seed of the call and the ``site``."""
 
     name = "nn.dropout"
     callee = "nn.dropout"
     operands = ("x",)
-    attributes = {"p": AttributeSpec(required=True), "site": AttributeSpec(required=True)}
+    attributes = {
+        "p": AttributeSpec(required=True),
+        "site": AttributeSpec(required=True),
+        "scale": AttributeSpec(),
+    }
 
 
 @declare
@@ -212,18 +216,18 @@ class SplitHeadsOp(DeviceOp):
 
 @declare
 class ConcatOp(DeviceOp):
-    """y = the tensors one behind the other along the last dimension; ``width`` is theirs together."""
+    """y = the tensors [B, heads, S, head_dim] with their heads one behind the other; ``heads`` is all of them."""
 
     name = "ttnn.concat"
     callee = "ttnn.concat"
     operands = ("a", "b?", "c?")
-    always = (("dim", "-1"),)
-    attributes = {"width": AttributeSpec(required=True)}
+    always = (("dim", "1"),)
+    attributes = {"heads": AttributeSpec(required=True)}
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
-        a, width = device(types[0], "a"), attributes["width"]
-        assert not isinstance(width, (str, Form, tuple))
-        return (DeviceType(a.dtype, (*a.shape[:-1], width), Layout.TILE),)
+        a, heads = device(types[0], "a"), attributes["heads"]
+        assert not isinstance(heads, (str, Form, tuple))
+        return (DeviceType(a.dtype, (a.shape[0], heads, *a.shape[2:]), Layout.TILE),)
 
 
 @declare
@@ -239,13 +243,14 @@ class AccumulateOp(DeviceOp):
 
 
 class LossOp(DeviceOp):
-    """A loss of logits and of labels that the caller gives; a number."""
+    """A loss of logits and of labels on the host, which are what the caller gives or made of it; a number."""
 
-    operands = ("logits",)
-    attributes = {"labels": AttributeSpec(required=True, takes="string")}
+    operands = ("logits", "labels")
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
         device(types[0], "logits")
+        if not isinstance(types[1], TensorType):
+            raise Refusal("labels are on the host", at="labels")
         return (DeviceType(FLOAT32, (), Layout.TILE),)
 
 
@@ -255,7 +260,7 @@ class CrossEntropyOp(LossOp):
 
     name = "nn.cross_entropy"
     callee = "nn.cross_entropy"
-    attributes = {**LossOp.attributes, "ignore": AttributeSpec(False, Const(-100))}
+    attributes = {"ignore": AttributeSpec(False, Const(-100))}
     written = {"ignore": "ignore_index"}
 
 

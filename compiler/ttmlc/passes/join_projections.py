@@ -7,7 +7,7 @@
                                                          %a = attention(%q, %k, %v, ...)
 
 The three weights become parts of one storage, and so do the biases; the backward, derived after this, is one matmul
-each way as well. Heads of keys and values may be fewer than those of queries.
+each way as well.
 Declines when the three read different values, are stored in different orders, or have other readers, and when only
 some have a bias.
 """
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ttmlc.ir.builder import Builder, Names
-from ttmlc.ir.module import Function, Level, Module, Operation, Region, Value
+from ttmlc.ir.module import Function, Level, Module, Operation, Region, Value, plain
 from ttmlc.ir.types import Product, TensorType
 from ttmlc.passes.base import Declined, Outcome, Pass
 
@@ -134,7 +134,7 @@ def _joined(
     for projection in found[1:]:
         if span is not None and projection.linear.span is not None:
             span = span.to(projection.linear.span)
-    label = "_".join(projection.cut.result.name for projection in found)
+    label = "_".join(plain(projection.cut.result.name) for projection in found)
     weight = build.add("join", [p.linear.operands[1] for p in found], name=f"{label}_weight", span=span)
     bias = None
     if len(first.operands) > 2:

@@ -13,24 +13,29 @@
 A block is what has a backward and what is read as one; a tape chains blocks, so one text of the model serves inference
 and training. A stretch ends where a value is ready that the model returns, so that a model with a head shares the
 blocks of its base and leaves out those that it does not read. A block is called after the checkpoint path that its
-parameters share, else after what it makes. A repeat whose body is more than calls becomes one block a turn.
+parameters share, else after what it makes. A repeat whose body is more than calls becomes one block a turn. Blocks
+stand in the order in which they are first called.
 """
 
 from __future__ import annotations
 
 import itertools
+import keyword
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from ttmlc.ir.module import Function, Input, Kind, Level, Module, Operation, Region, Value, plain, rewrite
+from ttmlc.ir.ops.labels import LABEL_OPS
 from ttmlc.ir.ops.loss import LOSSES
 from ttmlc.ir.ops.structure import map_paths, paths
 from ttmlc.ir.types import TensorType
 from ttmlc.passes.base import Outcome, Pass
 from ttmlc.source import Span
 
-STAY = frozenset({"call", "repeat", "choose", *LOSSES})
+MODULES = frozenset({"Chain", "ClassVar", "Integers", "POLICY", "TILE"})
+"""What every emitted module has under a name that a class might have."""
+STAY = frozenset({"call", "repeat", "choose", "merge_batch", "split_batch", *LABEL_OPS, *LOSSES})
 """Operations that stay in the model."""
 
 
@@ -42,14 +47,38 @@ class Outline(Pass):
     takes = gives = Level.TENSOR
 
     def run(self, module: Module) -> Outcome:
-        blocks = Blocks({function.name: function for function in module.functions})
+        blocks = Blocks({function.name: function for function in module.functions}, taken(module))
         models = []
         for function in module.functions:
             if function.kind is Kind.MODEL:
                 base = module.models[0] if function is not module.models[0] else None
                 models.append(_Model(function, base, module.prefix if base else "", blocks).run())
         own = [function for function in module.functions if function.kind is not Kind.MODEL]
-        return Outcome(replace(module, functions=(*parameters((*own, *blocks.made), models), *models)))
+        made = in_order_of_calls((*own, *blocks.made), models)
+        return Outcome(replace(module, functions=(*parameters(made, models), *models)))
+
+
+def taken(module: Module) -> frozenset[str]:
+    """The names of classes that a module has besides its blocks and models."""
+    outputs = {f"{model.name}Output" for model in module.models}
+    return frozenset({f"{module.config.name}Config", *outputs, *MODULES, *keyword.kwlist})
+
+
+def in_order_of_calls(blocks: Sequence[Function], models: Sequence[Function]) -> list[Function]:
+    """``blocks`` as the models call them, each behind those that it calls; those that nobody calls come last."""
+    found = {block.name: block for block in blocks}
+    order: dict[str, Function] = {}
+
+    def visit(function: Function) -> None:
+        for operation in function.walk():
+            if operation.op == "call":
+                visit(found[operation.text("block")])
+        if function.name in found:
+            order.setdefault(function.name, function)
+
+    for function in (*models, *blocks):
+        visit(function)
+    return list(order.values())
 
 
 def parameters(blocks: Sequence[Function], models: Sequence[Function]) -> list[Function]:
@@ -81,12 +110,15 @@ class Blocks:
     """The blocks there are, by name; equal ones are made once."""
 
     known: dict[str, Function]
+    taken: frozenset[str] = frozenset()
     made: list[Function] = field(default_factory=list)
 
     def add(self, wanted: Sequence[str], make: Function) -> Function:
         """The block that equals ``make`` but for names, or ``make`` under the first name of ``wanted`` that is free."""
         names = chain(wanted, (f"{wanted[0]}{count}" for count in itertools.count(2)))
         for name in names:
+            if name in self.taken:
+                continue
             if name not in self.known:
                 break
             if self.known[name] in self.made and shape(self.known[name]) == shape(make):
@@ -134,12 +166,16 @@ class _Model:
         self.ends = {value.name for _, value in self.function.outputs} | self._returned_by_base()
 
     def _returned_by_base(self) -> set[str]:
-        """The values that the base model returns: a head's function begins with the base's operations."""
+        """The values that the base model returns: a head's function begins with the base's operations.
+
+        Before them stands only what makes batches of batches one batch.
+        """
         if self.base is None:
             return set()
         place = {v.name: (i, j) for i, o in enumerate(self.base.operations) for j, v in enumerate(o.results)}
         spots = [place[value.name] for _, value in self.base.outputs if value.name in place]
-        return {self.function.operations[i].results[j].name for i, j in spots}
+        own = [operation for operation in self.function.operations if operation.op != "merge_batch"]
+        return {own[i].results[j].name for i, j in spots}
 
     def run(self) -> Function:
         """The model as a sequence of blocks."""
@@ -155,6 +191,7 @@ class _Model:
                 self._end()
         self._end()
         read = {value.name for operation in self.operations for value in operation.reads()}
+        read |= {value.name for _, value in self.function.outputs}  # which lowering refuses, with its place
         shared = [
             _elsewhere(o) if name in self.inside else o for name, o in self.params.items() if name in read
         ]
@@ -185,7 +222,11 @@ class _Model:
             == 1
         )
         owners = shared[:-1] if one else shared
-        inputs = [v for v in _reads(stretch) if v.name not in made and v.name not in self.params]
+        read = [v for v in _reads(stretch) if v.name not in made and v.name not in self.params]
+        given = [
+            one.value for one in self.function.inputs if one.value in read
+        ]  # in the order of the model's
+        inputs = [v for v in read if v not in given] + given
         block = self._block(stretch, params, owners, shared, inputs, results)
         at = ".".join(owners)
         attributes = (("at", at), ("block", block.name)) if at else (("block", block.name),)
@@ -210,6 +251,7 @@ class _Model:
         if self.prefix and own[:1] == [self.prefix]:
             own = own[1:]
         name = camel(own) or camel([plain(results[-1].name)])
+        name = name if len(name) > 1 else f"{name}Block"
         taken = tuple(Input(value) for value in inputs)
         make = Function(name, Kind.BLOCK, taken, operations, outputs, _span(stretch))
         head = self.function.name.rpartition("For")[2]
@@ -239,7 +281,7 @@ class _Model:
             outputs = (("result", results[0]),)
         words = [word for word in str(operation.get("at") or "").split(".") if word and "{" not in word]
         last = words[-1].rstrip("s") if words and len(words[-1]) > 1 else ""
-        name = camel([last]) if last else "Layer"
+        name = camel([last]) or "Layer"
         params = tuple(inside[key] for key in _read(rest, inside))
         make = Function(
             name,
@@ -336,4 +378,5 @@ def _span(operations: Sequence[Operation]) -> Span | None:
 def camel(words: Sequence[str]) -> str:
     """Words of a path as a class's name: ``pooler.dense`` is PoolerDense, ``word_norm`` WordNorm."""
     parts = [part for word in words for part in word.replace("-", "_").split("_") if part]
-    return "".join(part[:1].upper() + part[1:] for part in parts if part.isidentifier() or part.isdigit())
+    name = "".join(part[:1].upper() + part[1:] for part in parts if part.isidentifier() or part.isdigit())
+    return f"Block{name}" if name[:1].isdigit() else name

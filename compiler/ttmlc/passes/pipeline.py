@@ -14,7 +14,9 @@ from ttmlc.passes.fusion.activation import FuseActivation
 from ttmlc.passes.fusion.engine import Fuse
 from ttmlc.passes.fusion.heads import FuseHeads
 from ttmlc.passes.fusion.residual import FuseResidual
+from ttmlc.passes.fusion.scale import FuseScale
 from ttmlc.passes.fusion.views import SinkViews
+from ttmlc.passes.inference_only import InferenceOnly
 from ttmlc.passes.join_projections import JoinProjections
 from ttmlc.passes.lower import Lower
 from ttmlc.passes.outline import Outline
@@ -36,12 +38,13 @@ def pipeline(
 ) -> tuple[Pass, ...]:
     """The passes from what the spec means to what a module calls.
 
-    ``label`` asks for a specialised build; without ``train`` no backward is derived.
+    ``label`` asks for a specialised build; without ``train`` no backward is derived and losses are left out.
     """
     specialise = (Specialise(tuple(fields), label),) if label else ()
     return (
         *specialise,  # before everything else: what is known decides what may be lowered and fused
         Outline(),  # before prune: that a head's model begins with its base's operations is how their blocks are shared
+        *(() if train else (InferenceOnly(),)),  # before prune, which drops what was made for losses alone
         Prune(),  # before lowering, which would make storages for parameters that nothing reads
         JoinProjections(),  # before autodiff: the backward of one matmul is one matmul each way
         *((Autodiff(),) if train else ()),  # before lowering: gradients are typed by axes
@@ -50,6 +53,7 @@ def pipeline(
         Fuse(FuseActivation()),
         Fuse(SinkViews()),  # before fuse-residual, whose two operands must have one shape
         Fuse(FuseResidual()),
+        Fuse(FuseScale()),
     )
 
 

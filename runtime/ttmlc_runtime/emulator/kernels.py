@@ -71,12 +71,18 @@ def in_blocks(compute: Callable[..., Any], values: Sequence[Any], out: Array) ->
 
 def mapped(function: str, x: Array) -> Array:
     """A new array: one of ``FUSED`` of every element."""
-    flat = np.array(x, order="C").reshape(-1)
-    width = next((size for size in (1024, 128, 32) if flat.size % size == 0), 1)
-    if _rows_for(flat) is None or width == 1:
-        # A column per element would defeat the compiler's vectors; a single row would defeat the threads.
-        width = flat.size or 1
-    return activate(flat.reshape(-1, width), None, function).reshape(x.shape)
+    rows = _rows_for(x)
+    if rows is None:
+        row = np.array(x, order="C").reshape(1, -1)
+        return activate(row, None, function).reshape(x.shape)
+    flat, out, code = (
+        np.ascontiguousarray(x).reshape(-1),
+        np.empty(x.shape, np.float32),
+        FUSED.index(function),
+    )
+    into = out.reshape(-1)
+    over_rows(lambda first, last: rows.map_into(flat, into, code, first, last), x.size, x.size)
+    return out
 
 
 def apply(function: str, x: Array) -> Array:
@@ -167,6 +173,17 @@ def softmax(x: Array, scale: float = 1.0, mask: Array | None = None, *, causal: 
         y = np.where(np.tri(*x.shape[-2:]) > 0, y, x.dtype.type(-np.inf))
     y = np.exp(y - y.max(-1, keepdims=True))
     return y / y.sum(-1, keepdims=True)
+
+
+def softmax_of(x: Array) -> Array:
+    """A new array: softmax over the last axis."""
+    rows = _rows_for(x)
+    if rows is None:
+        return softmax(np.array(x, order="C").reshape(1, 1, -1, x.shape[-1])).reshape(x.shape)
+    out, flat = np.empty(x.shape, np.float32), np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+    into = out.reshape(flat.shape)
+    over_rows(lambda first, last: rows.softmax_into(flat, into, first, last), len(flat), x.size)
+    return out
 
 
 def round_bfloat16(values: Array, *, in_place: bool = False) -> Array:

@@ -178,6 +178,58 @@ def activate(y: Array, bias: Array, code: int, first: int, last: int) -> None:
 
 
 @_compiled
+def map_into(x: Array, out: Array, code: int, first: int, last: int) -> None:
+    """out = f(x) of flat arrays that share no memory; ``code`` as of ``activate``."""
+    source, into = x[first:last], out[first:last]
+    if code == 0:
+        for j in range(into.size):
+            into[j] = source[j]
+    elif code == 1:
+        for j in range(into.size):
+            into[j] = max(source[j], F(0.0))
+    elif code == 2:
+        for j in range(into.size):
+            into[j] = _gelu(source[j])
+    elif code == 3:
+        for j in range(into.size):
+            into[j] = _gelu_tanh(source[j])
+    elif code == 4:
+        for j in range(into.size):
+            into[j] = source[j] * _sigmoid(source[j])
+    elif code == 5:
+        for j in range(into.size):
+            into[j] = _tanh(source[j])
+    elif code == 6:
+        for j in range(into.size):
+            into[j] = _sigmoid(source[j])
+    elif code == 7:
+        for j in range(into.size):
+            into[j] = _exp(source[j])
+    else:
+        for j in range(into.size):
+            into[j] = _erf(source[j])
+
+
+@_compiled
+def softmax_into(x: Array, out: Array, first: int, last: int) -> None:
+    """out = softmax(x) over each row; the two share no memory."""
+    columns = x.shape[1]
+    for i in range(first, last):
+        row, target = x[i], out[i]
+        peak = F(-np.inf)
+        for j in range(columns):
+            peak = max(peak, row[j])
+        total = F(0.0)
+        for j in range(columns):
+            value = _exp(row[j] - peak)
+            target[j] = value
+            total += value
+        inverse = F(1.0) / total
+        for j in range(columns):
+            target[j] = target[j] * inverse
+
+
+@_compiled
 def normalise(
     x: Array,
     residual: Array,

@@ -276,6 +276,11 @@ class Tensor(Operators):
         return (self.ragged_rows or self.ragged_columns) and not is_finite(self._storage.padding)
 
     @property
+    def wild_row(self) -> bool:
+        """The same of the first row alone: no more is read of one that broadcasts, as a bias or a norm's weight."""
+        return self.ragged_columns and not is_finite(self._storage.padding)
+
+    @property
     def shape(self) -> Shape:
         """The logical shape."""
         return Shape(self._shape)

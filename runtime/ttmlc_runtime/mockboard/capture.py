@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, TypeVar
 
 R = TypeVar("R")
@@ -116,6 +117,21 @@ class Capture:
     def new_programs(self) -> int:
         """How many had to be built."""
         return sum(not program.cached for program in self.programs)
+
+
+def joined(captures: Iterable[Capture]) -> Capture:
+    """Captures one behind the other as one."""
+    every = tuple(captures)
+    dram = list(accumulate((one.left_dram_bytes for one in every), initial=0))
+    return Capture(
+        programs=tuple(program for one in every for program in one.programs),
+        transfers=tuple(transfer for one in every for transfer in one.transfers),
+        peak_dram_bytes=max(
+            (before + one.peak_dram_bytes for before, one in zip(dram, every, strict=False)), default=0
+        ),
+        left_dram_bytes=dram[-1],
+        peak_l1_bytes=max((one.peak_l1_bytes for one in every), default=0),
+    )
 
 
 def capture(ttnn: Any, call: Callable[[], R], *, dispatch: bool = True, banks: int = 1) -> tuple[R, Capture]:

@@ -11,22 +11,19 @@ import re
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from ttmlc_runtime.errors import InputError
-from ttmlc_runtime.mockboard import child, kit
+from ttmlc_runtime.mockboard import child, kit, steps
 from ttmlc_runtime.mockboard.boards import BOARDS
-from ttmlc_runtime.mockboard.capture import Capture, banks_of, capture
+from ttmlc_runtime.mockboard.capture import Capture, banks_of, capture, joined
+from ttmlc_runtime.mockboard.steps import Given, Step
 
 Data = dict[str, Any]
-MASKS = ("attention_mask", "mask")
-"""What an optional input over keys is called."""
 SPEC_LINE = re.compile(r"#\s+(\S+\.spec:\d+)\s+(.*)")
 
 
@@ -40,6 +37,7 @@ def verify(
     batch: int = 1,
     seq: int = 128,
     entry: str = "forward",
+    optimizer: str = "adamw",
     mask: bool = True,
     timeout: float = child.TIMEOUT,
 ) -> Data:
@@ -53,18 +51,20 @@ def verify(
         board: a name in ``BOARDS``.
         batch: rows.
         seq: tokens in each.
-        entry: "forward".
+        entry: "forward", the inference program, or "train": forward, backward and an optimizer's step.
+        optimizer: what a training step ends with: "adamw", "adam", "sgd", "lion", or "none".
         mask: whether an attention mask is given, where the model takes one.
         timeout: in seconds.
 
     Returns:
         What JSON can hold. "accepted", and where not "refused" with the reason and the line; "programs", "by_kind",
-        "matmuls", "peak_dram_bytes", "peak_l1_bytes", "dram_bytes_moved" and more, all for each chip.
+        "matmuls", "peak_dram_bytes", "peak_l1_bytes", "dram_bytes_moved" and more, all for each chip. What is said of a
+        step is said of its second, which finds the optimizer's state, and in "phases" of each phase of it.
 
     Raises:
         BackendError: no Python with ttnn is to be found, or the process died.
         ConfigError: the config does not fit the model.
-        InputError: the module, the model, the entry, the batch or the length cannot be had.
+        InputError: the module, the model, the entry, the optimizer, the batch or the length cannot be had.
         ValueError: there is no such board.
     """
     if board not in BOARDS:
@@ -80,6 +80,7 @@ def verify(
         "batch": batch,
         "seq": seq,
         "entry": entry,
+        "optimizer": optimizer,
         "mask": mask,
     }
     return child.run(f"{__name__}:job", request, board=board, timeout=timeout)
@@ -100,13 +101,14 @@ def on(ttnn: Any, device: Any, request: Data) -> Data:
     """``verify`` on a device that is open."""
     path = Path(request["module"])
     kind = _model(_module(path), request["model"])
-    call = _entry(kind, request)
+    steps.check(kind, request)
     config = _config(kind, request)
     banks = banks_of(ttnn, device)
     found: Data = {
         "accepted": True,
         "model": kind.__name__,
         **{name: request[name] for name in ("entry", "batch", "seq", "mask", "board")},
+        **({"optimizer": request["optimizer"]} if request["entry"] == "train" else {}),
         "chips": device.get_num_devices(),
         "ttnn": version("ttnn"),
         "refused": None,
@@ -118,22 +120,43 @@ def on(ttnn: Any, device: Any, request: Data) -> Data:
             ttnn, lambda: kind.unfilled(config, device=device), dispatch=False, banks=banks
         )
         found["weights_bytes"] = built.left_dram_bytes
-        _, ran = capture(ttnn, lambda: call(model), dispatch=False, banks=banks)
-        found.update(_measured(ran, built.left_dram_bytes))
-        del model
-        model = kind.unfilled(config, device=device)
-        before = device.num_program_cache_entries()
-        _, first = capture(ttnn, lambda: call(model), banks=banks)
-        after = device.num_program_cache_entries()
-        call(model)
-        found["new_programs"] = {
-            "first_step": after - before,
-            "second_step": device.num_program_cache_entries() - after,
-        }
-        found["programs"] = len(first.programs)
+        given = _given(ttnn, model, config, request)
+        step = steps.step(model, given, request)
+        first, second = (_run(ttnn, step, banks, dispatch=False) for _ in range(2))
+        found.update(_measured(first, second, built.left_dram_bytes))
+        del model, step
+        step = steps.step(kind.unfilled(config, device=device), given, request)
+        built_by = []
+        for _ in range(2):
+            before = device.num_program_cache_entries()
+            second = _run(ttnn, step, banks)
+            built_by.append(device.num_program_cache_entries() - before)
+        found["new_programs"] = {"first_step": built_by[0], "second_step": built_by[1]}
+        found["left_bytes"] = joined(second.values()).left_dram_bytes
     except RuntimeError as error:  # how ttnn refuses
         found.update(accepted=False, refused=_refusal(error, path, found))
     return found
+
+
+def _given(ttnn: Any, model: Any, config: Any, request: Data) -> Given:
+    """What the step is called with: the first of the inputs that the model takes."""
+    refused: InputError | None = None
+    for given in steps.inputs(type(model), config, request):
+        try:
+            capture(ttnn, lambda: model(**given), dispatch=False)  # noqa: B023  # called at once
+        except InputError as error:
+            refused = error
+        else:
+            return given
+    assert refused is not None  # there is always one to try
+    raise refused
+
+
+def _run(ttnn: Any, step: Step, banks: int, *, dispatch: bool = True) -> dict[str, Capture]:
+    """One step, phase by phase."""
+    return {
+        name: capture(ttnn, phase, dispatch=dispatch, banks=banks)[1] for name, phase in step.phases().items()
+    }
 
 
 def _room(ttnn: Any, device: Any, banks: int) -> Data:
@@ -143,7 +166,20 @@ def _room(ttnn: Any, device: Any, banks: int) -> Data:
     return {"dram_bytes": dram.total_bytes_per_bank * banks, "l1_bytes": l1.total_bytes_per_bank}
 
 
-def _measured(ran: Capture, weights: int) -> Data:
+def _measured(first: Mapping[str, Capture], second: Mapping[str, Capture], weights: int) -> Data:
+    """What a second step takes; the first one besides makes the optimizer's state."""
+    made, ran = joined(first.values()), joined(second.values())
+    state = made.left_dram_bytes
+    return {
+        **_counted(ran),
+        "phases": {name: _counted(phase) for name, phase in second.items()},
+        "state_bytes": state,
+        "peak_dram_bytes": weights + max(made.peak_dram_bytes, state + ran.peak_dram_bytes),
+    }
+
+
+def _counted(ran: Capture) -> Data:
+    """The programs of a step or of a phase of it."""
     matmuls = Counter(
         (program.variant, program.reads[0].shape, program.reads[1].shape)
         for program in ran.programs
@@ -153,7 +189,7 @@ def _measured(ran: Capture, weights: int) -> Data:
     l1: dict[str, int] = {}
     compute: dict[str, list[Data]] = {}
     for program in ran.programs:
-        if program.compute and dict(program.compute) not in compute.setdefault(program.kind, []):
+        if dict(program.compute) not in compute.setdefault(program.kind, []):
             compute[program.kind].append(dict(program.compute))
         moved[program.kind] += program.dram_bytes
         l1[program.kind] = max(l1.get(program.kind, 0), program.l1_bytes)
@@ -163,12 +199,12 @@ def _measured(ran: Capture, weights: int) -> Data:
         "by_kind": ran.by_kind,
         "moved_by_kind": dict(moved),
         "l1_by_kind": l1,
-        "compute_by_kind": compute,
+        # A kind that is told how to compute is listed with an empty configuration too, if it was not told at times.
+        "compute_by_kind": {kind: configs for kind, configs in compute.items() if any(configs)},
         "matmuls": [
             {"variant": variant, "a": list(a), "b": list(b), "programs": count}
             for (variant, a, b), count in matmuls.most_common()
         ],
-        "peak_dram_bytes": weights + ran.peak_dram_bytes,
         "peak_l1_bytes": ran.peak_l1_bytes,
         "dram_bytes_moved": ran.dram_bytes_moved,
         "uploads": {"count": len(up), "bytes": sum(up)},
@@ -209,23 +245,6 @@ def _config(kind: Any, request: Data) -> Any:
     if request["hugging_face"] is not None:
         return kind.Config.from_hugging_face(request["hugging_face"])
     return kind.Config(**(request["fields"] or {}))
-
-
-def _entry(kind: Any, request: Data) -> Callable[[Any], Any]:
-    """What one step of the entry is, as a function of the model."""
-    batch, seq = request["batch"], request["seq"]
-    if batch < 1 or seq < 1:
-        raise InputError(f"batch {batch} and seq {seq} must be at least 1")
-    entries = ("forward",)
-    if request["entry"] not in entries:
-        raise InputError(f"{kind.__name__} has no entry {request['entry']!r}; it has {', '.join(entries)}")
-    given: dict[str, np.ndarray[Any, Any]] = {}
-    for name, parameter in list(inspect.signature(kind.__call__).parameters.items())[1:]:
-        if parameter.default is inspect.Parameter.empty:
-            given[name] = np.zeros((batch, seq), np.int64)
-        elif name in MASKS and request["mask"]:
-            given[name] = np.ones((batch, seq), np.int64)
-    return lambda model: model(**given)
 
 
 def _refusal(error: RuntimeError, path: Path, found: Data) -> Data:

@@ -30,16 +30,17 @@ def site_seed(seed: int, site: int) -> int:
     return (z ^ (z >> 31)) % WORDS
 
 
-def dropout(x: types.Tensor, p: float, seed: int | None, site: int) -> types.Tensor:
-    """X with elements dropped so often and the others scaled up; x itself where ``p`` is 0 or ``seed`` is None.
+def dropout(x: types.Tensor, p: float, seed: int | None, site: int, *, scale: float = 1.0) -> types.Tensor:
+    """X * scale with elements dropped so often and the others scaled up; none are where ``p`` is 0 or ``seed`` is None.
 
     The same seed and site drop the same elements of a tensor of the same shape, so that the gradient of a dropout is
-    the same dropout of the gradient. One program; x is bfloat16 in tiles.
+    the same dropout of the gradient. One program, and none where nothing is dropped or scaled: then it is x itself.
+    x is bfloat16 in tiles.
     """
     if p == 0 or seed is None:
-        return x
-    scale = 1 / (1 - p) if p < 1 else 0.0
-    return ttnn.experimental.dropout(x, probability=p, scale=scale, seed=site_seed(seed, site))
+        return x if scale == 1.0 else ttnn.multiply(x, scale)
+    kept = scale / (1 - p) if p < 1 else 0.0
+    return ttnn.experimental.dropout(x, probability=p, scale=kept, seed=site_seed(seed, site))
 
 
 def _room(shape: Sequence[int], like: types.Tensor) -> types.Tensor:

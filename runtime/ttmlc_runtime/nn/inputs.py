@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -26,19 +27,41 @@ TILE = 32
 
 @dataclass(frozen=True)
 class Mask:
-    """A validity mask in the forms attention takes: added to the scores, or left to the op's own causality."""
+    """A validity mask over keys in the forms that attention takes, each made where one first asks for it."""
 
-    additive: types.Tensor | None
-    causal: bool
-    device: types.Device | None = None
-    tokens: int = 0
+    keys: types.Tensor | None
+    """What is added for each key, [B, 1, 1, S]; None hides none."""
+    later: bool
+    """Whether each query's later keys are hidden too."""
+    device: types.Device | None = field(default=None, compare=False)
+    tokens: int = field(default=0, compare=False)
+
+    @property
+    def causal(self) -> bool:
+        """Whether causality is left to the op, because nothing else hides keys."""
+        return self.later and self.keys is None
+
+    @cached_property
+    def additive(self) -> types.Tensor | None:
+        """What is added to scores, [B, 1, S, S], causality folded in; None where there is no mask."""
+        if self.keys is None:
+            return None
+        after = _after(self.tokens) if self.later else np.zeros((1, 1, self.tokens, self.tokens), np.float32)
+        return self._filled(ttnn.add(self._there(after), self.keys))
 
     @cached_property
     def scores(self) -> types.Tensor | None:
-        """What is added to scores where attention is composed of other ops: causality folded in; None hides nothing."""
-        if self.additive is not None or not self.causal:
-            return self.additive
-        return ttnn.Tensor(_after(self.tokens), ttnn.bfloat16, self.device, ttnn.TILE_LAYOUT)
+        """What is added to scores where attention is composed of other ops: it broadcasts; None hides nothing."""
+        if self.later:
+            return self.additive if self.keys is not None else self._there(_after(self.tokens))
+        return None if self.keys is None else self._filled(self.keys)
+
+    def _there(self, values: np.ndarray[Any, Any]) -> types.Tensor:
+        return ttnn.Tensor(values, ttnn.bfloat16, self.device, ttnn.TILE_LAYOUT)
+
+    def _filled(self, hiding: types.Tensor) -> types.Tensor:
+        """With keys that only fill up tiles hidden below everything."""
+        return ttnn.fill_implicit_tile_padding(hiding, FILLING) if self.tokens % TILE else hiding
 
 
 def _after(tokens: int) -> np.ndarray[Any, Any]:
@@ -46,36 +69,44 @@ def _after(tokens: int) -> np.ndarray[Any, Any]:
     return np.triu(np.full((1, 1, tokens, tokens), HIDDEN, np.float32), 1)
 
 
-def _array(name: str, value: Integers) -> np.ndarray[Any, Any]:
+def _array(name: str, value: Integers, over: str = "") -> np.ndarray[Any, Any]:
     try:
         array = np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:  # torch raises the last for tensors it cannot give
         raise InputError(f"{name} is no array of one shape: {error}") from None
-    if array.ndim != 2:
-        hint = ": a single row is input[None, :]" if array.ndim == 1 else ""
-        raise InputError(f"{name} must be [batch, tokens], not {list(array.shape)}{hint}")
+    if array.ndim != (3 if over else 2):
+        hint = ": a single row is input[None, :]" if array.ndim == 1 and not over else ""
+        hint = f": of one example with several {over} it is input[None]" if array.ndim == 2 and over else hint
+        wanted = f"[batch, {over}, tokens]" if over else "[batch, tokens]"
+        raise InputError(f"{name} must be {wanted}, not {list(array.shape)}{hint}")
     if 0 in array.shape:
         raise InputError(f"{name} is empty: {list(array.shape)}")
     return array
 
 
 class Inputs:
-    """The inputs of one call; the first one gives batch and tokens, the others must agree."""
+    """The inputs of one call; the first one gives batch and tokens, the others must agree.
 
-    def __init__(self, device: types.Device, first: Integers) -> None:
+    With ``over`` each is [batch, over, tokens], where ``over`` says what the axis is called; on the device their batch
+    is one, of batch * over rows, which is what ``shape`` begins with. ``outer`` is then (batch, over).
+    """
+
+    def __init__(self, device: types.Device, first: Integers, *, over: str = "") -> None:
         self.device = device
-        self.shape: tuple[int, int] = tuple(_array("the first input", first).shape)
+        self.over = over
+        self.given: tuple[int, ...] = _array("the first input", first, over).shape
+        self.outer = self.given[:-1]
+        self.shape: tuple[int, int] = (prod(self.outer), self.given[-1])
 
     @property
     def positions(self) -> np.ndarray[Any, Any]:
         """0 .. S-1 for every row."""
-        batch, tokens = self.shape
-        return np.broadcast_to(np.arange(tokens), (batch, tokens))
+        return np.broadcast_to(np.arange(self.given[-1]), self.given)
 
     def _given(self, name: str, value: Integers) -> np.ndarray[Any, Any]:
-        array = _array(name, value)
-        if array.shape != self.shape:
-            raise InputError(f"{name} is {list(array.shape)}, and the first input {list(self.shape)}")
+        array = _array(name, value, self.over)
+        if array.shape != self.given:
+            raise InputError(f"{name} is {list(array.shape)}, and the first input {list(self.given)}")
         return array
 
     def ids(self, name: str, value: Integers | None, *, below: int, default: Any = None) -> types.Tensor:
@@ -87,21 +118,23 @@ class Inputs:
         if value is None:
             if default is None:
                 raise InputError(f"{name} is missing")
-            value = np.broadcast_to(np.asarray(default), self.shape)
+            value = np.broadcast_to(np.asarray(default), self.given)
         array = self._given(name, value)
         if array.dtype.kind not in "iu":
             cast = ": convert them with .astype(int)" if array.dtype.kind in "fb" else ""
             raise InputError(f"{name} must be integers, not {array.dtype}{cast}")
         wrong = (array < 0) | (array >= below)
         if wrong.any():
-            row, column = np.argwhere(wrong)[0]
-            raise InputError(f"{name}[{row}, {column}] is {array[row, column]} and must be in [0, {below})")
+            raise InputError(f"{_first(name, array, wrong)} and must be in [0, {below})")
         return ttnn.Tensor(
-            np.ascontiguousarray(array, np.int32), ttnn.uint32, self.device, ttnn.ROW_MAJOR_LAYOUT
+            np.ascontiguousarray(array.reshape(self.shape), np.int32),
+            ttnn.uint32,
+            self.device,
+            ttnn.ROW_MAJOR_LAYOUT,
         )
 
     def mask(self, name: str, value: Integers | None, *, causal: bool = False) -> Mask:
-        """A mask [B, S] over keys, 1 where one may be seen, as [B, 1, S, S] to add to scores.
+        """A mask [B, S] over keys, 1 where one may be seen, in the forms that are added to scores.
 
         Without a mask nothing is added, and causality is the op's own. With one, causality is folded in. The keys
         that only fill up tiles are never seen.
@@ -116,12 +149,8 @@ class Inputs:
             raise InputError(_odd_mask(name, array))
         batch, tokens = self.shape
         row = np.where(array.astype(bool), np.float32(0), np.float32(HIDDEN)).reshape(batch, 1, 1, tokens)
-        after = _after(tokens) if causal else np.zeros((1, 1, tokens, tokens), np.float32)
         keys = ttnn.Tensor(row, ttnn.bfloat16, self.device, ttnn.TILE_LAYOUT)
-        additive = ttnn.add(ttnn.Tensor(after, ttnn.bfloat16, self.device, ttnn.TILE_LAYOUT), keys)
-        if tokens % TILE:
-            additive = ttnn.fill_implicit_tile_padding(additive, FILLING)
-        return Mask(additive, False)
+        return Mask(keys, causal, self.device, tokens)
 
 
 def is_int(values: Labels) -> bool:
@@ -142,5 +171,10 @@ def is_bool(values: Labels) -> bool:
 def _odd_mask(name: str, array: np.ndarray[Any, Any]) -> str:
     if array.dtype.kind not in "biuf":
         return f"{name} must hold 1 (seen) and 0 (hidden), not {array.dtype}"
-    row, column = np.argwhere(~np.isin(array, (0, 1)))[0]
-    return f"{name}[{row}, {column}] is {array[row, column]}; a mask holds 1 (seen) and 0 (hidden) only"
+    return f"{_first(name, array, ~np.isin(array, (0, 1)))}; a mask holds 1 (seen) and 0 (hidden) only"
+
+
+def _first(name: str, array: np.ndarray[Any, Any], wrong: np.ndarray[Any, Any]) -> str:
+    """The first element that is wrong, with its place."""
+    place = tuple(int(at) for at in np.argwhere(wrong)[0])
+    return f"{name}[{', '.join(map(str, place))}] is {array[place]}"

@@ -62,6 +62,8 @@ class Model(Generic[C]):
     """Patterns of tensors that old files hold and nothing needs."""
     renames: ClassVar[Mapping[str, str]] = {}
     """Parts of names in old files, and what they are called now."""
+    labels: ClassVar[Mapping[str, str]] = {}
+    """The inputs of its losses, and what each may be: ``int[B, S]``, alternatives after ``|``."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         """Let calls of the emitted class say to its blocks whether they are recorded."""

@@ -45,9 +45,13 @@ def rounds(tensor: types.Tensor) -> bool:
 
 
 def padded_with_zeros(tensor: types.Tensor) -> types.Tensor:
-    """The tensor, in tiles, with zeros in what is left of them."""
+    """The tensor, in tiles, with zeros in what is left of them.
+
+    A vector that fills the first row of its tiles stays as it is: of the other rows nothing is ever read, neither
+    where a matmul adds a bias nor where a norm scales, so that they may hold anything.
+    """
     sizes = tuple(tensor.shape)[-2:]
-    if len(sizes) == 2 and not any(size % TILE for size in sizes):
+    if sizes and not any(size % TILE for size in sizes):
         return tensor
     filled: types.Tensor = ttnn.fill_implicit_tile_padding(tensor, 0.0)
     return filled

@@ -164,12 +164,14 @@ class Storage:
             storage._put(tensor)
 
     def _put(self, tensor: types.Tensor) -> None:
-        held = self.tensor
+        held, other = self.tensor, tensor.dtype != self.tensor.dtype
         if held.layout != tensor.layout:  # a copy casts in tiles alone
-            if tensor.dtype != held.dtype:
+            if other:
                 tensor = ttnn.typecast(tensor, held.dtype)
-            tensor = ttnn.to_layout(tensor, held.layout)
-        if tensor.buffer_address() != held.buffer_address():  # else they were written in place
+            tensor, other = ttnn.to_layout(tensor, held.layout), True
+        # Of one dtype and layout it may be the very tensor, which was written in place. Only then addresses are asked
+        # for: while ttnn but records what would be done, all of them are 0.
+        if other or tensor.buffer_address() != held.buffer_address():
             ttnn.copy(tensor, held)
         self.version += 1
 

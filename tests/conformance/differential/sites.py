@@ -21,7 +21,12 @@ def calls_of(program: Callable[[], Any]) -> list[c.Call]:
     def spy(op: Op, args: Sequence[object], keywords: dict[str, object]) -> Any:
         nonlocal depth
         if depth == 0:  # not what one op calls of another
-            made = c.Call(op.name, tuple(map(_data, args)), tuple((n, _data(v)) for n, v in keywords.items()))
+            seen: list[emulator.Tensor] = []
+            made = c.Call(
+                op.name,
+                tuple(_data(value, seen) for value in args),
+                tuple((name, _data(value, seen)) for name, value in keywords.items()),
+            )
             found.setdefault(str(made), made)
         depth += 1
         try:
@@ -34,15 +39,19 @@ def calls_of(program: Callable[[], Any]) -> list[c.Call]:
     return list(found.values())
 
 
-def _data(value: Any) -> Any:
-    """An argument as data."""
+def _data(value: Any, seen: list[emulator.Tensor]) -> Any:
+    """An argument as data; ``seen`` are the call's tensors so far, in the order in which they are numbered."""
     if isinstance(value, emulator.Tensor):
+        same = [place for place, one in enumerate(seen) if one is value]
+        seen.append(value)
+        if same:
+            return c.Same(same[0])
         memory = value.memory_config().buffer_type.name
         return c.Tensor(
             tuple(value.shape), value.dtype.value, value.layout.name, memory, value.device() is None
         )
     if isinstance(value, (list, tuple)):
-        return tuple(map(_data, value))
+        return tuple(_data(one, seen) for one in value)
     if isinstance(value, emulator.DeviceComputeKernelConfig):
         names = ("math_approx_mode", "fp32_dest_acc_en", "packer_l1_acc")
         fidelity = c.Name(f"MathFidelity.{value.math_fidelity.name}")
@@ -57,6 +66,8 @@ def _data(value: Any) -> Any:
         return c.Name(value.value)
     if isinstance(value, (emulator.UnaryOpType, emulator.GeluVariant)):
         return c.Name(f"{type(value).__name__}.{value.name}")
+    if isinstance(value, emulator.UnaryWithParam):
+        return c.Made("UnaryWithParam", (_data(value.op_type, seen), *value.params))
     if isinstance(value, emulator.Device):
         return c.Board()
     assert value is None or isinstance(value, (bool, int, float, str)), f"{value!r} cannot be written down"

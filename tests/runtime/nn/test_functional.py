@@ -134,3 +134,6 @@ def test_dropout_drops_alike_for_a_seed_and_a_site_alone(
         assert abs(float((mask(x, 5, 1) == mask(x, seed, site)).double().mean()) - 0.5) < 0.035
     kept = ~mask(x, 5, 1)
     close(nn.dropout(x, 0.5, 5, 1), torch.where(kept, values(x) * 2, 0.0))
+    close(nn.dropout(x, 0.5, 5, 1, scale=0.25), torch.where(kept, values(x) / 2, 0.0))
+    close(nn.dropout(x, 0.5, None, 1, scale=0.25), values(x) / 4)
+    close(nn.dropout(x, 0.0, 5, 1, scale=0.25), values(x) / 4)

@@ -77,8 +77,17 @@ def test_what_is_no_input_is_refused_with_its_name(device: Any, value: object, w
 
 def test_without_a_mask_nothing_is_added(device: Any) -> None:
     given = nn.Inputs(device, IDS)
-    assert given.mask("attention_mask", None) == nn.Mask(None, False)
-    assert given.mask("attention_mask", None, causal=True) == nn.Mask(None, True)
+    plain, causal = (given.mask("attention_mask", None, causal=flag) for flag in (False, True))
+    assert (plain.additive, plain.causal, plain.scores) == (None, False, None)
+    assert (causal.additive, causal.causal) == (None, True)
+
+
+def test_without_a_mask_scores_are_hidden_by_causality_alone(device: Any) -> None:
+    scores = nn.Inputs(device, IDS).mask("attention_mask", None, causal=True).scores
+    assert scores is not None
+    found = host(scores)
+    assert found.shape == (1, 1, 3, 3)
+    assert (found[0, 0] == 0).tolist() == np.tril(np.ones((3, 3), bool)).tolist()
 
 
 @pytest.mark.parametrize("kind", [bool, np.int64, np.uint8, np.float32])
@@ -103,6 +112,23 @@ def test_causality_is_folded_into_a_mask(device: Any) -> None:
     assert seen[0].tolist() == [[True, False, False], [True, True, False], [True, True, True]]
     assert seen[1].tolist() == [[False, False, False], [False, True, False], [False, True, True]]
     assert np.isfinite(host(mask.additive)).all()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_scores_are_given_the_same_hidden_keys_as_fused_attention(device: Any, causal: bool) -> None:
+    tokens = np.array([[1, 1, 0], [0, 1, 1]])
+    mask = nn.Inputs(device, IDS).mask("attention_mask", tokens, causal=causal)
+    assert mask.scores is not None
+    assert tuple(mask.scores.shape) == ((2, 1, 3, 3) if causal else (2, 1, 1, 3)), "a row serves every query"
+    assert mask.scores.padding == FILLING
+    assert np.array_equal(np.broadcast_to(host(mask.scores), (2, 1, 3, 3)), host(mask.additive))
+
+
+def test_scores_without_a_mask_are_given_causality_alone(device: Any) -> None:
+    given = nn.Inputs(device, IDS)
+    assert given.mask("attention_mask", None).scores is None
+    hidden = host(given.mask("attention_mask", None, causal=True).scores) < 0
+    assert hidden[0, 0].tolist() == [[False, True, True], [False, False, True], [False] * 3]
 
 
 @pytest.mark.parametrize(("tokens", "padded"), [(3, True), (31, True), (32, False), (33, True), (64, False)])

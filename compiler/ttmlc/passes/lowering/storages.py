@@ -6,8 +6,9 @@ storages, so a tied embedding is one more resident form and no special case.
 
 from __future__ import annotations
 
+import keyword
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from ttmlc.ir import scalar
@@ -20,42 +21,16 @@ from ttmlc.passes.lowering.refusal import cannot
 from ttmlc.passes.lowering.resident import Padding
 from ttmlc.source import Span
 
-# What a block or a model has of its own.
 OWN = frozenset(
-    {
-        "backward",
-        "build",
-        "config",
-        "device",
-        "dtype",
-        "eval",
-        "forward",
-        "from_pretrained",
-        "infer",
-        "kernels",
-    }
-    | {
-        "load_checkpoint",
-        "load_state_dict",
-        "name",
-        "named_parameters",
-        "num_parameters",
-        "parameters",
-        "policy",
-    }
-    | {
-        "prefix",
-        "renames",
-        "report",
-        "requires_grad_",
-        "rng_state",
-        "save_pretrained",
-        "seed",
-        "stale",
-        "state_dict",
-    }
-    | {"storages", "train", "training", "unfilled", "zero_grad"}
+    """
+    backward build config device dtype eval forward from_pretrained infer kernels labels load_checkpoint
+    load_state_dict name named_parameters num_parameters parameters policy prefix renames report requires_grad_
+    rng_state save_pretrained seed stale state_dict storages train training unfilled zero_grad
+    """.split()
 )
+"""What a block or a model has of its own."""
+HOLDERS = frozenset({"accumulate", "dtype", "layout", "self", "storages", "trainable"})
+"""What a holder has of its own, and what making one takes."""
 
 
 class Storages:
@@ -72,7 +47,9 @@ class Storages:
         self._arguments: dict[str, TensorType] = {}
         self._made: dict[tuple[str, str], Value] = {}
         params = [operation for operation in block.walk() if operation.op == "param"]
-        self._holders = holder_names([_last_path(param) for param in params])
+        own = [_last_path(param) for param in params]
+        self._holders = holder_names(own)
+        self._slots = slot_names(own, self._holders)
         self._forms = forms(block)
 
     def declare(self, operation: Operation) -> None:
@@ -167,7 +144,7 @@ class Storages:
             places = [self._place(part) for part in maker.operands if part is not None]
             return "_".join(holder for holder, _ in places), places[0][1]
         path = _last_path(maker)
-        return self._holders[path], path.rpartition(".")[2]
+        return self._holders[path], self._slots[path]
 
     def _chain(self, value: Value, turned: bool) -> Attribute:
         """What lies in the storage; of joined ones, one part behind the other along what each makes."""
@@ -285,3 +262,19 @@ def holder_names(paths: list[str]) -> dict[str, str]:
             name += "_"
         names[words] = name
     return {path: names[words] for path, words in owners.items()}
+
+
+def slot_names(paths: list[str], holders: Mapping[str, str]) -> dict[str, str]:
+    """What each parameter is called in its holder: the last word of its path, as a plain name that is free there."""
+    names: dict[str, str] = {}
+    taken: set[tuple[str, str]] = set()
+    for path in paths:
+        word = path.rpartition(".")[2]
+        plain = word if re.fullmatch("[A-Za-z][A-Za-z0-9_]*", word) else snake(word)
+        if not re.match("[A-Za-z]", plain) or plain in HOLDERS or keyword.iskeyword(plain):
+            plain = f"p_{plain}"
+        while path not in names and (holders[path], plain) in taken:
+            plain += "_"
+        names.setdefault(path, plain)
+        taken.add((holders[path], plain))
+    return names

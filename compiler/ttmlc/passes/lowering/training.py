@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from ttmlc.ir.device_training import FLOAT32
 from ttmlc.ir.module import Operation, Value, plain
-from ttmlc.ir.scalar import Const
-from ttmlc.ir.types import DeviceType, Product, TensorType, dim_text
+from ttmlc.ir.scalar import Const, Scalar
+from ttmlc.ir.types import DeviceType, Product, TensorType, dim_text, total
 from ttmlc.passes.lowering.refusal import cannot
 
 if TYPE_CHECKING:
@@ -143,25 +143,26 @@ def _spread(lowering: Lowering, operation: Operation) -> Sequence[Value]:
 
     made, value = operation.result.type, lowering.operand(operation, 0)
     assert isinstance(made, TensorType) and value is not None
-    if len(made.dims) != 3 or dim_text(made.dims[1]) != operation.text("over"):
+    if len(made.dims) not in (3, 4) or dim_text(made.dims[-2]) != operation.text("over"):
         raise cannot(operation.span, f"zeros behind the first of {made} have no form on the device yet")
+    if len(made.dims) == 4:
+        value = lowering.add(operation, "ttnn.permute", (value,), dims=tuple(map(Const, (0, 2, 1, 3))))
     shape = resident(made, lowering.padding, operation.span).shape
     return [lowering.add(operation, "nn.spread", (value,), shape=shape)]
 
 
 def _join_heads(lowering: Lowering, operation: Operation) -> Sequence[Value]:
-    parts = []
-    for place, part in enumerate(operation.operands):
-        value = lowering.operand(operation, place)
-        if part is not None and value is not None:
-            parts.append(
-                lowering.build.add(
-                    "ttnn.concat_heads", (value,), name=f"{plain(value.name)}_rows", span=operation.span
-                )
-            )
-    made = operation.result.type
-    assert isinstance(made, TensorType)
-    return [lowering.add(operation, "ttnn.concat", parts, width=lowering.padding.size(made.dims[-1]))]
+    """Heads behind heads, then all of them side by side: what is joined once is not joined thrice."""
+    parts = [lowering.operand(operation, place) for place in range(len(operation.operands))]
+    heads = total(tuple(_heads(part) for part in operation.operands))
+    name = f"{plain(operation.result.name)}_heads"
+    joint = lowering.build.add("ttnn.concat", parts, {"heads": heads}, name=name, span=operation.span)
+    return [lowering.add(operation, "ttnn.concat_heads", (joint,))]
+
+
+def _heads(part: Value | None) -> Scalar:
+    assert part is not None and isinstance(part.type, TensorType)
+    return part.type.dims[1].size
 
 
 def heads_of(lowering: Lowering, operation: Operation) -> Sequence[Value] | None:

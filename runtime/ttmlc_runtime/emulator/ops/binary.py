@@ -91,11 +91,11 @@ def joint_padding(
 
 
 def _same_kind(a: Tensor, b: Tensor, mixed: bool, op_name: str) -> None:
-    check(
-        (mixed and a.dtype.is_float and b.dtype.is_float) or a.dtype is b.dtype,
-        f"{op_name}: is_dtype_combination_supported: {a.dtype!r} and {b.dtype!r} do not go together",
-        "Convert one: ttnn.typecast",
-    )
+    if not ((mixed and a.dtype.is_float and b.dtype.is_float) or a.dtype is b.dtype):
+        raise fatal(
+            f"{op_name}: is_dtype_combination_supported: {a.dtype!r} and {b.dtype!r} do not go together",
+            "Convert one: ttnn.typecast",
+        )
 
 
 def _scalar(value: Any, like: Tensor, op_name: str) -> Any:

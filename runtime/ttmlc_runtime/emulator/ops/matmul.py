@@ -16,20 +16,23 @@ from ttmlc_runtime.emulator.padding import FINITE, WILD, Padding
 from ttmlc_runtime.emulator.refusal import check, fatal
 from ttmlc_runtime.emulator.settings import CoreGrid, DeviceComputeKernelConfig, UnaryOpType, UnaryWithParam
 from ttmlc_runtime.emulator.tensor import Tensor
+from ttmlc_runtime.emulator.threads import over_rows
 
 Activation = Union[str, UnaryWithParam, UnaryOpType]
 FACTOR = Operand(FLOATS, Layout.TILE)
+SINGLE = 1 << 18
+"""Multiplications up to which OpenBLAS computes in the calling thread (GEMM_MULTITHREAD_THRESHOLD 4)."""
 UNMODELLED = ("output_tile", "global_cb", "prefetcher_pipes", "in0_column_offset")
 
 
 def _shapes(a: tuple[int, ...], b: tuple[int, ...], op_name: str) -> None:
     """Refuse shapes that do not multiply; both have two dims or more."""
     width, height = a[-1], b[-2]
-    check(
-        width == height,
-        f"{op_name}: The width of the first tensor must be equal to the height of the second tensor. "
-        f"Mismatch: width={width} height={height}",
-    )
+    if width != height:
+        raise fatal(
+            f"{op_name}: The width of the first tensor must be equal to the height of the second tensor. "
+            f"Mismatch: width={width} height={height}"
+        )
     left, right = a[:-2], b[:-2]
     spare = right[: max(0, len(right) - len(left))]
     check(
@@ -58,7 +61,31 @@ def _product(a: Array, b: Array) -> Array:
         b = b.reshape(b.shape[-2:])
     if b.ndim == 2 and a.ndim > 2:
         return np.matmul(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[-1])
-    return np.matmul(a, b)
+    if a.ndim < 3 or a.shape[:-2] != b.shape[:-2]:
+        return np.matmul(a, b)
+    return _batched(a, b)
+
+
+def _batched(a: Array, b: Array) -> Array:
+    """Many products of one shape, in pieces for which BLAS wakes no threads: ours share them.
+
+    Its threads spin while they wait for each other. On a machine with other work, [96, 128, 64] x [96, 64, 128] took
+    15 ms of processor time so, and takes 5 this way, in the same wall time where there is no other work.
+    """
+    height, depth, width = a.shape[-2], a.shape[-1], b.shape[-1]
+    rows = height
+    while rows * depth * width > SINGLE and rows % 2 == 0:
+        rows //= 2
+    y = np.empty((*a.shape[:-1], width), np.result_type(a, b))
+
+    def share(first: int, last: int) -> None:
+        left, right, into = a[first:last], b[first:last], y[first:last]
+        for top in range(0, height, rows):
+            place = (..., slice(top, top + rows), slice(None))
+            np.matmul(left[place], right, out=into[place])
+
+    over_rows(share, len(y), y.size)
+    return y
 
 
 def _function(activation: Activation | None, op_name: str) -> Applied | None:
@@ -76,11 +103,11 @@ def _biased(y: Array, bias: Tensor | None, function: Applied | None, op_name: st
         fits = len(shape) <= max(2, y.ndim) and all(
             size in (1, wanted) for size, wanted in zip(reversed(shape), reversed(y.shape), strict=False)
         )
-        check(
-            fits,
-            f"{op_name}: Unsupported bias shape: {list(shape)} does not broadcast to {list(y.shape)}",
-            f"A bias is [{columns}] or [1, {columns}]",
-        )
+        if not fits:
+            raise fatal(
+                f"{op_name}: Unsupported bias shape: {list(shape)} does not broadcast to {list(y.shape)}",
+                f"A bias is [{columns}] or [1, {columns}]",
+            )
         if bias.logical_volume() == columns:
             row = bias.array.reshape(columns)
         else:
@@ -132,7 +159,7 @@ def _matmul(
     wild = (
         a.wild
         or b.wild
-        or (bias is not None and bias.wild)
+        or (bias is not None and (bias.wild_row if bias.shape[-1] == bias.logical_volume() else bias.wild))
         or (function is not None and not function.function.total)
     )
     padding: Padding = WILD if wild else FINITE

@@ -78,7 +78,8 @@ def moreh_layer_norm(
         None if beta is None else beta.array.reshape(-1),
         eps,
     )
-    padding = WILD if any(one is not None and one.wild for one in (x, gamma, beta)) else FINITE
+    wild = x.wild or any(one is not None and one.wild_row for one in (gamma, beta))
+    padding = WILD if wild else FINITE
     made: list[Tensor | None] = [result(y, x, padding=padding, memory=memory_config, output=output, op=name)]
     for values, into in ((middle, mean), (scale, rstd)):
         if into is not None:

@@ -86,7 +86,8 @@ def _norm(
     modelled(config, x, op_name)
     added = None if residual is None else residual.array
     y = kernels.normalise(x.array, added, scale, shift, epsilon, centre=centre)
-    wild = any(tensor is not None and tensor.wild for tensor in (x, weight, bias, residual))
+    wild = any(tensor is not None and tensor.wild for tensor in (x, residual))
+    wild |= any(tensor is not None and tensor.wild_row for tensor in (weight, bias))
     return result(y, x, padding=WILD if wild else None, memory=memory, op=op_name)
 
 
@@ -163,8 +164,7 @@ def softmax(
     if dim in (-1, rank - 1):
         tame(input_tensor, "input_tensor", "ttnn.softmax")
     x = np.moveaxis(input_tensor.array, dim, -1)
-    rows = np.array(x, order="C").reshape(1, 1, -1, x.shape[-1])
-    y = np.moveaxis(kernels.softmax(rows).reshape(x.shape), -1, dim)
+    y = np.moveaxis(kernels.softmax_of(x), -1, dim)
     padding = WILD if input_tensor.wild else None
     return result(
         np.ascontiguousarray(y), input_tensor, layout=Layout.TILE, padding=padding, memory=memory_config

@@ -13,7 +13,7 @@ from ttmlc_runtime.emulator.dtypes import DataType, Layout, MemoryConfig
 from ttmlc_runtime.emulator.kernels import round_bfloat16
 from ttmlc_runtime.emulator.numerics import Array
 from ttmlc_runtime.emulator.padding import FINITE, Padding
-from ttmlc_runtime.emulator.refusal import check
+from ttmlc_runtime.emulator.refusal import check, fatal
 from ttmlc_runtime.emulator.settings import DeviceComputeKernelConfig, MathFidelity
 from ttmlc_runtime.emulator.tensor import Tensor
 
@@ -58,11 +58,12 @@ def result(
             output.device() is like.device(),
             f"{op}: the output tensor is not on the input's device: Device Operations expect device tensors",
         )
-        check(
-            tuple(output.shape) == array.shape
-            or (broadcast and _significant(output.shape) == _significant(array.shape)),
-            f"{op}: Shape of Output tensor {output.shape} provided does not match {list(array.shape)}",
-        )
+        if tuple(output.shape) != array.shape and not (
+            broadcast and _significant(output.shape) == _significant(array.shape)
+        ):
+            raise fatal(
+                f"{op}: Shape of Output tensor {output.shape} provided does not match {list(array.shape)}"
+            )
         check(
             dtype is None or output.dtype is dtype,
             f"{op}: If both output dtype and output tensor are provided, their dtypes should match",
@@ -71,11 +72,11 @@ def result(
         output.write(array, padding)
         return output
     label, numerics = dtype or like.dtype, like.numerics
-    check(
-        not label.is_block or (layout or like.layout) is Layout.TILE,
-        f"{op}: Only TILE layout is supported for {label!r}",
-        "Convert the inputs: ttnn.to_layout(tensor, ttnn.TILE_LAYOUT)",
-    )
+    if label.is_block and (layout or like.layout) is not Layout.TILE:
+        raise fatal(
+            f"{op}: Only TILE layout is supported for {label!r}",
+            "Convert the inputs: ttnn.to_layout(tensor, ttnn.TILE_LAYOUT)",
+        )
     if numerics.rounds and label is DataType.BFLOAT16 and array.dtype == numerics.compute:
         array = round_bfloat16(array, in_place=True)
     else:
@@ -84,6 +85,15 @@ def result(
     return Tensor.make(
         array, label, layout or like.layout, like.device(), numerics, padding=padding, memory=where
     )
+
+
+def copied(tensor: Tensor) -> Array:
+    """The tensor's values for another tensor to hold.
+
+    Where nothing is rounded, it is the same array: nothing writes into an array that two hold (``own_array``), and
+    copies of whole tables would take longer than the step that they are for.
+    """
+    return np.array(tensor.array) if tensor.numerics.rounds else tensor.array
 
 
 def aliased(tensor: Tensor, memory: MemoryConfig | None = None, shape: Sequence[int] | None = None) -> Tensor:

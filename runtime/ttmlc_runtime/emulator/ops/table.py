@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 from ttmlc_runtime.emulator import settings
 from ttmlc_runtime.emulator.device import MeshDevice
 from ttmlc_runtime.emulator.dtypes import DataType, Layout, MemoryConfig
-from ttmlc_runtime.emulator.refusal import check, unmodelled
+from ttmlc_runtime.emulator.refusal import check, fatal, unmodelled
 from ttmlc_runtime.emulator.tensor import Tensor
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -56,31 +56,28 @@ class Operand:
 
     def admit(self, op: str, name: str, tensor: Tensor) -> None:
         """Refuse a tensor that is no such operand."""
+        # Every tensor of every call comes through here: a message is put together only where it is needed.
         device = tensor.device()
         if device is None:
-            check(
-                self.host,
-                f"{op}: {name} is on the host: Device Operations expect device tensors as inputs",
-                "Move it: ttnn.to_device(tensor, device)",
-            )
-        else:
-            check(device.is_open, f"{op}: {name} is on a device that was closed")
+            if not self.host:
+                raise fatal(
+                    f"{op}: {name} is on the host: Device Operations expect device tensors as inputs",
+                    "Move it: ttnn.to_device(tensor, device)",
+                )
+        elif not device.is_open:
+            raise fatal(f"{op}: {name} is on a device that was closed")
         tensor.array  # noqa: B018  # refuses where the buffer is gone
-        if self.layout is not None:
-            hint = f"Convert it: ttnn.to_layout({name}, ttnn.{self.layout.name}_LAYOUT)"
+        if self.layout is not None and tensor.layout is not self.layout:
             kind = "tilized" if self.layout is Layout.TILE else "in rows"
-            check(tensor.layout is self.layout, f"{op}: {name} must be {kind}", hint)
-        if self.dtypes is not None:
+            hint = f"Convert it: ttnn.to_layout({name}, ttnn.{self.layout.name}_LAYOUT)"
+            raise fatal(f"{op}: {name} must be {kind}", hint)
+        if self.dtypes is not None and tensor.dtype not in self.dtypes:
             allowed = ", ".join(sorted(dtype.name for dtype in self.dtypes))
             message = f"{op}: unsupported data type of {name}: {tensor.dtype!r}"
-            check(tensor.dtype in self.dtypes, message, f"It may be {allowed}: see ttnn.typecast")
-        if self.rank is not None:
+            raise fatal(message, f"It may be {allowed}: see ttnn.typecast")
+        if self.rank is not None and len(tensor.shape) != self.rank:
             found = list(tensor.shape)
-            check(
-                len(found) == self.rank,
-                f"{op}: {name} must have {self.rank} dims, not {found}",
-                "See ttnn.reshape",
-            )
+            raise fatal(f"{op}: {name} must have {self.rank} dims, not {found}", "See ttnn.reshape")
 
 
 @dataclass(frozen=True)
@@ -112,6 +109,11 @@ class Op:
             else:
                 found[name] = tuple(kinds)
         return found
+
+    @functools.cached_property
+    def fitting(self) -> dict[str, set[type]]:
+        """For each parameter the types of values that were found to fit it: most calls look like an earlier one."""
+        return {name: set() for name in self.signature.parameters}
 
     @functools.cached_property
     def positional(self) -> tuple[str, ...]:
@@ -151,7 +153,7 @@ class Op:
             raise self.mismatch(args, keywords, f"at most {len(self.positional)} by position")
         given: dict[str, object] = dict(zip(self.positional, args, strict=False))
         for name, value in keywords.items():
-            if name in given or name not in self.signature.parameters:
+            if name in given or name not in self.fitting:
                 why = f"{name!r} is given twice" if name in given else f"no parameter is called {name!r}"
                 raise self.mismatch(args, keywords, why)
             given[name] = value
@@ -159,6 +161,8 @@ class Op:
             if name not in given:
                 raise self.mismatch(args, keywords, f"{name!r} is missing")
         for name, value in given.items():
+            if type(value) in self.fitting[name]:
+                continue
             kinds = self.kinds.get(name)
             # A bool is an int to Python, and no tensor, number or flag to ttnn's bindings but a flag.
             wrong = kinds is not None and not isinstance(value, kinds)
@@ -169,19 +173,22 @@ class Op:
                 and numbers.Real not in kinds
             ):
                 raise self.mismatch(args, keywords, f"{name!r} cannot be {type(value).__name__}")
+            self.fitting[name].add(type(value))
         return given
 
     def call(self, args: Sequence[object], keywords: dict[str, object]) -> Any:
         """Bind, check and compute; for each chip of a mesh where its parts differ."""
-        values = (*args, *keywords.values())
-        tensors = [
-            one for value in values for one in (value if isinstance(value, (list, tuple)) else (value,))
-        ]
-        cut = [tensor for tensor in tensors if isinstance(tensor, Tensor) and tensor.parts]
+        tensors: list[Tensor] = []
+        for value in (*args, *keywords.values()):
+            if isinstance(value, Tensor):
+                tensors.append(value)
+            elif isinstance(value, (list, tuple)):
+                tensors += [one for one in value if isinstance(one, Tensor)]
+        cut = [tensor for tensor in tensors if tensor.parts]
         if not cut:
             result = self._on_chip(args, dict(keywords))
             if isinstance(result, Tensor) and result.device() is None:
-                result.held_by = max((one.chips for one in tensors if isinstance(one, Tensor)), default=1)
+                result.held_by = max((one.chips for one in tensors), default=1)
             return result
         counts = {len(tensor.parts) for tensor in cut}
         check(
@@ -194,7 +201,7 @@ class Op:
             )
             for chip in range(counts.pop())
         ]
-        whole = [tensor for tensor in tensors if isinstance(tensor, Tensor) and not tensor.parts]
+        whole = [tensor for tensor in tensors if not tensor.parts]
         check(
             not (
                 isinstance(results[0], Tensor)
@@ -207,16 +214,19 @@ class Op:
 
     def _on_chip(self, args: Sequence[object], keywords: dict[str, object]) -> Any:
         """Bind, check and compute on one chip."""
-        for name in self.ignored:
+        for name in self.ignored if keywords else ():
             value = keywords.pop(name, None)
             if value is not None and value is not False:
                 raise unmodelled(f"ttnn.{self.name}: {name}=")
-        given = self.bind(args, keywords)
+        given, full = self.bind(args, keywords), f"ttnn.{self.name}"
         for name, operand in self.operands.items():
             value = given.get(name)
-            for tensor in value if isinstance(value, (list, tuple)) else (value,):
-                if isinstance(tensor, Tensor):
-                    operand.admit(f"ttnn.{self.name}", name, tensor)
+            if isinstance(value, Tensor):
+                operand.admit(full, name, value)
+            elif isinstance(value, (list, tuple)):
+                for tensor in value:
+                    if isinstance(tensor, Tensor):
+                        operand.admit(full, name, tensor)
         return self.function(*args, **keywords)
 
 

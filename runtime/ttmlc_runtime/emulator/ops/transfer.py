@@ -6,7 +6,7 @@ import numpy as np
 
 from ttmlc_runtime.emulator.device import MeshDevice
 from ttmlc_runtime.emulator.dtypes import COUNTED, DataType, Layout, MemoryConfig
-from ttmlc_runtime.emulator.ops.result import result
+from ttmlc_runtime.emulator.ops.result import copied, result
 from ttmlc_runtime.emulator.ops.table import Operand, op
 from ttmlc_runtime.emulator.padding import FINITE, Padding, after
 from ttmlc_runtime.emulator.refusal import check
@@ -97,7 +97,7 @@ def typecast(
         "Convert it: ttnn.to_layout(tensor, ttnn.TILE_LAYOUT)",
     )
     return result(
-        np.array(input_tensor.array), input_tensor, label, padding=_cast(input_tensor, label), memory=memory_config,
+        copied(input_tensor), input_tensor, label, padding=_cast(input_tensor, label), memory=memory_config,
         output=output_tensor, op="ttnn.typecast",
     )  # fmt: skip
 
@@ -137,7 +137,7 @@ def to_layout(
         )
         label = dtype or label  # on the host ttnn does not convert
     return result(
-        np.array(tensor.array), tensor, label, layout=layout, padding=float(pad_value), memory=memory_config
+        copied(tensor), tensor, label, layout=layout, padding=float(pad_value), memory=memory_config
     )
 
 
@@ -167,7 +167,7 @@ def to_memory_config(
         f"{name}: Mismatched output dtype",
     )
     return result(
-        np.array(tensor.array), tensor, label, padding=_cast(tensor, label), memory=memory_config,
+        copied(tensor), tensor, label, padding=_cast(tensor, label), memory=memory_config,
         output=output_tensor, op=name,
     )  # fmt: skip
 
@@ -186,7 +186,7 @@ def clone(
         "ttnn.clone: data type conversion is only supported with tile layout",
     )
     padding = input.padding if dtype is None else _cast(input, dtype)
-    return result(np.array(input.array), input, dtype, padding=padding, memory=memory_config)
+    return result(copied(input), input, dtype, padding=padding, memory=memory_config)
 
 
 @op("copy", input_a=Operand(COUNTED), input_b=Operand(COUNTED))
@@ -203,7 +203,7 @@ def copy(input_a: Tensor, input_b: Tensor) -> Tensor:
         "Convert them: ttnn.to_layout(tensor, ttnn.TILE_LAYOUT)",
     )
     return result(
-        np.array(input_a.array),
+        copied(input_a),
         input_a,
         padding=_cast(input_a, input_b.dtype),
         output=input_b,

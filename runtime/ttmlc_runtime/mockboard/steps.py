@@ -1,0 +1,156 @@
+"""One step of an entry of a model, in the phases that ``verify`` counts apart, with inputs made up for it."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from ttmlc_runtime.errors import InputError
+
+Data = dict[str, Any]
+Given = dict[str, np.ndarray[Any, Any]]
+Phases = dict[str, Callable[[], None]]
+
+ENTRIES = ("forward", "train")
+OPTIMIZERS = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD", "lion": "Lion"}
+"""Those that a training step may end with, and their classes; "none" ends it behind the backward."""
+MASKS = ("attention_mask", "mask")
+"""What an optional input over keys is called."""
+KIND = re.compile(r"(int|float|bool)\[([^\]]*)\]")
+DTYPES = {"int": np.int64, "float": np.float32, "bool": np.bool_}
+
+
+class Forward:
+    """The inference program."""
+
+    def __init__(self, model: Any, given: Given) -> None:
+        self.model, self.given = model, given
+
+    def phases(self) -> Phases:
+        """What is done, in order."""
+        return {"forward": self._forward}
+
+    def _forward(self) -> None:
+        self.model(**self.given)
+
+
+class Training:
+    """Forward, backward and an optimizer's step; afterwards nothing is left but weights and the optimizer's state.
+
+    The backward begins at the loss, or where a model has none with ones for its last output.
+    """
+
+    def __init__(self, model: Any, given: Given, optimizer: str) -> None:
+        from ttmlc_runtime import optim
+
+        self.model, self.given = model.train(), given
+        self.optimizer: Any = None
+        if optimizer != "none":
+            self.optimizer = getattr(optim, OPTIMIZERS[optimizer])(model.parameters(), lr=1e-3)
+        self._end: Any = None
+
+    def phases(self) -> Phases:
+        """What is done, in order."""
+        if self.optimizer is None:
+            return {"forward": self._forward, "backward": self._backward_alone}
+        return {"forward": self._forward, "backward": self._backward, "optimizer": self._optimizer}
+
+    def _forward(self) -> None:
+        output = self.model(**self.given)
+        loss = getattr(output, "loss", None)
+        self._end = loss if loss is not None else output.to_tuple()[-1]
+
+    def _backward(self) -> None:
+        from ttmlc_runtime import ttnn
+
+        end, self._end = self._end, None
+        if not end.shape:
+            end.backward()
+            return
+        ones = np.ones(tuple(end.tensor.shape), np.float32)
+        end.backward(ttnn.Tensor(ones, end.tensor.dtype, self.model.device, ttnn.TILE_LAYOUT))
+
+    def _backward_alone(self) -> None:
+        self._backward()
+        self._forget()
+
+    def _optimizer(self) -> None:
+        self.optimizer.step()
+        self._forget()
+
+    def _forget(self) -> None:
+        self.model.zero_grad()
+
+
+Step = Forward | Training
+
+
+def check(kind: Any, request: Mapping[str, Any]) -> None:
+    """Refuse a request for what there is not.
+
+    Raises:
+        InputError: the batch, the length, the entry or the optimizer cannot be had.
+    """
+    batch, seq, entry, optimizer = (request[name] for name in ("batch", "seq", "entry", "optimizer"))
+    if batch < 1 or seq < 1:
+        raise InputError(f"batch {batch} and seq {seq} must be at least 1")
+    if entry not in ENTRIES:
+        raise InputError(f"{kind.__name__} has no entry {entry!r}; it has {', '.join(ENTRIES)}")
+    if optimizer not in (*OPTIMIZERS, "none"):
+        raise InputError(f"there is no optimizer {optimizer!r}; there are {', '.join(OPTIMIZERS)} and none")
+
+
+def step(model: Any, given: Given, request: Mapping[str, Any]) -> Step:
+    """One step of the entry that is asked for."""
+    if request["entry"] == "forward":
+        return Forward(model, given)
+    return Training(model, given, request["optimizer"])
+
+
+def inputs(kind: Any, config: Any, request: Mapping[str, Any]) -> Iterator[Given]:
+    """What the entry may be called with: where labels may be of several kinds, one after the other.
+
+    Which of them a model takes depends on its config, and the model itself knows best: it refuses the others.
+
+    Raises:
+        InputError: the class says of its labels what cannot be read.
+    """
+    shape = request["batch"], request["seq"]
+    given: Given = {}
+    for name, parameter in list(inspect.signature(kind.__call__).parameters.items())[1:]:
+        if parameter.default is inspect.Parameter.empty:
+            given[name] = np.zeros(shape, np.int64)
+        elif name in MASKS and request["mask"]:
+            given[name] = np.ones(shape, np.int64)
+    labels: Mapping[str, str] = kind.labels if request["entry"] == "train" else {}
+    for chosen in product(*(kinds.split("|") for kinds in labels.values())):
+        yield {
+            **given,
+            **{name: _zeros(one, config, *shape) for name, one in zip(labels, chosen, strict=True)},
+        }
+
+
+def _zeros(kind: str, config: Any, batch: int, seq: int) -> np.ndarray[Any, Any]:
+    """Labels of a kind, such as ``int[B, S]``: class 0, position 0, the number 0, which are always there."""
+    found = KIND.fullmatch(kind.strip())
+    if found is None:
+        raise InputError(f"labels {kind.strip()!r} are no kind such as int[B, S]")
+    sizes = {"B": batch, "S": seq}
+
+    def size(term: str) -> int:
+        if term.isdigit():
+            return int(term)
+        value = sizes.get(term, getattr(config, term, None))
+        if not isinstance(value, int):
+            raise InputError(f"labels {kind.strip()!r} have a size {term!r}, which the config does not say")
+        return value
+
+    dims = [dim for dim in map(str.strip, found.group(2).split(",")) if dim]
+    shape = [math.prod(size(term.strip()) for term in dim.split("*")) for dim in dims]
+    return np.zeros(shape, DTYPES[found.group(1)])
