@@ -54,11 +54,18 @@ HEADS = {
     "next sentence": Head("BertForNextSentencePrediction", {}, "order"),
     "pretraining": Head("BertForPreTraining", {}, "words and order"),
     "the encoder": Head("BertModel", {}, "outputs"),
+    "next words": Head("BertLMHeadModel", {"is_decoder": True, "use_cache": False}, "words"),
+    "a span": Head("BertForQuestionAnswering", {}, "span"),
+    "one of several": Head("BertForMultipleChoice", {}, "choice"),
 }
 
 
 def batch(head: Head, tokens: int, *, rows: int = 3, ragged: bool = True, seed: int = 0) -> Arrays:
     """Ids (with padding tokens among them), types, a mask, and labels; ragged rows end at different places."""
+    if head.labels == "span" or head.model == "BertLMHeadModel":
+        tokens = max(tokens, 2)  # one token has none behind it, and is no choice
+    if head.labels == "choice":
+        rows = max(rows, 2)  # which are what is chosen from
     rng = np.random.default_rng((seed, tokens))
     ends = rng.integers(1, tokens + 1, rows) if ragged else np.full(rows, tokens)
     ends[0] = tokens
@@ -66,7 +73,7 @@ def batch(head: Head, tokens: int, *, rows: int = 3, ragged: bool = True, seed: 
     ids = rng.integers(0, 99, (rows, tokens)) * mask
     count = int(head.options.get("num_labels", 2))
     words = np.where(rng.random((rows, tokens)) < 0.4, rng.integers(0, 99, (rows, tokens)), -100)
-    words[0, 0] = 7  # one counts always
+    words[0, -1] = 7  # one counts always
     found = {
         "class": {"labels": rng.integers(0, count, rows)},
         "marks": {"labels": rng.integers(0, 2, (rows, count)).astype(np.float32)},
@@ -77,8 +84,15 @@ def batch(head: Head, tokens: int, *, rows: int = 3, ragged: bool = True, seed: 
         "order": {"labels": rng.integers(0, 2, rows)},
         "words and order": {"labels": words, "next_sentence_label": rng.integers(0, 2, rows)},
         "outputs": {},
+        "span": {
+            "start_positions": rng.integers(0, tokens, rows),
+            "end_positions": rng.integers(0, tokens + 3, rows),  # behind the last token it does not count
+        },
+        "choice": {"labels": rng.integers(0, rows, 1)},
     }[head.labels]
     types = rng.integers(0, 2, (rows, tokens))
+    if head.labels == "choice":
+        ids, mask, types = ids[None], mask[None], types[None]
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types, **found}
 
 
@@ -154,6 +168,8 @@ class Ran:
     loss: float
     logits: Arrays
     gradients: dict[str, Any]
+    size: float = 0.0
+    """Of the terms that the loss is a sum of: they may cancel, and their roundings do not."""
 
 
 def run_theirs(model: Any, inputs: Arrays, dtype: Any = torch.float64) -> Ran:
@@ -161,17 +177,21 @@ def run_theirs(model: Any, inputs: Arrays, dtype: Any = torch.float64) -> Ran:
     model.zero_grad()
     output = model(**tensors(inputs, dtype))
     logits = {name: value for name, value in output.items() if name != "loss"}
-    loss = output.get("loss")
+    loss, size = output.get("loss"), 0.0
     if loss is None:
         by = weighings({name: tuple(v.shape) for name, v in logits.items()}, inputs["attention_mask"])
-        loss = sum((value * torch.from_numpy(by[name]).to(dtype)).sum() for name, value in logits.items())
+        terms = [value * torch.from_numpy(by[name]).to(dtype) for name, value in logits.items()]
+        loss, size = (
+            sum(term.sum() for term in terms),
+            sum(float(term.detach().abs().sum()) for term in terms),
+        )
     loss.backward()
     gradients = {
         name: None if parameter.grad is None else parameter.grad.double().numpy()
         for name, parameter in model.named_parameters()
     }
     found = {name: value.detach().double().numpy() for name, value in logits.items()}
-    return Ran(float(loss.detach()), found, gradients)
+    return Ran(float(loss.detach()), found, gradients, max(size, abs(float(loss.detach()))))
 
 
 def loss_of(model: Any, inputs: Arrays) -> tuple[Any, dict[str, Any]]:
@@ -248,7 +268,11 @@ def range_apart(found: Ran, wanted: Ran, mask: Any) -> float:
     for name, want in wanted.logits.items():
         have = found.logits[name]
         assert have.shape == want.shape, name
-        seen = mask.astype(bool) if want.ndim == 3 else np.ones(len(want), bool)
+        tokens = (mask.shape == want.shape[: mask.ndim] and want.shape != mask.shape[:2]) or name[:3] in (
+            "sta",
+            "end",
+        )
+        seen = mask.astype(bool) if tokens else np.ones(len(want), bool)
         worst = max(
             worst, float(np.abs(have - want)[seen].max() / max(np.ptp(want[seen]), np.abs(want[seen]).max()))
         )
