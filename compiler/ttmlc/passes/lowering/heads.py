@@ -36,7 +36,7 @@ def _clamp(lowering: Lowering, operation: Operation) -> Sequence[Value]:
 
 
 def _take_apart(lowering: Lowering, operation: Operation) -> Sequence[Value]:
-    """[B, 1, S, labels] turned, of which each row is a label's: two programs a label less than columns would be."""
+    """[B, 1, S, labels] turned at once, so that each label has a row of tokens, which is how losses read them."""
     value = lowering.operand(operation, 0)
     x = operation.operands[0]
     assert x is not None and isinstance(x.type, TensorType) and value is not None
