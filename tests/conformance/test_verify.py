@@ -260,7 +260,9 @@ def test_the_command_tells_wrong_requests_in_a_line(tmp_path: Path) -> None:
 
 
 def test_every_chip_of_a_mesh_holds_the_model() -> None:
-    one, eight = (verify(BERT, model="BertModel", fields=TINY, board=board, seq=33) for board in ("n300", "t3000"))
+    one, eight = (
+        verify(BERT, model="BertModel", fields=TINY, board=board, seq=33) for board in ("n300", "t3000")
+    )
     assert (one["chips"], eight["chips"]) == (2, 8)
     assert one["weights_bytes"] == eight["weights_bytes"]
 

@@ -46,13 +46,8 @@ def call(operation: Operation, names: Mapping[str, Code]) -> Call:
 SILENT: dict[str, tuple[str, ...]] = {
     "ttnn.create_qkv_heads": ("head_dim",),
     "nn.split_heads": ("head_dim",),
-    "ttnn.concat": ("heads",),
+    "nn.join_heads": ("width",),
 }
-
-
-def _concat(operation: Operation, names: Mapping[str, Code]) -> Call:
-    parts = ", ".join(flat(names[value.name]) for value in operation.operands if value is not None)
-    return Call("ttnn.concat", (Arg(Raw(f"[{parts}]")), Arg(Raw("1"), "dim")))
 
 
 def _masked(operation: Operation, names: Mapping[str, Code]) -> Call:
@@ -158,7 +153,6 @@ SPECIAL = {
     "nn.layer_norm": _layer_norm,
     "nn.masked_scores": _masked,
     "nn.spread": _spread,
-    "ttnn.concat": _concat,
 }
 
 
