@@ -46,7 +46,8 @@ __all__ = [
     "Registry", "Saved", "Scope", "Variable", "activate", "activate_backward", "activation",
     "binary_cross_entropy_with_logits", "both", "causal_mask", "choice", "close_device", "close_devices",
     "cross_entropy", "device", "dropout", "embedding_backward", "enable_grad", "flag", "fused", "integer",
-    "is_bool", "is_float", "is_int", "is_recording", "join_heads", "layer_norm", "layer_norm_backward", "masked_scores", "mse_loss",
+    "is_bool", "is_float", "is_int", "is_recording", "join_heads", "layer_norm", "layer_norm_backward", "masked_scores",
+    "mse_loss",
     "no_grad", "open_device", "open_mesh", "rate", "real", "require", "rows", "size", "softmax_backward",
     "span_loss", "split_heads", "spread", "token",
 ]  # fmt: skip
