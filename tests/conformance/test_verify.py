@@ -256,7 +256,7 @@ def test_the_command_tells_wrong_requests_in_a_line(tmp_path: Path) -> None:
     assert "is a preset of 'other', not of 'bert'" in command(BERT, "--preset", preset)[2]
     config = tmp_path / "config.json"
     config.write_text('{"model_type": "bert", "hidden_size": 64, "num_attention_heads": 2}')
-    assert command(BERT, "--config", config)[0] == 0
+    assert command(BERT, *MODEL, "--config", config)[0] == 0
 
 
 def test_every_chip_of_a_mesh_holds_the_model() -> None:
