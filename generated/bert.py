@@ -309,8 +309,7 @@ class Attention(nn.Block):
         # bert.spec:33  q = linear(x, (heads head_dim), at="self.query") as [B, heads, S, head_dim]
         # bert.spec:34  k = linear(x, (heads head_dim), at="self.key") as [B, heads, S, head_dim]
         # bert.spec:35  v = linear(x, (heads head_dim), at="self.value") as [B, heads, S, head_dim]
-        dq_k_v_heads = ttnn.concat([dq, dk, dv], dim=1)  # [B, 3 * heads, S, head_dim]
-        dq_k_v = ttnn.experimental.nlp_concat_heads(dq_k_v_heads)  # [B, 1, S, 3 * heads * head_dim]
+        dq_k_v = nn.join_heads(dq, dk, dv)  # [B, 1, S, 3 * heads * head_dim]
         dx = ttnn.matmul(dq_k_v, self.query_key_value.weight, transpose_b=True, **kernels.matmul)
         if self.query_key_value.trainable:
             dq_k_v_rows = nn.rows(dq_k_v)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import ttmlc.ir.device_training  # noqa: F401  # which declares the ops
 from ttmlc.ir.parse import parse_module
 from ttmlc.ir.text import print_module
 from ttmlc.passes.fusion.engine import Fuse

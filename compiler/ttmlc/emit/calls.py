@@ -46,14 +46,13 @@ def call(operation: Operation, names: Mapping[str, Code]) -> Call:
 SILENT: dict[str, tuple[str, ...]] = {
     "ttnn.create_qkv_heads": ("head_dim",),
     "nn.split_heads": ("head_dim",),
-    "ttnn.concat": ("heads",),
+    "nn.join_heads": ("width",),
 }
 
 
 def _concat(operation: Operation, names: Mapping[str, Code]) -> Call:
     parts = ", ".join(flat(names[value.name]) for value in operation.operands if value is not None)
-    dim = "-2" if operation.op == "ttnn.concat_rows" else "1"
-    return Call("ttnn.concat", (Arg(Raw(f"[{parts}]")), Arg(Raw(dim), "dim")))
+    return Call("ttnn.concat", (Arg(Raw(f"[{parts}]")), Arg(Raw("-2"), "dim")))
 
 
 def _masked(operation: Operation, names: Mapping[str, Code]) -> Call:
@@ -159,7 +158,6 @@ SPECIAL = {
     "nn.layer_norm": _layer_norm,
     "nn.masked_scores": _masked,
     "nn.spread": _spread,
-    "ttnn.concat": _concat,
     "ttnn.concat_rows": _concat,
 }
 

@@ -215,19 +215,18 @@ class SplitHeadsOp(DeviceOp):
 
 
 @declare
-class ConcatOp(DeviceOp):
-    """y = the tensors [B, heads, S, head_dim] with their heads one behind the other; ``heads`` is all of them."""
+class JoinHeadsOp(DeviceOp):
+    """y = tensors [B, heads, S, head_dim] as [B, 1, S, width]: the heads of all of them side by side."""
 
-    name = "ttnn.concat"
-    callee = "ttnn.concat"
+    name = "nn.join_heads"
+    callee = "nn.join_heads"
     operands = ("a", "b?", "c?")
-    always = (("dim", "1"),)
-    attributes = {"heads": AttributeSpec(required=True)}
+    attributes = {"width": AttributeSpec(required=True)}
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
-        a, heads = device(types[0], "a"), attributes["heads"]
-        assert not isinstance(heads, (str, Form, tuple))
-        return (DeviceType(a.dtype, (a.shape[0], heads, *a.shape[2:]), Layout.TILE),)
+        a, width = device(types[0], "a"), attributes["width"]
+        assert not isinstance(width, (str, Form, tuple))
+        return (DeviceType(a.dtype, (a.shape[0], Const(1), a.shape[2], width), Layout.TILE),)
 
 
 @declare

@@ -23,6 +23,7 @@ from ttmlc_runtime.nn.functional import (
     causal_mask,
     dropout,
     embedding_backward,
+    join_heads,
     layer_norm,
     layer_norm_backward,
     masked_scores,
@@ -46,7 +47,7 @@ __all__ = [
     "Registry", "Saved", "Scope", "Variable", "activate", "activate_backward", "activation",
     "binary_cross_entropy_with_logits", "both", "causal_mask", "choice", "clamp_labels", "close_device",
     "close_devices", "cross_entropy", "device", "dropout", "embedding_backward", "enable_grad", "flag", "fused",
-    "integer", "is_bool", "is_float", "is_int", "is_recording", "layer_norm", "layer_norm_backward",
+    "integer", "is_bool", "is_float", "is_int", "is_recording", "join_heads", "layer_norm", "layer_norm_backward",
     "masked_scores", "mse_loss", "next_labels", "no_grad", "open_device", "open_mesh", "rate", "real", "require",
     "reshape", "rows", "size", "softmax_backward", "span_loss", "split_heads", "spread", "token", "weighed",
 ]  # fmt: skip

@@ -17,6 +17,8 @@ from ttmlc_runtime.nn.outputs import Activation
 
 TILE = types.TILE_SIZE
 WORDS = 1 << 32
+JOINED = 8192
+"""Features of joined heads: nlp_concat_heads keeps two rows of tiles of them on a core, 1 MiB of some 1.3."""
 
 
 def site_seed(seed: int, site: int) -> int:
@@ -142,6 +144,17 @@ def split_heads(x: types.Tensor, num_heads: int) -> types.Tensor:
         x, num_heads=num_heads, num_kv_heads=0, transpose_k_heads=False
     )
     return heads
+
+
+def join_heads(*parts: types.Tensor) -> types.Tensor:
+    """Tensors [B, heads, S, width] as one [B, 1, S, features]: the heads of all of them side by side.
+
+    Two programs: the heads behind one another, then joined at once. As a core holds whole rows of tiles then, wide ones
+    are joined one by one and put together after that.
+    """
+    if sum(part.shape[1] * part.shape[3] for part in parts) > JOINED:
+        return ttnn.concat([ttnn.experimental.nlp_concat_heads(part) for part in parts], dim=-1)
+    return ttnn.experimental.nlp_concat_heads(ttnn.concat(list(parts), dim=1))
 
 
 def embedding_backward(

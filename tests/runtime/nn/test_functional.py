@@ -111,6 +111,18 @@ def test_embedding_backward(
     close(found, wanted)
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_heads_of_several_are_joined_side_by_side(
+    device: ttnn.MeshDevice, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    if not at_once:  # as where they would not fit on a core
+        monkeypatch.setattr("ttmlc_runtime.nn.functional.JOINED", 64)
+    arrays = [rng.normal(size=(2, heads, 33, 32)) for heads in (3, 1, 1)]
+    found = nn.join_heads(*(upload(array, device) for array in arrays))
+    wanted = [np.swapaxes(array, 1, 2).reshape(2, 1, 33, -1) for array in arrays]
+    close(found, torch.from_numpy(np.concatenate(wanted, -1)))
+
+
 def test_dropout_is_undone_by_no_rate_and_by_no_seed(
     device: ttnn.MeshDevice, rng: np.random.Generator
 ) -> None:

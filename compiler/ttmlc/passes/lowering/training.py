@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ttmlc.ir.device_training import FLOAT32
-from ttmlc.ir.module import Operation, Value, plain
-from ttmlc.ir.scalar import Const, Scalar
-from ttmlc.ir.types import DeviceType, Product, TensorType, dim_text, total
+from ttmlc.ir.module import Operation, Value
+from ttmlc.ir.scalar import Const
+from ttmlc.ir.types import DeviceType, Product, TensorType, dim_text
 from ttmlc.passes.lowering.refusal import cannot
 
 if TYPE_CHECKING:
@@ -152,17 +152,10 @@ def _spread(lowering: Lowering, operation: Operation) -> Sequence[Value]:
 
 
 def _join_heads(lowering: Lowering, operation: Operation) -> Sequence[Value]:
-    """Heads behind heads, then all of them side by side: what is joined once is not joined thrice."""
     parts = [lowering.operand(operation, place) for place in range(len(operation.operands))]
-    heads = total(tuple(_heads(part) for part in operation.operands))
-    name = f"{plain(operation.result.name)}_heads"
-    joint = lowering.build.add("ttnn.concat", parts, {"heads": heads}, name=name, span=operation.span)
-    return [lowering.add(operation, "ttnn.concat_heads", (joint,))]
-
-
-def _heads(part: Value | None) -> Scalar:
-    assert part is not None and isinstance(part.type, TensorType)
-    return part.type.dims[1].size
+    made = operation.result.type
+    assert isinstance(made, TensorType)
+    return [lowering.add(operation, "nn.join_heads", parts, width=lowering.padding.size(made.dims[-1]))]
 
 
 def heads_of(lowering: Lowering, operation: Operation) -> Sequence[Value] | None:
