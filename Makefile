@@ -21,6 +21,9 @@ env-demo:
 demo: env-demo ## Compile an encoder, load real weights, search sentences by meaning
 	@$(PY) examples/semantic_search.py
 
+finetune: env-demo ## Fine-tune the encoder on film reviews; ARGS='--against transformers' beside PyTorch (make env first)
+	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(PY) examples/finetune_reviews.py $(ARGS)
+
 test: env ## The fast tests, with their time
 	@start=$$SECONDS; $(PY) -m pytest -q -n 2 -m 'not deep' && echo "fast tests: $$((SECONDS - start)) s"
 
@@ -49,4 +52,4 @@ golden: env-numbers ## Rewrite golden files; review the difference
 clean: ## Remove what tests and tools leave behind
 	rm -rf out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build
 
-.PHONY: help env env-numbers env-demo demo test test-deep lint bench generated golden clean
+.PHONY: help env env-numbers env-demo demo finetune test test-deep lint bench generated golden clean
