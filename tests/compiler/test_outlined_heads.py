@@ -91,7 +91,7 @@ def test_a_base_and_its_heads_share_their_blocks() -> None:
     names = [function.name for function in module.functions if function.kind is Kind.BLOCK]
     assert sorted(names) == sorted(
         ["Attention", "FeedForward", "Predictions", "Embeddings", "PoolerDense", "ClsSeqRelationship", "Classifier",
-         "TokenClassificationClassifier", "QaOutputs", "MultipleChoiceClassifier"]
+         "TokenClassificationClassifier", "QaOutputs", "MultipleChoiceEmbeddings", "MultipleChoiceClassifier"]
     )  # fmt: skip
     for head in HEADS:
         assert called(module, head)[:3] == ["Embeddings", "Attention", "FeedForward"]
