@@ -86,7 +86,8 @@ def batch(head: Head, tokens: int, *, rows: int = 3, ragged: bool = True, seed: 
         "outputs": {},
         "span": {
             "start_positions": rng.integers(0, tokens, rows),
-            "end_positions": rng.integers(0, tokens + 3, rows),  # behind the last token it does not count
+            # Behind the last token it does not count; one counts always.
+            "end_positions": np.where(np.arange(rows) == 0, 1, rng.integers(0, tokens + 3, rows)),
         },
         "choice": {"labels": rng.integers(0, rows, 1)},
     }[head.labels]

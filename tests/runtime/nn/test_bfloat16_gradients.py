@@ -52,10 +52,11 @@ def hold(exact: Ran, found: Ran, rounded: Ran, mask: Any) -> None:
         have, torchs, want = (ran.gradients[name] for ran in (found, rounded, exact))
         assert error(have, want) < 2 * max(error(torchs, want), LUCK), name
         # One rounded logit of a few scales all that comes back from it, here as there: by 3 % in a batch of 8.
-        assert length_apart(have, want) < max(0.01, error(torchs, want)), name
+        assert length_apart(have, want) < max(0.01, 2 * error(torchs, want)), name
     whole = [
         np.concatenate([ran.gradients[name].ravel() for name in kept]) for ran in (found, rounded, exact)
     ]
+    # Here the 1 % holds in itself.
     # Weights' gradients are kept in float32 here, and rounded there: measured are ratios of 0.5 to 1, and 0.25 %.
     assert error(whole[0], whole[2]) < 1.2 * error(whole[1], whole[2])
     assert length_apart(whole[0], whole[2]) < 0.005
