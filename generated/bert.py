@@ -279,7 +279,7 @@ class Attention(nn.Block):
         )
 
     def backward(self, saved: nn.Saved, dy: ttnn.Tensor) -> nn.Gradients:
-        """dy: [B, 1, S, hidden] -> gradients of x."""
+        """dy: [B, 1, S, hidden] -> gradient of x."""
         c, kernels = self.config, self.kernels
         seed = saved.seed
         # bert.spec:37  return layer_norm(x + dropout(linear(a, hidden, at="output.dense")), at="output.La ...
@@ -383,7 +383,7 @@ class FeedForward(nn.Block):
         return y, nn.Saved(x=x, dense=dense, u=u, total=total, mean=mean, rstd=rstd, seed=seed)
 
     def backward(self, saved: nn.Saved, dy: ttnn.Tensor) -> nn.Gradients:
-        """dy: [B, 1, S, hidden] -> gradients of x."""
+        """dy: [B, 1, S, hidden] -> gradient of x."""
         c, kernels = self.config, self.kernels
         seed = saved.seed
         # bert.spec:41  return layer_norm(x + dropout(linear(u, hidden, at="output.dense")), at="output.La ...
@@ -448,7 +448,7 @@ class PoolerDense(nn.Block):
         return pooler_output, nn.Saved(first=first, dense=dense, S=S)
 
     def backward(self, saved: nn.Saved, dpooler_output: ttnn.Tensor) -> nn.Gradients:
-        """dpooler_output: [B, 1, 1, hidden] -> gradients of h."""
+        """dpooler_output: [B, 1, 1, hidden] -> gradient of h."""
         kernels = self.kernels
         S = saved.S
         # bert.spec:56  return last_hidden_state=h, pooler_output=tanh(linear(first(h, S), hidden, at="poo ...
@@ -512,7 +512,7 @@ class Predictions(nn.Block):
         return y, nn.Saved(x=x, dense=dense, t=t, n=n, mean=mean, rstd=rstd)
 
     def backward(self, saved: nn.Saved, dy: ttnn.Tensor) -> nn.Gradients:
-        """dy: [B, 1, S, vocab] -> gradients of x."""
+        """dy: [B, 1, S, vocab] -> gradient of x."""
         c, kernels = self.config, self.kernels
         # bert.spec:46  return linear(n, vocab, weight=word if tie, at="decoder", bias="bias" if tie else  ...
         dn = ttnn.matmul(dy, self.decoder.weight, **kernels.matmul)  # [B, 1, S, hidden]
@@ -571,7 +571,7 @@ class ClsSeqRelationship(nn.Block):
         return order, nn.Saved(pooler_output=pooler_output)
 
     def backward(self, saved: nn.Saved, dorder: ttnn.Tensor) -> nn.Gradients:
-        """dorder: [B, 1, 1, 2] -> gradients of pooler_output."""
+        """dorder: [B, 1, 1, 2] -> gradient of pooler_output."""
         kernels = self.kernels
         # heads.spec:58  order = linear(base.pooler_output, relation, at=at)
         dpooler_output = ttnn.matmul(dorder, self.seq_relationship.weight, transpose_b=True, **kernels.matmul)
@@ -618,7 +618,7 @@ class Classifier(nn.Block):
         return logits, nn.Saved(pooler_output=pooler_output, seed=seed)
 
     def backward(self, saved: nn.Saved, dlogits: ttnn.Tensor) -> nn.Gradients:
-        """dlogits: [B, 1, 1, num_labels] -> gradients of pooler_output."""
+        """dlogits: [B, 1, 1, num_labels] -> gradient of pooler_output."""
         c, kernels = self.config, self.kernels
         seed = saved.seed
         # heads.spec:37  logits = linear(dropout(pooled, p), num_labels, bias=bias, at=at)
@@ -665,7 +665,7 @@ class TokenClassificationClassifier(nn.Block):
         return logits, nn.Saved(h=h, seed=seed)
 
     def backward(self, saved: nn.Saved, dlogits: ttnn.Tensor) -> nn.Gradients:
-        """dlogits: [B, 1, S, num_labels] -> gradients of h."""
+        """dlogits: [B, 1, S, num_labels] -> gradient of h."""
         c, kernels = self.config, self.kernels
         seed = saved.seed
         # heads.spec:41  logits = linear(dropout(base.last_hidden_state, p), num_labels, at=at)
@@ -680,6 +680,217 @@ class TokenClassificationClassifier(nn.Block):
             )
         dh = nn.dropout(dh, c.p_head, seed, 1)  # [B, 1, S, hidden]
         return (dh,)
+
+
+class QaOutputs(nn.Block):
+    """QaOutputs of heads.spec:45."""
+
+    def __init__(self, at: nn.Scope, c: BertConfig) -> None:
+        super().__init__(at, c)
+        self.qa_outputs = at.store(
+            weight=at.parameter("qa_outputs.weight", (2, c.hidden), normal(c.std)).T,
+            bias=at.parameter("qa_outputs.bias", (2,), zeros),
+        )
+
+    def infer(self, h: ttnn.Tensor) -> tuple[ttnn.Tensor, ttnn.Tensor]:
+        """h: [B, 1, S, hidden] -> [B, 1, 1, S], [B, 1, 1, S]."""
+        kernels = self.kernels
+        B, S = h.shape[0], h.shape[2]
+        # heads.spec:45  start_logits, end_logits = linear(base.last_hidden_state, span, at=at) as [span,  ...
+        qa_outputs = ttnn.linear(h, self.qa_outputs.weight, bias=self.qa_outputs.bias, **kernels.matmul)
+        qa_outputs_rows = ttnn.permute(qa_outputs, (0, 1, 3, 2))  # [B, 1, 2, S]
+        start_logits = ttnn.slice(qa_outputs_rows, (0, 0, 0, 0), (B, 1, 1, S))  # [B, 1, 1, S]
+        end_logits = ttnn.slice(qa_outputs_rows, (0, 0, 1, 0), (B, 1, 2, S))  # [B, 1, 1, S]
+        return start_logits, end_logits
+
+    def forward(self, h: ttnn.Tensor) -> tuple[tuple[ttnn.Tensor, ttnn.Tensor], nn.Saved]:
+        """As ``infer``, in the form that has a backward; and what that reads."""
+        kernels = self.kernels
+        B, S = h.shape[0], h.shape[2]
+        # heads.spec:45  start_logits, end_logits = linear(base.last_hidden_state, span, at=at) as [span,  ...
+        qa_outputs = ttnn.linear(h, self.qa_outputs.weight, bias=self.qa_outputs.bias, **kernels.matmul)
+        qa_outputs_rows = ttnn.permute(qa_outputs, (0, 1, 3, 2))  # [B, 1, 2, S]
+        start_logits = ttnn.slice(qa_outputs_rows, (0, 0, 0, 0), (B, 1, 1, S))  # [B, 1, 1, S]
+        end_logits = ttnn.slice(qa_outputs_rows, (0, 0, 1, 0), (B, 1, 2, S))  # [B, 1, 1, S]
+        return (start_logits, end_logits), nn.Saved(h=h)
+
+    def backward(self, saved: nn.Saved, dstart_logits: ttnn.Tensor, dend_logits: ttnn.Tensor) -> nn.Gradients:
+        """dstart_logits: [B, 1, 1, S], dend_logits: [B, 1, 1, S] -> gradient of h."""
+        kernels = self.kernels
+        # heads.spec:45  start_logits, end_logits = linear(base.last_hidden_state, span, at=at) as [span,  ...
+        dqa_outputs_rows = ttnn.concat([dstart_logits, dend_logits], dim=-2)  # [B, 1, 2, S]
+        dqa_outputs = ttnn.permute(dqa_outputs_rows, (0, 1, 3, 2))  # [B, 1, S, 2]
+        dh = ttnn.matmul(dqa_outputs, self.qa_outputs.weight, transpose_b=True, **kernels.matmul)
+        if self.qa_outputs.trainable:
+            dqa_outputs_rows = nn.rows(dqa_outputs)
+            self.qa_outputs.accumulate(
+                weight=ttnn.matmul(
+                    nn.rows(saved.h), dqa_outputs_rows, transpose_a=True, dtype=ttnn.float32, **kernels.matmul
+                ),
+                bias=ttnn.sum(dqa_outputs_rows, dim=-2, keepdim=True, **kernels.reduce),
+            )
+        return (dh,)
+
+
+class MultipleChoiceEmbeddings(nn.Block):
+    """MultipleChoiceEmbeddings of bert.spec:50."""
+
+    def __init__(self, at: nn.Scope, c: BertConfig) -> None:
+        super().__init__(at, c)
+        self.token_type_embeddings = at.store(
+            weight=at.parameter("token_type_embeddings.weight", (c.types, c.hidden), normal(c.std)),
+            layout=ROW_MAJOR,
+        )
+        self.position_embeddings = at.store(
+            weight=at.parameter("position_embeddings.weight", (c.positions, c.hidden), normal(c.std)),
+            layout=ROW_MAJOR,
+        )
+        self.word_embeddings = at.store(
+            weight=at.parameter("word_embeddings.weight", (c.vocab, c.hidden), normal(c.std), zero_row=c.pad),
+            layout=ROW_MAJOR,
+        )
+        self.layer_norm = at.store(
+            weight=at.parameter("LayerNorm.weight", (c.hidden,), ones),
+            bias=at.parameter("LayerNorm.bias", (c.hidden,), zeros),
+        )
+
+    def infer(
+        self, token_type_ids: ttnn.Tensor, position_ids: ttnn.Tensor, input_ids: ttnn.Tensor
+    ) -> ttnn.Tensor:
+        """token_type_ids: [B, S], position_ids: [B, S], input_ids: [B, S] -> [B, 1, S, hidden]."""
+        c, kernels = self.config, self.kernels
+        B, S = token_type_ids.shape[0], token_type_ids.shape[1]
+        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
+        type_ = ttnn.embedding(token_type_ids, self.token_type_embeddings.weight, layout=TILE)
+        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
+        pos = ttnn.embedding(position_ids, self.position_embeddings.weight, layout=TILE)  # [B, S, hidden]
+        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
+        # decided: fuse-residual, sink-views
+        word = ttnn.embedding(input_ids, self.word_embeddings.weight, layout=TILE)  # [B, S, hidden]
+        h = ttnn.layer_norm(
+            pos,
+            residual_input_tensor=ttnn.add(word, type_),
+            weight=self.layer_norm.weight,
+            bias=self.layer_norm.bias,
+            epsilon=c.eps,
+            **kernels.norm,
+        )  # [B, S, hidden]
+        return ttnn.reshape(h, (B, 1, S, c.hidden))
+
+    def forward(
+        self, token_type_ids: ttnn.Tensor, position_ids: ttnn.Tensor, input_ids: ttnn.Tensor
+    ) -> tuple[ttnn.Tensor, nn.Saved]:
+        """As ``infer``, in the form that has a backward; and what that reads."""
+        c, kernels = self.config, self.kernels
+        B, S = token_type_ids.shape[0], token_type_ids.shape[1]
+        seed = self.seed()
+        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
+        type_ = ttnn.embedding(token_type_ids, self.token_type_embeddings.weight, layout=TILE)
+        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
+        pos = ttnn.embedding(position_ids, self.position_embeddings.weight, layout=TILE)  # [B, S, hidden]
+        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
+        # decided: sink-views
+        word = ttnn.embedding(input_ids, self.word_embeddings.weight, layout=TILE)  # [B, S, hidden]
+        total = ttnn.reshape(ttnn.add(ttnn.add(word, type_), pos), (B, 1, S, c.hidden))  # [B, 1, S, hidden]
+        h, mean, rstd = nn.layer_norm(
+            total, self.layer_norm.weight, self.layer_norm.bias, c.eps, **kernels.norm
+        )
+        h = nn.dropout(h, c.p, seed, 1)  # [B, 1, S, hidden]
+        return h, nn.Saved(
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            input_ids=input_ids,
+            total=total,
+            mean=mean,
+            rstd=rstd,
+            seed=seed,
+        )
+
+    def backward(self, saved: nn.Saved, dh: ttnn.Tensor) -> nn.Gradients:
+        """dh: [B, 1, S, hidden] -> no gradient: the inputs are no floats."""
+        c, kernels = self.config, self.kernels
+        seed = saved.seed
+        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
+        dtotal, dweight, dbias = nn.layer_norm_backward(
+            nn.dropout(dh, c.p, seed, 1),
+            saved.total,
+            saved.mean,
+            saved.rstd,
+            self.layer_norm.weight,
+            **kernels.norm,
+        )
+        self.layer_norm.accumulate(weight=dweight, bias=dbias)
+        if self.word_embeddings.trainable:
+            self.word_embeddings.accumulate(
+                weight=nn.embedding_backward(
+                    saved.input_ids, self.word_embeddings.weight, dtotal, skip_row=c.pad
+                ),
+            )
+        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
+        if self.position_embeddings.trainable:
+            self.position_embeddings.accumulate(
+                weight=nn.embedding_backward(saved.position_ids, self.position_embeddings.weight, dtotal)
+            )
+        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
+        if self.token_type_embeddings.trainable:
+            self.token_type_embeddings.accumulate(
+                weight=nn.embedding_backward(saved.token_type_ids, self.token_type_embeddings.weight, dtotal)
+            )
+        return None, None, None
+
+
+class MultipleChoiceClassifier(nn.Block):
+    """MultipleChoiceClassifier of heads.spec:50."""
+
+    def __init__(self, at: nn.Scope, c: BertConfig) -> None:
+        super().__init__(at, c)
+        self.classifier = at.store(
+            weight=at.parameter("classifier.weight", (1, c.hidden), normal(c.std)).T,
+            bias=at.parameter("classifier.bias", (1,), zeros),
+        )
+
+    def infer(self, pooler_output: ttnn.Tensor) -> ttnn.Tensor:
+        """pooler_output: [batch, 1, choices, hidden] -> [batch, 1, 1, choices]."""
+        kernels = self.kernels
+        # heads.spec:50  logits = linear(dropout(pooled, p), 1, at=at) as [B, choices]
+        classifier = ttnn.linear(
+            pooler_output, self.classifier.weight, bias=self.classifier.bias, **kernels.matmul
+        )  # [batch, 1, choices, 1]
+        return ttnn.permute(classifier, (0, 1, 3, 2))
+
+    def forward(self, pooler_output: ttnn.Tensor) -> tuple[ttnn.Tensor, nn.Saved]:
+        """As ``infer``, in the form that has a backward; and what that reads."""
+        c, kernels = self.config, self.kernels
+        seed = self.seed()
+        # heads.spec:50  logits = linear(dropout(pooled, p), 1, at=at) as [B, choices]
+        pooler_output = nn.dropout(pooler_output, c.p_head, seed, 1)  # [batch, 1, choices, hidden]
+        classifier = ttnn.linear(
+            pooler_output, self.classifier.weight, bias=self.classifier.bias, **kernels.matmul
+        )  # [batch, 1, choices, 1]
+        logits = ttnn.permute(classifier, (0, 1, 3, 2))  # [batch, 1, 1, choices]
+        return logits, nn.Saved(pooler_output=pooler_output, seed=seed)
+
+    def backward(self, saved: nn.Saved, dlogits: ttnn.Tensor) -> nn.Gradients:
+        """dlogits: [batch, 1, 1, choices] -> gradient of pooler_output."""
+        c, kernels = self.config, self.kernels
+        seed = saved.seed
+        # heads.spec:50  logits = linear(dropout(pooled, p), 1, at=at) as [B, choices]
+        dclassifier = ttnn.permute(dlogits, (0, 1, 3, 2))  # [batch, 1, choices, 1]
+        dpooler_output = ttnn.matmul(dclassifier, self.classifier.weight, transpose_b=True, **kernels.matmul)
+        if self.classifier.trainable:
+            dclassifier_rows = nn.rows(dclassifier)
+            self.classifier.accumulate(
+                weight=ttnn.matmul(
+                    nn.rows(saved.pooler_output),
+                    dclassifier_rows,
+                    transpose_a=True,
+                    dtype=ttnn.float32,
+                    **kernels.matmul,
+                ),
+                bias=ttnn.sum(dclassifier_rows, dim=-2, keepdim=True, **kernels.reduce),
+            )
+        dpooler_output = nn.dropout(dpooler_output, c.p_head, seed, 1)  # [batch, 1, choices, hidden]
+        return (dpooler_output,)
 
 
 @dataclass(frozen=True)
@@ -798,6 +1009,67 @@ class BertForMaskedLM(nn.Model[BertConfig]):
         # heads.spec:31  return loss=cross_entropy(logits, labels, over=vocab), logits=logits
         loss = None if labels is None else nn.cross_entropy(logits, labels)
         return BertForMaskedLMOutput(loss=loss, logits=logits)
+
+
+@dataclass(frozen=True)
+class BertLMHeadModelOutput(nn.Output):
+    """What `BertLMHeadModel` returns; `.numpy()` of a field brings it to the host."""
+
+    loss: nn.Activation | None  # a number; None where there are no labels
+    logits: nn.Activation  # [B, S, vocab]
+
+
+class BertLMHeadModel(nn.Model[BertConfig]):
+    """head BertLMHeadModel of bert.spec:60."""
+
+    Config = BertConfig
+    policy = POLICY
+    prefix = "bert"
+    stale = ("embeddings.position_ids",)
+    labels = {"labels": "int[B, S]"}
+
+    def build(self, at: nn.Scope, c: BertConfig) -> None:
+        self.embeddings = Embeddings(at / "bert.embeddings", c)
+        layers = [at / f"bert.encoder.layer.{i}" for i in range(c.layers)]
+        self.attention = [Attention(layer / "attention", c) for layer in layers]
+        self.feed_forward = [FeedForward(layer, c) for layer in layers]
+        self.predictions = Predictions(
+            at / "cls.predictions", c, at.shared("bert.embeddings.word_embeddings.weight")
+        )
+
+    def __call__(
+        self,
+        input_ids: Integers,
+        attention_mask: Integers | None = None,
+        token_type_ids: Integers | None = None,
+        position_ids: Integers | None = None,
+        labels: nn.Labels | None = None,
+    ) -> BertLMHeadModelOutput:
+        """Integers [B, S], labels int[B, S] -> loss, logits [B, S, vocab]."""
+        c = self.config
+        given = nn.Inputs(self.device, input_ids)  # B and S come from input_ids
+        B, S = given.shape
+        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
+        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
+        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
+        h = self.embeddings(
+            given.ids("input_ids", input_ids, below=c.vocab),
+            given.ids("token_type_ids", token_type_ids, below=c.types, default=0),
+            given.ids("position_ids", position_ids, below=c.positions, default=given.positions),
+        )
+        mask = given.mask("attention_mask", attention_mask, causal=c.causal)
+        # bert.spec:53  repeat i in layers at "encoder.layer.{i}":
+        for attention, feed_forward in zip(self.attention, self.feed_forward, strict=True):
+            # bert.spec:54  h = Attention(h, attention_mask, at="attention")
+            h = attention(h, mask)
+            # bert.spec:55  h = FeedForward(h)
+            h = feed_forward(h)
+        # bert.spec:60  CausalLM(logits=Predictions(base.last_hidden_state, base.word, at="cls.predictions ...
+        logits = self.predictions(h)
+        logits = nn.Activation(logits, (B, S, c.vocab))
+        # heads.spec:34  return loss=cross_entropy(logits, next(labels, S), over=vocab), logits=logits
+        loss = None if labels is None else nn.cross_entropy(logits, nn.next_labels(labels))
+        return BertLMHeadModelOutput(loss=loss, logits=logits)
 
 
 @dataclass(frozen=True)
@@ -1073,3 +1345,143 @@ class BertForTokenClassification(nn.Model[BertConfig]):
         # heads.spec:42  return loss=cross_entropy(logits, labels, over=num_labels), logits=logits
         loss = None if labels is None else nn.cross_entropy(logits, labels)
         return BertForTokenClassificationOutput(loss=loss, logits=logits)
+
+
+@dataclass(frozen=True)
+class BertForQuestionAnsweringOutput(nn.Output):
+    """What `BertForQuestionAnswering` returns; `.numpy()` of a field brings it to the host."""
+
+    loss: nn.Activation | None  # a number; None where there are no labels
+    start_logits: nn.Activation  # [B, S]
+    end_logits: nn.Activation  # [B, S]
+
+
+class BertForQuestionAnswering(nn.Model[BertConfig]):
+    """head BertForQuestionAnswering of bert.spec:65."""
+
+    Config = BertConfig
+    policy = POLICY
+    prefix = "bert"
+    stale = ("embeddings.position_ids",)
+    labels = {"start_positions": "int[B]", "end_positions": "int[B]"}
+
+    def build(self, at: nn.Scope, c: BertConfig) -> None:
+        self.embeddings = Embeddings(at / "bert.embeddings", c)
+        layers = [at / f"bert.encoder.layer.{i}" for i in range(c.layers)]
+        self.attention = [Attention(layer / "attention", c) for layer in layers]
+        self.feed_forward = [FeedForward(layer, c) for layer in layers]
+        self.qa_outputs = QaOutputs(at, c)
+
+    def __call__(
+        self,
+        input_ids: Integers,
+        attention_mask: Integers | None = None,
+        token_type_ids: Integers | None = None,
+        position_ids: Integers | None = None,
+        start_positions: nn.Labels | None = None,
+        end_positions: nn.Labels | None = None,
+    ) -> BertForQuestionAnsweringOutput:
+        """Integers [B, S], start_positions int[B], end_positions int[B]
+        -> loss, start_logits [B, S], end_logits [B, S].
+        """
+        c = self.config
+        given = nn.Inputs(self.device, input_ids)  # B and S come from input_ids
+        B, S = given.shape
+        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
+        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
+        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
+        h = self.embeddings(
+            given.ids("input_ids", input_ids, below=c.vocab),
+            given.ids("token_type_ids", token_type_ids, below=c.types, default=0),
+            given.ids("position_ids", position_ids, below=c.positions, default=given.positions),
+        )
+        mask = given.mask("attention_mask", attention_mask, causal=c.causal)
+        # bert.spec:53  repeat i in layers at "encoder.layer.{i}":
+        for attention, feed_forward in zip(self.attention, self.feed_forward, strict=True):
+            # bert.spec:54  h = Attention(h, attention_mask, at="attention")
+            h = attention(h, mask)
+            # bert.spec:55  h = FeedForward(h)
+            h = feed_forward(h)
+        # heads.spec:45  start_logits, end_logits = linear(base.last_hidden_state, span, at=at) as [span,  ...
+        start_logits, end_logits = self.qa_outputs(h)
+        start_logits = nn.Activation(start_logits, (B, S))
+        # heads.spec:22  return cross_entropy(logits, clamp(position, 0, size(S)), over=S, ignore=size(S))
+        cross_entropy = None
+        if start_positions is not None:
+            cross_entropy = nn.cross_entropy(
+                start_logits, nn.clamp_labels(start_positions, 0, S), ignore_index=S
+            )
+        end_logits = nn.Activation(end_logits, (B, S))
+        cross_entropy_2 = None
+        if end_positions is not None:
+            cross_entropy_2 = nn.cross_entropy(
+                end_logits, nn.clamp_labels(end_positions, 0, S), ignore_index=S
+            )
+        # heads.spec:46  loss = (span_loss(start_logits, start_positions) + span_loss(end_logits, end_posi ...
+        total = nn.both(cross_entropy, cross_entropy_2)
+        loss = nn.weighed(total, 0.5)
+        return BertForQuestionAnsweringOutput(loss=loss, start_logits=start_logits, end_logits=end_logits)
+
+
+@dataclass(frozen=True)
+class BertForMultipleChoiceOutput(nn.Output):
+    """What `BertForMultipleChoice` returns; `.numpy()` of a field brings it to the host."""
+
+    loss: nn.Activation | None  # a number; None where there are no labels
+    logits: nn.Activation  # [batch, choices]
+
+
+class BertForMultipleChoice(nn.Model[BertConfig]):
+    """head BertForMultipleChoice of bert.spec:66."""
+
+    Config = BertConfig
+    policy = POLICY
+    prefix = "bert"
+    stale = ("embeddings.position_ids",)
+    over = ("batch", "choices")
+    labels = {"labels": "int[batch]"}
+
+    def build(self, at: nn.Scope, c: BertConfig) -> None:
+        self.multiple_choice_embeddings = MultipleChoiceEmbeddings(at / "bert.embeddings", c)
+        layers = [at / f"bert.encoder.layer.{i}" for i in range(c.layers)]
+        self.attention = [Attention(layer / "attention", c) for layer in layers]
+        self.feed_forward = [FeedForward(layer, c) for layer in layers]
+        self.pooler_dense = PoolerDense(at / "bert.pooler", c)
+        self.multiple_choice_classifier = MultipleChoiceClassifier(at, c)
+
+    def __call__(
+        self,
+        input_ids: Integers,
+        attention_mask: Integers | None = None,
+        token_type_ids: Integers | None = None,
+        position_ids: Integers | None = None,
+        labels: nn.Labels | None = None,
+    ) -> BertForMultipleChoiceOutput:
+        """Integers [batch, choices, S], labels int[batch] -> loss, logits [batch, choices]."""
+        c = self.config
+        given = nn.Inputs(self.device, input_ids, over="choices")  # batch * choices rows on the device
+        batch, choices = given.outer
+        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
+        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
+        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
+        h = self.multiple_choice_embeddings(
+            given.ids("token_type_ids", token_type_ids, below=c.types, default=0),
+            given.ids("position_ids", position_ids, below=c.positions, default=given.positions),
+            given.ids("input_ids", input_ids, below=c.vocab),
+        )
+        mask = given.mask("attention_mask", attention_mask, causal=c.causal)
+        # bert.spec:53  repeat i in layers at "encoder.layer.{i}":
+        for attention, feed_forward in zip(self.attention, self.feed_forward, strict=True):
+            # bert.spec:54  h = Attention(h, attention_mask, at="attention")
+            h = attention(h, mask)
+            # bert.spec:55  h = FeedForward(h)
+            h = feed_forward(h)
+        # bert.spec:56  return last_hidden_state=h, pooler_output=tanh(linear(first(h, S), hidden, at="poo ...
+        pooler_output = self.pooler_dense(h)
+        pooler_output = nn.reshape(pooler_output, (batch, 1, choices, c.hidden))
+        # heads.spec:50  logits = linear(dropout(pooled, p), 1, at=at) as [B, choices]
+        logits = self.multiple_choice_classifier(pooler_output)
+        logits = nn.Activation(logits, (batch, choices))
+        # heads.spec:51  return loss=cross_entropy(logits, labels, over=choices), logits=logits
+        loss = None if labels is None else nn.cross_entropy(logits, labels)
+        return BertForMultipleChoiceOutput(loss=loss, logits=logits)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ttmlc.ir.device_labels  # declares the ops of heads
 import ttmlc.ir.device_training  # and with it the calls of inference
 import ttmlc.ir.ops  # noqa: F401  # importing the two declares the ops
 from ttmlc.elaborate import DeclinedHead, elaborate, elaborate_heads

@@ -33,6 +33,19 @@ def test_compile_writes_a_module_and_says_what_is_in_it(tmp_path: Path) -> None:
     assert ttmlc("compile", BERT, "-o", str(tmp_path), "-q") == (0, "", "")
 
 
+def test_compile_without_training_leaves_it_out(tmp_path: Path) -> None:
+    code, _, err = ttmlc("compile", BERT, "-o", str(tmp_path), "--no-train")
+    assert code == 0
+    text = (tmp_path / "bert.py").read_text()
+    assert text == api.compile_spec(Path(BERT), train=False).text
+    assert "def backward" not in text
+    models = [line.split() for line in err.splitlines() if line.startswith("Bert")]
+    assert [len(line) for line in models] == [
+        3
+    ] * 6  # a name, calls of an inference, parameters: nothing trains
+    assert "--no-train" in ttmlc("compile", "--help")[1]
+
+
 def test_compile_dumps_ir_after_passes(tmp_path: Path) -> None:
     code, _, _ = ttmlc(
         "compile", BERT, "-o", str(tmp_path), "--dump-after", "elaborate", "--dump-after", "lower"

@@ -129,6 +129,22 @@ def test_both_builds_compute_the_same(tmp_path: Path) -> None:
     assert np.array_equal(a.last_hidden_state.numpy(), b.last_hidden_state.numpy())
 
 
+def test_without_training_a_head_gives_its_logits(tmp_path: Path) -> None:
+    whole = load(compile_spec(BERT).text, tmp_path / "bert_whole.py")
+    module = load(compile_spec(BERT, train=False).text, tmp_path / "bert_inference.py")
+    sizes = {"layers": 1, "hidden": 32, "heads": 1, "inner": 32, "vocab": 9}
+    model = module.BertForSequenceClassification(module.BertConfig(**sizes), dtype="float32", seed=1)
+    other = whole.BertForSequenceClassification(whole.BertConfig(**sizes), dtype="float32", seed=1)
+    ids = np.zeros((2, 3), int)
+    out = model(ids)
+    assert out.keys() == ("logits",)
+    assert np.array_equal(out.logits.numpy(), other(ids).logits.numpy())
+    with pytest.raises(TypeError, match="unexpected keyword argument 'labels'"):
+        model(ids, labels=np.array([0, 1]))
+    with pytest.raises(NotImplementedError, match="compile its spec with training"):
+        model.train()(ids)
+
+
 ODD = "model: bert\nconfig: {layers: 1, hidden: 144, heads: 3, inner: 96, vocab: 99, positions: 40}\n"
 
 
@@ -183,7 +199,9 @@ def test_padded_heads_learn_what_transformers_learns(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     ids, labels = rng.integers(0, 99, (3, 31)), np.array([0, 1, 1])
     mask = (np.arange(31) < np.array([[31], [20], [7]])).astype(np.int64)
-    wanted = theirs(torch.from_numpy(ids), attention_mask=torch.from_numpy(mask), labels=torch.from_numpy(labels))
+    wanted = theirs(
+        torch.from_numpy(ids), attention_mask=torch.from_numpy(mask), labels=torch.from_numpy(labels)
+    )
     wanted.loss.backward()
     with nn.enable_grad():
         found = model(ids, attention_mask=mask, labels=labels)

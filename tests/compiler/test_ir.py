@@ -18,7 +18,8 @@ from ttmlc.ir.module import Module, Operation, Value
 from ttmlc.ir.op import TABLE, OpDef, Refusal, TensorOp
 from ttmlc.ir.ops.loss import LOSSES
 from ttmlc.ir.ops.structure import Structure
-from ttmlc.ir.parse import IRSyntaxError, parse_module
+from ttmlc.ir.parse import parse_module
+from ttmlc.ir.reader import IRSyntaxError
 from ttmlc.ir.scalar import Apply, Asked, Const, Dynamic, Field, Index, Scalar
 from ttmlc.ir.text import print_module
 from ttmlc.ir.types import BATCH, TOKENS, Axis, DType, Role, TensorType

@@ -114,7 +114,9 @@ def check_module(text: str, mutated: str) -> None:
         elif isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             assert re.fullmatch(
-                r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*|at\.parameter\(.*\)\.\w+|super\(\)\.__init__", called, re.DOTALL
+                r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*|at\.parameter\(.*\)\.\w+|super\(\)\.__init__",
+                called,
+                re.DOTALL,
             ), called
             assert called not in ("eval", "exec", "compile", "open", "getattr", "setattr", "globals")
     assert known  # a module always comes from some words

@@ -60,7 +60,9 @@ def test_their_storage_says_where_each_of_them_lies() -> None:
     text = print_module(run(tiny(), pipeline())[-1].module)
     assert text.count('holder = "query_key_value"') == 6  # weight and bias, in three programs
     chain = text.split("chain = !concat(")[1].split("holder")[0]
-    assert chain.index("self.query.weight") < chain.index("self.key.weight") < chain.index("self.value.weight")
+    assert (
+        chain.index("self.query.weight") < chain.index("self.key.weight") < chain.index("self.value.weight")
+    )
 
 
 SECOND = ("%x: float[B, S, hidden], %mask", "%x: float[B, S, hidden], %z: float[B, S, hidden], %mask")
@@ -71,6 +73,11 @@ TURNED = [
     for name in ("query", "key", "value")
 ]  # fmt: skip
 STORED = [(f"linear(%x, %{n}w, %{n}b)", f"linear(%x, %{n}w, %{n}b) {{stored_in_out = true}}") for n in "qkv"]
+CALL = '%h_4 = call(%h_3, %mask) {at = "attention", block = "Attention"} : float[B, S, hidden]'
+RETURNED = [
+    ("  return y = %y\n", "  return y = %y, k = %k\n"),
+    (CALL, CALL.replace("%h_4 =", "%h_4, %k =") + ", float[B, heads, S, head_dim]"),
+]
 
 
 @pytest.mark.parametrize(
@@ -81,10 +88,7 @@ STORED = [(f"linear(%x, %{n}w, %{n}b)", f"linear(%x, %{n}w, %{n}b) {{stored_in_o
         ([TURNED[1], STORED[1]], "the projections are stored in different orders"),
         ([*TURNED, *STORED], "projections that are stored [in, out] are not joined"),
         ([("attention(%q, %k, %v, ", "attention(%q, %q, %q, ")], "queries, keys and values are one projection"),
-        ([("  return y = %y\n", "  return y = %y, k = %k\n"),
-          ("%h_4 = call(%h_3, %mask) {at = \"attention\", block = \"Attention\"} : float[B, S, hidden]",
-           "%h_4, %k = call(%h_3, %mask) {at = \"attention\", block = \"Attention\"} : float[B, S, hidden], "
-           "float[B, heads, S, head_dim]")], "%k has another reader"),
+        (RETURNED, "%k has another reader"),
         ([("linear(%x, %kw, %kb)", "linear(%x, %qw, %kb)")], "%qw has another reader"),
     ],
 )  # fmt: skip
@@ -126,7 +130,9 @@ def test_blocks_stand_in_the_order_in_which_the_model_runs_them() -> None:
 
 def test_parameters_move_into_their_blocks_under_what_is_left_of_their_paths() -> None:
     module = outlined()
-    assert [o.get("at") for o in module.function("EmbeddingsWord").walk() if o.op == "param"] == ["word.weight"]
+    assert [o.get("at") for o in module.function("EmbeddingsWord").walk() if o.op == "param"] == [
+        "word.weight"
+    ]
     assert [o.get("at") for o in module.function("PoolerDense").walk() if o.op == "param"] == ["dense.weight"]
 
 
@@ -136,7 +142,9 @@ def test_outlining_twice_changes_nothing() -> None:
 
 
 def test_a_name_that_the_spec_has_taken_is_left_to_it() -> None:
-    module = outlined(("block Attention(", "block PoolerDense("), ('block = "Attention"', 'block = "PoolerDense"'))
+    module = outlined(
+        ("block Attention(", "block PoolerDense("), ('block = "Attention"', 'block = "PoolerDense"')
+    )
     assert len(set(blocks(module))) == 3
     own = module.function("PoolerDense")
     assert [given.value.name for given in own.inputs] == ["x", "mask"]  # the spec's own keeps its name

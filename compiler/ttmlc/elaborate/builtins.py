@@ -12,7 +12,7 @@ from ttmlc.elaborate.problems import MISFIT, NOT_YET, problem
 from ttmlc.elaborate.values import Init, Meaning, Number, Paths, Tensor, Text, Words, Written, describe
 from ttmlc.ir.module import Attribute, Form
 from ttmlc.ir.scalar import Const, Scalar
-from ttmlc.ir.types import Axis, Dim, DType, TensorType
+from ttmlc.ir.types import ONE, Axis, Dim, DType, TensorType
 from ttmlc.language import tree
 
 if TYPE_CHECKING:
@@ -30,12 +30,14 @@ def tensor(elaborator: Expressions, bound: Bound, name: str) -> Tensor:
 
 
 def dim(elaborator: Expressions, bound: Bound, name: str) -> Dim:
-    """A dimension argument: a size that is an axis, a declared axis, or a written product."""
+    """A dimension argument: a size that is an axis, a declared axis, a written product, or 1."""
     meaning = elaborator.argument(bound, name)
     if isinstance(meaning, Written):
         return meaning.dim
     if isinstance(meaning, Number) and meaning.dim is not None:
         return meaning.dim
+    if isinstance(meaning, Number) and meaning.scalar == Const(1):
+        return ONE
     hint = "Use a config field of kind 'size', or a product such as (heads head_dim)."
     raise problem(
         MISFIT, f"{name!r} must be a dimension", bound.span(name), f"is {describe(meaning)}", hint=hint
@@ -189,16 +191,45 @@ def _dropout(elaborator: Expressions, bound: Bound) -> Meaning:
 
 
 def _first(elaborator: Expressions, bound: Bound) -> Meaning:
-    over = dim(elaborator, bound, "over")
-    if not hasattr(over, "name"):
-        raise problem(MISFIT, "'over' must be one axis", bound.span("over"))
-    return elaborator.apply(
-        "first",
-        [tensor(elaborator, bound, "x")],
-        {"over": over.name},
-        bound.call,
-        name=bound.wanted or "first",
-    )
+    x, over = tensor(elaborator, bound, "x"), _axis(elaborator, bound, "over")
+    return elaborator.apply("first", [x], {"over": over.name}, bound.call, name=bound.wanted or "first")
+
+
+def _axis(elaborator: Expressions, bound: Bound, name: str) -> Axis:
+    """An argument that is one axis."""
+    over = dim(elaborator, bound, name)
+    if not isinstance(over, Axis):
+        raise problem(MISFIT, f"{name!r} must be one axis", bound.span(name))
+    return over
+
+
+def _labels(elaborator: Expressions, bound: Bound) -> Tensor:
+    """Labels, of which a loss will read what is made of them: whole numbers of one type."""
+    x = tensor(elaborator, bound, "x")
+    if x.alternatives:
+        label = f"is {' | '.join(map(str, x.alternatives))}"
+        raise problem(MISFIT, "'x' must be of one type", x.span, label)
+    return x
+
+
+def _next(elaborator: Expressions, bound: Bound) -> Meaning:
+    x, over = _labels(elaborator, bound), _axis(elaborator, bound, "over")
+    attributes: dict[str, Attribute] = {"over": over.name}
+    if "fill" in bound.given:
+        attributes["fill"] = number(elaborator, bound, "fill", ("int",))
+    return elaborator.apply("next", [x], attributes, bound.call, name=bound.wanted or "next")
+
+
+def _clamp(elaborator: Expressions, bound: Bound) -> Meaning:
+    x = _labels(elaborator, bound)
+    attributes: dict[str, Attribute] = {
+        name: number(elaborator, bound, name, ("int",)) for name in ("low", "high")
+    }
+    return elaborator.apply("clamp", [x], attributes, bound.call, name=bound.wanted or "clamp")
+
+
+def _size(elaborator: Expressions, bound: Bound) -> Meaning:
+    return Number(dim(elaborator, bound, "over").size, "int")
 
 
 def _loss(op: str, name: str) -> Build:
@@ -206,10 +237,7 @@ def _loss(op: str, name: str) -> Build:
         logits, labels = tensor(elaborator, bound, "logits"), tensor(elaborator, bound, "labels")
         attributes: dict[str, Attribute] = {}
         if "over" in bound.given:
-            over = dim(elaborator, bound, "over")
-            if not isinstance(over, Axis):
-                raise problem(MISFIT, "'over' must be one axis", bound.span("over"))
-            attributes["over"] = over.name
+            attributes["over"] = _axis(elaborator, bound, "over").name
         if "ignore" in bound.given:
             attributes["ignore"] = number(elaborator, bound, "ignore", ("int",))
         return elaborator.loss(op, logits, labels, attributes, bound.call, bound.wanted or name)
@@ -245,6 +273,9 @@ BUILTINS: dict[str, tuple[Signature, Build]] = {
     ),
     "dropout": (Signature(("x", "p"), 2), _dropout),
     "first": (Signature(("x", "over"), 2), _first),
+    "next": (Signature(("x", "over", "fill"), 2), _next),
+    "clamp": (Signature(("x", "low", "high"), 3), _clamp),
+    "size": (Signature(("over",), 1), _size),
     "cross_entropy": (
         Signature(("logits", "labels", "over", "ignore"), 3),
         _loss("cross_entropy", "cross_entropy"),
@@ -270,17 +301,14 @@ LATER = frozenset(
         "mean",
         "sum",
         "where",
-        "clamp",
     }
     | {
         "pick",
         "argmax",
         "last",
-        "next",
         "previous",
         "running",
         "index",
-        "size",
         "top",
         "min",
         "max",

@@ -41,7 +41,8 @@ def check_heads(
         if isinstance(entry, tree.ConfigField)
         for word in entry.kinds
     }
-    known = {*fields, *words, *scope.known(), *functions, *BUILTINS, *LATER, *WORDS, *DYNAMIC}
+    axes = {head.over.text for head in heads.values() if head.over is not None}
+    known = {*axes, *fields, *words, *scope.known(), *functions, *BUILTINS, *LATER, *WORDS, *DYNAMIC}
     for item in file.items:
         if isinstance(item, tree.Function):
             _Names(known, problems).function(item.params, item.body)

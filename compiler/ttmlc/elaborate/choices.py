@@ -31,6 +31,11 @@ def ask(elaborator: Expressions, node: tree.Is | tree.Call) -> Number:
         DiagnosticError: it is asked of something else.
     """
     about = node.value if isinstance(node, tree.Is) else node.args[0]
+    called = node.function if isinstance(node, tree.Call) else None
+    if isinstance(called, tree.Reference) and called.name.text == "size":
+        size = elaborator.expression(node)
+        assert isinstance(size, Number)
+        return size
     meaning = elaborator.expression(about)
     if not isinstance(meaning, Tensor):
         raise problem(MISFIT, "only a tensor is asked about", about.span, f"is {describe(meaning)}")

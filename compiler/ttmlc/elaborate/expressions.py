@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ttmlc.elaborate import scalars
@@ -14,6 +15,7 @@ from ttmlc.elaborate.problems import (
     MISFIT,
     NOT_YET,
     UNKNOWN_NAME,
+    WRONG_SHAPE,
     nearest,
     problem,
 )
@@ -32,15 +34,20 @@ from ttmlc.elaborate.values import (
     Written,
     describe,
 )
-from ttmlc.ir.module import Attribute
+from ttmlc.ir.module import Attribute, Value
 from ttmlc.ir.op import Refusal
 from ttmlc.ir.ops.shape import Rearrange
 from ttmlc.ir.scalar import Const, Scalar
-from ttmlc.ir.types import TensorType
+from ttmlc.ir.scalar import text as scalar_text
+from ttmlc.ir.types import Axis, Dim, Role, TensorType
 from ttmlc.language import tree
 from ttmlc.source import DiagnosticError, Span
 
 OPERATORS = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide"}
+
+
+def _dims(value: Value) -> tuple[Dim, ...]:
+    return value.type.dims if isinstance(value.type, TensorType) else ()
 
 
 class Expressions(Making):
@@ -198,6 +205,60 @@ class Expressions(Making):
             "rearrange", (x.value,), name=wanted or x.value.name, span=node.span, types=(made,)
         )
         return Tensor(value, node.span)
+
+    def apart(self, node: tree.Expr, names: Sequence[str]) -> list[Meaning]:
+        """What ``names`` stand for, one each: the results of a block, or the labels of a tensor's first axis.
+
+        Raises:
+            DiagnosticError: there are more or fewer, or it is neither.
+        """
+        meaning = self.expression(node)
+        if isinstance(meaning, Several):
+            if len(meaning.results) != len(names):
+                label = f"has {', '.join(name for name, _ in meaning.results)}"
+                raise problem(
+                    WRONG_SHAPE, f"{len(names)} names for {len(meaning.results)} results", node.span, label
+                )
+            return [result for _, result in meaning.results]
+        if not isinstance(meaning, Tensor) or not isinstance(meaning.value.type, TensorType):
+            raise problem(
+                MISFIT,
+                "only a tensor or a block's results are taken apart",
+                node.span,
+                f"is {describe(meaning)}",
+            )
+        dims = meaning.value.type.dims
+        if not dims or not isinstance(dims[0], Axis) or dims[0].role is not Role.LABELS:
+            hint = "Put an axis of labels first, as in 'as [span, B, S]' with axis span: start | end."
+            raise problem(
+                MISFIT,
+                "the first axis has no labels to take apart",
+                node.span,
+                f"is {meaning.value.type}",
+                hint=hint,
+            )
+        over = dims[0]
+        if over.size != Const(len(names)):
+            raise problem(
+                WRONG_SHAPE,
+                f"{len(names)} names for {scalar_text(over.size)} labels of {over.name!r}",
+                node.span,
+            )
+        x = self._unmoved(meaning, over)
+        values = self.build.add_all(
+            "take_apart", (x.value,), {"over": over.name}, names=names, span=node.span
+        )
+        return [Tensor(value, node.span) for value in values.results]
+
+    def _unmoved(self, x: Tensor, over: Axis) -> Tensor:
+        """``x`` before an ``as`` that only brought ``over`` to the front, which taking apart does not need."""
+        last, rest = self.build.operations[-1], [dim for dim in _dims(x.value) if dim != over]
+        (source,) = last.operands if last.op == "rearrange" and last.results == (x.value,) else (None,)
+        if source is None or over not in _dims(source) or [d for d in _dims(source) if d != over] != rest:
+            return x
+        self.build.operations.pop()
+        self.build.names.release(x.value.name)
+        return Tensor(source, x.span)
 
     def _arithmetic(self, node: tree.Operator, wanted: str) -> Meaning:
         left, right = (self.expression(arg) for arg in node.args)

@@ -177,10 +177,11 @@ class Elaborator(Branches):
                 raise problem(NOT_YET, "amending a block is not compiled yet", target.span)
             names.append(plain(target.path[0]))
         try:
+            if len(set(names)) < len(names):
+                raise problem(DECLARED_TWICE, "a name is given twice here", node.targets[0].span)
             if len(names) > 1:
-                raise problem(
-                    NOT_YET, "taking several results apart is not compiled yet", node.targets[1].span
-                )
+                self.values.update(zip(names, self.apart(node.value, names), strict=True))
+                return
             meaning = self.named(node.value, names[0])
             if (
                 isinstance(meaning, Number)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 
 from ttmlc.elaborate.blocks import Blocks
 from ttmlc.elaborate.configs import ConfigBuilder
-from ttmlc.elaborate.names import path
+from ttmlc.elaborate.names import INPUTS, path, plain
 from ttmlc.elaborate.offers import BaseModel, DeclinedHead, HeadElaborator, head_class
 from ttmlc.elaborate.problems import DECLARED_TWICE, NOT_YET, Problems, problem
-from ttmlc.elaborate.scope import Callee, Scope, defaults_of
+from ttmlc.elaborate.scope import DYNAMIC, Callee, Scope, defaults_of
 from ttmlc.ir.config import Config
 from ttmlc.ir.module import Function, fields_of
+from ttmlc.ir.ops.batches import OUTER, over
 from ttmlc.ir.scalar import Const, Field, leaves
 from ttmlc.language import tree
 from ttmlc.source import Diagnostic
@@ -91,10 +92,11 @@ class Heads:
             if own:
                 raise problem(NOT_YET, "the config of one head is not compiled yet", own[0].span)
             self.blocks.reach(offer)
-            family = _scope_of(self.file, self.used, self.blocks.scope, joined)
+            names = self.blocks.scope if node.over is None else _over(node.over, self.blocks.scope, joined)
+            family = _scope_of(self.file, self.used, names, joined)
             family.blocks = self.blocks.scope.blocks
             family.defaults = self.blocks.scope.defaults
-            scope = _scope_of(home, self.used, self.blocks.scope, joined)
+            scope = _scope_of(home, self.used, names, joined)
             making = HeadElaborator(scope, trouble, self.blocks.done, failed=self.blocks.failed, of_head=True)
             prefix = "" if offers.at is None else path(offers.at)
             function = making.head(name, node, offer, prefix, base, family)
@@ -125,6 +127,15 @@ def _entries(builder: ConfigBuilder, sections: Sequence[tree.Config]) -> None:
         for entry in section.entries:
             with builder.problems.kept():
                 builder.entry(entry)
+
+
+def _over(axis: tree.Name, names: Scope, joined: ConfigBuilder) -> Scope:
+    """``names`` with the axis for each of which a base runs once, and B as the batch of the head around it."""
+    name = plain(axis, INPUTS | {OUTER, *DYNAMIC})
+    if name in names.axes or name in names.functions or name in joined.numbers:
+        raise problem(DECLARED_TWICE, f"{name!r} is declared already", axis.span)
+    outer, each = over(name)
+    return replace(names, axes={**names.axes, "B": outer, name: each})
 
 
 def _scope_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ttmlc.elaborate.blocks import Blocks
@@ -11,10 +11,17 @@ from ttmlc.elaborate.configs import ConfigBuilder
 from ttmlc.elaborate.heads import Heads
 from ttmlc.elaborate.names import class_name
 from ttmlc.elaborate.offers import DeclinedHead
-from ttmlc.elaborate.problems import DECLARED_TWICE, NOT_YET, WRONG_SHAPE, Problems, problem
+from ttmlc.elaborate.problems import (
+    DECLARED_TWICE,
+    NOT_YET,
+    RESERVED_NAME,
+    WRONG_SHAPE,
+    Problems,
+    problem,
+)
 from ttmlc.elaborate.scope import Scope, defaults_of
 from ttmlc.ir.config import Config, Requirement
-from ttmlc.ir.module import Level, Module
+from ttmlc.ir.module import Function, Level, Module
 from ttmlc.ir.scalar import Apply, Const, Field, apply
 from ttmlc.ir.types import Axis, Role
 from ttmlc.language import tree
@@ -67,6 +74,7 @@ def _elaborate(
     if heads:
         config = offered.compile(config)
     check_heads(file, used, scope, models, problems, offered.compiled)
+    _classes(file, config, (*made, *offered.functions), problems)
     problems.raise_any(Span(file.span.file, 0, 0))
     docs = [item.text for item in file.items if isinstance(item, tree.Doc)]
     prefix = next(
@@ -151,6 +159,25 @@ def _declare(scope: Scope, file: tree.File, problems: Problems) -> None:
                 raise problem(NOT_YET, "this section is not compiled yet", item.span)
     scope.defaults.update(defaults_of(file))
     _axes(scope, file)
+
+
+def _classes(file: tree.File, config: Config, models: Sequence[Function], problems: Problems) -> None:
+    """Refuse a block, a model or an input that is called like another class of the emitted module."""
+    written = [item for item in file.items if isinstance(item, (tree.Function, tree.Model))]
+    own = {item.name.text for item in written}
+    outputs = {f"{model.name}Output": f"is what {model.name} returns" for model in models}
+    taken = {f"{config.name}Config": "is the config", **outputs}
+    taken |= {model.name: "is an offered head" for model in models if model.name not in own}
+    for item in written:
+        if item.name.text in taken:
+            with problems.kept():
+                message = f"{item.name.text!r} {taken[item.name.text]} in the emitted module"
+                raise problem(RESERVED_NAME, message, item.name.span, hint="Choose another.")
+        for param in (item.params or ()) if isinstance(item, tree.Model) else ():
+            if param.name.text in outputs:
+                with problems.kept():
+                    message = f"{param.name.text!r} {outputs[param.name.text]} in the emitted module"
+                    raise problem(RESERVED_NAME, message, param.name.span, hint="Choose another.")
 
 
 def _exact(config: Config) -> Config:

@@ -14,7 +14,7 @@ PATH = re.compile(r"[A-Za-z0-9_]+(?:[.-][A-Za-z0-9_]+)*")
 HOLE = re.compile(r"\{([A-Za-z][A-Za-z0-9_]*)\}")
 
 # What the emitted module has of its own, and what its base classes do.
-CLASSES = frozenset({"Integers", "ClassVar", "TILE", "None", "True", "False"})
+CLASSES = frozenset({"Chain", "ClassVar", "Integers", "POLICY", "TILE", "None", "True", "False"})
 CONFIG_MEMBERS = frozenset(
     {
         "model_type",

@@ -18,6 +18,7 @@ from ttmlc.elaborate.problems import (
     MISFIT,
     MISSING_ARGUMENT,
     NOT_YET,
+    RESERVED_NAME,
     UNKNOWN_NAME,
     UNKNOWN_OPTION,
     nearest,
@@ -26,10 +27,15 @@ from ttmlc.elaborate.problems import (
 from ttmlc.elaborate.scope import Scope
 from ttmlc.elaborate.values import Base, Meaning, Number, Poison, Tensor, describe
 from ttmlc.ir.builder import Builder, Names
-from ttmlc.ir.module import Attribute, Function, Kind, Operation, Region, Value
+from ttmlc.ir.module import Attribute, Function, Input, Kind, Operation, Region, Value
+from ttmlc.ir.ops.batches import OUTER, over
 from ttmlc.ir.ops.structure import map_paths
+from ttmlc.ir.types import BATCH, Axis, TensorType
 from ttmlc.language import tree
 from ttmlc.source import Span
+
+BATCHED = frozenset({"merge_batch", "split_batch"})
+"""Ops that a head over an axis adds to its base: they go again where nothing reads them."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +120,15 @@ class HeadElaborator(Elaborator):
             DiagnosticError: it is wrong, or cannot be compiled yet.
         """
         filled = check_holes(offer, node)
-        if node.over is not None:
-            raise problem(NOT_YET, f"a head over {node.over.text!r} is not compiled yet", node.over.span)
         if offer.at is not None or offer.also:
             raise problem(NOT_YET, "a prefix of one head is not compiled yet", offer.span)
         inputs = list(base.function.inputs)
         taken = {given.value.name for given in inputs}
+        many = None
+        if node.over is not None:
+            many = over(node.over.text)
+            self._once_for_each(node, base, taken | {param.name.text for param in node.params})
+            inputs = [_repeated(given, many) for given in inputs]
         for param in node.params:
             if param.name.text in taken:
                 message = f"the base has an input {param.name.text!r} already"
@@ -127,27 +136,64 @@ class HeadElaborator(Elaborator):
         self.build = Builder(Names(taken))
         self.inputs = {given.value.name: given for given in inputs}
         inputs += [given for given in map(self._param, node.params) if given is not None]
-        self.values[node.base.text] = meaning = self._base(
-            base, prefix, offer.span, {g.value for g in inputs}
-        )
+        self.values[node.base.text] = meaning = self._base(base, prefix, offer.span, many)
         for hole in node.holes:
             with self.problems.kept():
                 self._hole(hole, filled.get(hole.name.text), meaning, family, node.base)
         outputs = self._body(node.body, node.name)
-        return Function(name, Kind.MODEL, tuple(inputs), tuple(self.build.operations), outputs, offer.span)
+        read = {v for o in self.build.operations for v in o.reads()} | {value for _, value in outputs}
+        operations = tuple(o for o in self.build.operations if o.op not in BATCHED or o.result in read)
+        return Function(name, Kind.MODEL, tuple(inputs), operations, outputs, offer.span)
 
-    def _base(self, base: BaseModel, prefix: str, span: Span, kept: set[Value]) -> Base:
-        """Write the base's operations out, their paths under ``prefix``."""
-        written = _Written(self.build.names, {given.value: given.value for given in base.function.inputs})
+    @staticmethod
+    def _once_for_each(head: tree.Head, base: BaseModel, inputs: set[str]) -> None:
+        """Refuse a base that cannot run once for each of the head's axis, and inputs that are called as its sizes."""
+        assert head.over is not None
+        if head.over.text in inputs:
+            raise problem(DECLARED_TWICE, f"{head.over.text!r} is declared already", head.over.span)
+        if OUTER in inputs:
+            message = f"an input cannot be called {OUTER!r} in a head over an axis"
+            raise problem(RESERVED_NAME, message, head.over.span)
+        values = [given.value for given in base.function.inputs] + [
+            value for _, value in base.function.outputs
+        ]
+        for value in values:
+            if not isinstance(value.type, TensorType) or value.type.dims[:1] != (BATCH,):
+                message = f"a base with {value.name!r}, {value.type}, over an axis is not compiled yet"
+                raise problem(NOT_YET, message, head.over.span)
+
+    def _base(self, base: BaseModel, prefix: str, span: Span, many: tuple[Axis, Axis] | None) -> Base:
+        """Write the base's operations out, their paths under ``prefix``.
+
+        Of a head over an axis it reads its inputs with their batch as one, and what it gives is split again.
+        """
+        function = base.function
+        given = {one.value: one.value for one in function.inputs}
+        if many is not None:
+            given = {
+                value: self.build.add(
+                    "merge_batch", (self.inputs[value.name].value,), name=value.name, span=span
+                )
+                for value in given
+            }
+        written = _Written(self.build.names, given)
         self.build.operations += [
-            under(written.operation(operation), prefix) for operation in base.function.operations
+            under(written.operation(operation), prefix) for operation in function.operations
         ]
         self.claim_all(self.build.operations, "", span)
-        members = {given.value.name: given.value for given in base.function.inputs}
-        members.update(base.owned)
-        members.update(base.function.outputs)
-        tensors = [(name, Tensor(written.values[value], span)) for name, value in members.items()]
-        return Base(base.function.name, tuple(tensors))
+        members = {name: written.values[value] for name, value in (*base.owned.items(), *function.outputs)}
+        if many is not None:
+            for name, value in function.outputs:
+                assert isinstance(value.type, TensorType)
+                type_ = TensorType(value.type.dtype, (*many, *value.type.dims[1:]))
+                members[name] = self.build.add(
+                    "split_batch", (written.values[value],), types=(type_,), name=name, span=span
+                )
+        members = {
+            **{one.value.name: self.inputs[one.value.name].value for one in function.inputs},
+            **members,
+        }
+        return Base(function.name, tuple((name, Tensor(value, span)) for name, value in members.items()))
 
     def _hole(
         self, hole: tree.Param, option: tree.Option | None, base: Base, family: Scope, name: tree.Name
@@ -190,6 +236,13 @@ class HeadElaborator(Elaborator):
                 f"is {describe(meaning)}",
                 related=((hole.span, f"is {describe(default)}"),),
             )
+
+
+def _repeated(given: Input, many: tuple[Axis, Axis]) -> Input:
+    """An input of the base as a head over an axis takes it: one for each of the axis."""
+    type_ = given.value.type
+    assert isinstance(type_, TensorType)
+    return replace(given, value=Value(given.value.name, TensorType(type_.dtype, (*many, *type_.dims[1:]))))
 
 
 def _kind(meaning: Meaning) -> str:

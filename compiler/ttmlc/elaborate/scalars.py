@@ -37,7 +37,7 @@ def elaborate(node: tree.Expr, lookup: Lookup, words: tuple[str, ...] = (), ask:
         node: the expression.
         lookup: what a name means.
         words: enumerated choices that may stand as bare names.
-        ask: answers ``labels is int`` and ``given(labels)``, where there are inputs to ask about.
+        ask: answers ``labels is int``, ``given(labels)`` and ``size(S)``, where there are inputs to ask about.
 
     Raises:
         DiagnosticError: it is no scalar, or its parts do not go together.
@@ -68,7 +68,7 @@ def elaborate(node: tree.Expr, lookup: Lookup, words: tuple[str, ...] = (), ask:
         return ask(node)
     if isinstance(node, tree.Call) and isinstance(node.function, tree.Reference) and len(node.args) == 1:
         name = node.function.name.text
-        if name == "given" and ask is not None:
+        if name in ("given", "size") and ask is not None:
             return ask(node)
         if name in FUNCTIONS and not node.options:
             arg = elaborate(node.args[0], lookup, words, ask)

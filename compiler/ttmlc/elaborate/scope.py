@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ttmlc.elaborate.problems import MISFIT, NOT_YET, UNKNOWN_NAME, nearest, problem
 from ttmlc.elaborate.values import Definition, Meaning, Number, Poison, Written
-from ttmlc.ir.types import BATCH, TOKENS, Axis, Dim, DType, Product, TensorType
+from ttmlc.ir.types import BATCH, ONE, TOKENS, Axis, Dim, DType, Product, TensorType
 from ttmlc.language import tree
 from ttmlc.source import DiagnosticError
 
@@ -96,6 +96,8 @@ class Scope:
             if len(set(names)) < len(names):
                 raise problem(MISFIT, "an axis occurs twice in this product", node.span)
             return Product(tuple(part for part in parts if isinstance(part, Axis)))
+        if isinstance(node, tree.DimNumber) and node.value == 1:
+            return ONE
         raise problem(NOT_YET, "this dimension is not compiled yet", node.span)
 
 

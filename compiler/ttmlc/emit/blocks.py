@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from ttmlc.emit.body import Body, annotation, sizes, sizes_read
+from ttmlc.emit.body import Body, annotation, others, sizes, sizes_read
 from ttmlc.emit.calls import shape_text
 from ttmlc.emit.construction import Construction
 from ttmlc.emit.python import Arg, Call, Raw, flat, identifier, layout
@@ -70,7 +70,11 @@ class Infer(Body):
     def locals(self) -> list[str]:
         inputs = [(flat(self.names[given.value.name]), given.value) for given in _taken(self.function)]
         text = "\n".join(self.lines)
-        return super().locals() + sizes(inputs, sizes_read(text))
+        return super().locals() + sizes(inputs, sizes_read(text) + self.others())
+
+    def others(self) -> list[str]:
+        """The sizes besides B and S that the method reads."""
+        return others(self.function)
 
     def arguments(self) -> str:
         """The parameters of the method, after ``self``."""
@@ -114,6 +118,9 @@ class Forward(Infer):
         if drops(self.function):
             lines.append(f"        {SEED} = self.seed()")
         return lines
+
+    def others(self) -> list[str]:
+        return sorted({*others(self.function), *self.kept} - {"B", "S", SEED})
 
     def made(self) -> str:
         return f"tuple[{super().made()}, nn.Saved]"
@@ -229,7 +236,7 @@ class Backward(Body):
         self.lines.append(
             f"        return ({returned},)" if len(names) == 1 else f"        return {returned}"
         )
-        self.kept = sizes_read("\n".join(self.lines))
+        self.kept = sizes_read("\n".join(self.lines)) + others(self.function)
         if drops(self.function):
             self.kept.append(SEED)
 
@@ -250,6 +257,7 @@ class Backward(Body):
         made = dict(self.function.outputs)
         names = [identifier(i.value.name) for i in self.taken() if i.value.name in made]
         what = f"gradients of {', '.join(names)}" if names else "no gradient: the inputs are no floats"
+        what = what.replace("gradients", "gradient") if len(names) == 1 else what
         return f"{given} -> {what}."
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from ttmlc.emit.calls import OWNER, call, shape_text
 from ttmlc.emit.construction import Construction, instance
-from ttmlc.emit.python import WIDTH, Arg, Call, Code, Raw, flat, identifier, layout
+from ttmlc.emit.python import WIDTH, Arg, Call, Code, Raw, dynamic, flat, identifier, layout
 from ttmlc.emit.views import MethodView
-from ttmlc.ir.device import UINT32
-from ttmlc.ir.module import Function, Input, Kind, Module, Operation, Value, plain
+from ttmlc.ir.module import Function, Input, Kind, Module, Operation, Value, plain, scalars_in
+from ttmlc.ir.scalar import Dynamic, leaves
 from ttmlc.ir.types import DeviceType
 from ttmlc.source import Span
 
@@ -231,10 +231,9 @@ def sizes(inputs: Sequence[tuple[str, Value]], wanted: Sequence[str]) -> list[st
     found: dict[str, str] = {}
     for name, value in inputs:
         if isinstance(value.type, DeviceType):
-            tokens = 1 if value.type.dtype == UINT32 else 2
-            for axis, place in (("B", 0), ("S", tokens)):
-                if any(getattr(size, "axis", "") == axis for size in value.type.shape[place : place + 1]):
-                    found.setdefault(axis, f"{name}.shape[{place}]")
+            for place, size in enumerate(value.type.shape):
+                if isinstance(size, Dynamic):
+                    found.setdefault(dynamic(size.axis), f"{name}.shape[{place}]")
     kept = [axis for axis in wanted if axis in found]
     return [f"        {', '.join(kept)} = {', '.join(found[axis] for axis in kept)}"] if kept else []
 
@@ -248,6 +247,19 @@ def code_of(text: str) -> str:
     """``text`` without its comments."""
     lines = [line.partition("  # ")[0] for line in text.splitlines()]
     return "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+
+
+def others(function: Function) -> list[str]:
+    """The sizes besides B and S that a call decides and ``function`` reads."""
+    read = (
+        part
+        for o in function.walk()
+        if o.op not in UNSEEN
+        for _, value in o.attributes
+        for part in scalars_in(value)
+    )
+    axes = {leaf.axis for part in read for leaf in leaves(part) if isinstance(leaf, Dynamic)}
+    return sorted(dynamic(axis) for axis in axes - {"B", "S"})
 
 
 def _lines(span: Span) -> tuple[str, int, int]:

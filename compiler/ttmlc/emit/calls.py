@@ -50,6 +50,11 @@ SILENT: dict[str, tuple[str, ...]] = {
 }
 
 
+def _concat_rows(operation: Operation, names: Mapping[str, Code]) -> Call:
+    parts = ", ".join(flat(names[value.name]) for value in operation.operands if value is not None)
+    return Call("ttnn.concat", (Arg(Raw(f"[{parts}]")), Arg(Raw("-2"), "dim")))
+
+
 def _masked(operation: Operation, names: Mapping[str, Code]) -> Call:
     """``nn.masked_scores(scores, scale, mask)``."""
     scores, *mask = operation.operands
@@ -153,6 +158,7 @@ SPECIAL = {
     "nn.layer_norm": _layer_norm,
     "nn.masked_scores": _masked,
     "nn.spread": _spread,
+    "ttnn.concat_rows": _concat_rows,
 }
 
 

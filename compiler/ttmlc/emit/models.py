@@ -13,6 +13,7 @@ from ttmlc.emit.python import (
     Call,
     Code,
     Raw,
+    dynamic,
     expression,
     flat,
     identifier,
@@ -22,12 +23,14 @@ from ttmlc.emit.python import (
 )
 from ttmlc.emit.views import ModelView, OutputView
 from ttmlc.ir.device import shape_of
+from ttmlc.ir.device_labels import HostOp
 from ttmlc.ir.device_training import LossOp
 from ttmlc.ir.module import Function, Input, Module, Operation
 from ttmlc.ir.op import TABLE
 from ttmlc.ir.ops.structure import conditions
-from ttmlc.ir.scalar import Apply, Scalar
+from ttmlc.ir.scalar import Apply, Dynamic, Scalar
 from ttmlc.ir.types import TensorType
+from ttmlc.passes.lowering.refusal import cannot
 
 
 def model_view(module: Module, function: Function) -> ModelView:
@@ -55,7 +58,7 @@ def model_view(module: Module, function: Function) -> ModelView:
         doc=f"{kind} {function.name} of {where}{line}.",
         prefix=string(module.prefix),
         stale=tuple(string(pattern) for pattern in module.config.stale),
-        labels=tuple(_labels(function)),
+        labels=(*_over(function), *_labels(function)),
         output=output,
         build=tuple(construction.lines),
         call=Calling(module, function, construction).view(),
@@ -64,6 +67,12 @@ def model_view(module: Module, function: Function) -> ModelView:
 
 def _shape(output: Operation) -> str:
     return f"[{', '.join(size_text(size) for size in shape_of(output.get('shape') or ()))}]"
+
+
+def _over(function: Function) -> list[str]:
+    """What the rows of the inputs are, where they are more than a batch."""
+    axes = outer_axes(function)
+    return [f"    over = {tuple_of(map(string, axes))}"] if axes else []
 
 
 def _labels(function: Function) -> list[str]:
@@ -92,6 +101,8 @@ class Calling(Body):
     turned: dict[str, str] = field(default_factory=dict)
     """Of each list of blocks, what one of them is called in its loop."""
 
+    outer: tuple[str, ...] = ()
+
     def enter(self) -> None:
         self.given = {identifier(given.value.name) for given in self.function.inputs}
         self.turned = {}
@@ -100,6 +111,11 @@ class Calling(Body):
                 for inner in operation.body.operations:
                     self._turned(inner)
         self.given |= {*self.turned.values(), f"{self.function.name}Output"}
+        self.outer = outer_axes(self.function)
+        self.given.update(map(dynamic, self.outer))
+        taken = {flat(name) for key, name in self.names.items() if key.startswith("call ")} & self.given
+        if taken & set(map(dynamic, self.outer)):
+            raise cannot(self.function.span, f"an axis cannot be called as a block is: {', '.join(taken)}")
         super().enter()
         makers = {value.name: o for o in self.function.operations for value in o.results}
         self.makers = makers
@@ -120,10 +136,14 @@ class Calling(Body):
             self._loop(operation, indent)
         elif operation.op == "choose":
             self._choose(operation, indent)
+        elif isinstance(
+            TABLE[operation.op], HostOp
+        ):  # nested into the loss, which asks whether there are labels
+            self.names[operation.result.name] = self.code(operation)
         elif is_loss(operation):
             self._early(operation)
             if operation.result.name not in self.losses:
-                labels = identifier(operation.text("labels"))
+                labels = self._labels(operation)
                 self.speak(operation, indent)
                 name = self.name(operation.result, self.places[id(operation)])
                 self.lines += _guarded(name, labels, self._loss(operation), indent)
@@ -136,25 +156,37 @@ class Calling(Body):
         for output in self.early:
             if output.result in loss.operands and output.result.name not in self.names:
                 self.speak(output, 8)
-                name = next(n for n, value in self.function.outputs if value == output.result)
-                self.take(output.result, identifier(name))
-                self.lines += layout(f"{identifier(name)} = ", self._activation(output), 8)
+                activation, place = self._activation(output), self.places[id(output)]
+                returned = (n for n, value in self.function.outputs if value == output.result)
+                name = next(map(identifier, returned), "") or self.name(output.result, place)
+                self.take(output.result, name)
+                self.lines += layout(f"{name} = ", activation, 8)
 
     def _loss(self, operation: Operation) -> Call:
         declaration = TABLE[operation.op]
         assert isinstance(declaration, LossOp)
         logits = operation.operands[0]
         assert logits is not None
-        args = [Arg(self.names[logits.name]), Arg(Raw(identifier(operation.text("labels"))))]
+        labels = operation.operands[1]
+        assert labels is not None
+        args = [Arg(self.names[logits.name]), Arg(self.names[labels.name])]
         for name, keyword in declaration.written.items():
             if operation.get(name) is not None:
                 args.append(Arg(Raw(expression(operation.scalar(name), OWNER)), keyword))
         return Call(declaration.callee, tuple(args))
 
+    def _labels(self, loss: Operation) -> str:
+        """The input that the labels of a loss are, or are made of."""
+        value = loss.operands[1]
+        while value is not None and value.name in self.makers:
+            value = self.makers[value.name].operands[0]
+        assert value is not None
+        return identifier(value.name)
+
     def _choose(self, operation: Operation, indent: int) -> None:
         """The first whose condition holds; nothing where what all of them read is not given."""
         alternatives = [self.losses[value.name] for value in operation.operands if value is not None]
-        labels = identifier(alternatives[0].text("labels"))
+        labels = self._labels(alternatives[0])
         self.speak(operation, indent)
         pad = " " * indent
         name = self.name(operation.result, self.places[id(operation)])
@@ -216,8 +248,16 @@ class Calling(Body):
     def locals(self) -> list[str]:
         lines = super().locals()
         first = identifier(self.function.inputs[0].value.name)
-        lines.append(f"        given = nn.Inputs(self.device, {first})  # B and S come from {first}")
-        used = sizes_read("\n".join(self.lines))
+        if self.outer:
+            rows, each = map(dynamic, self.outer)
+            kind = Call(
+                "nn.Inputs", (Arg(Raw("self.device")), Arg(Raw(first)), Arg(Raw(string(each)), "over"))
+            )
+            lines += layout("given = ", kind, 8, comment=f"{rows} * {each} rows on the device")
+            lines.append(f"        {rows}, {each} = given.outer")
+        else:
+            lines.append(f"        given = nn.Inputs(self.device, {first})  # B and S come from {first}")
+        used = [axis for axis in sizes_read("\n".join(self.lines)) if axis not in map(dynamic, self.outer)]
         if used:
             places = {"B": "given.shape[0]", "S": "given.shape[1]"}
             whole = f"        {', '.join(used)} = "
@@ -244,11 +284,20 @@ class Calling(Body):
         ]
         labels = [given for given in self.function.inputs if given.optional]
         types = [f"{one.value.name} {_kinds(one)}" for one in labels]
-        given = f"Integers [B, S]{''.join(f', {one}' for one in types)}"
+        shape = str(self.function.inputs[0].value.type).removeprefix("int")
+        given = f"Integers {shape}{''.join(f', {one}' for one in types)}"
         line = f"{given} -> {', '.join(shapes)}."
         if len(line) + 14 <= WIDTH:
             return line
         return f"{given}\n        -> {', '.join(shapes)}.\n        "
+
+
+def outer_axes(function: Function) -> tuple[str, ...]:
+    """The batch and the axis over which the base runs, where the inputs have both; else nothing."""
+    type_ = function.inputs[0].value.type
+    assert isinstance(type_, TensorType)
+    sizes = [dim.size for dim in type_.dims[:-1]]
+    return tuple(size.axis for size in sizes if isinstance(size, Dynamic)) if len(sizes) == 2 else ()
 
 
 def _guarded(name: str, labels: str, loss: Call, indent: int) -> list[str]:

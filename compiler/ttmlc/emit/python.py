@@ -113,7 +113,7 @@ def expression(value: Scalar, owner: str, around: int = 0) -> str:
     if isinstance(value, Field):
         return f"{owner}.{value.name}"  # elaboration refuses field names that Python or the base class has
     if isinstance(value, (Dynamic, Index)):
-        return value.axis if isinstance(value, Dynamic) else identifier(value.name)
+        return dynamic(value.axis) if isinstance(value, Dynamic) else identifier(value.name)
     if isinstance(value, Asked):
         asked = identifier(value.input)
         if value.question != "given":
@@ -153,6 +153,11 @@ RESERVED = frozenset(
     """.split()
 )
 """What a method of the emitted module has under a name already."""
+
+
+def dynamic(axis: str) -> str:
+    """The Python name of a size that a call decides."""
+    return axis if axis in ("B", "S") else identifier(axis)
 
 
 def identifier(name: str) -> str:

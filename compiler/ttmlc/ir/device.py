@@ -254,7 +254,7 @@ class PermuteOp(DeviceOp):
 
 @declare
 class SliceOp(DeviceOp):
-    """y = x[0 : end] in each dimension."""
+    """y = x[start : end] in each dimension."""
 
     name = "ttnn.slice"
     callee = "ttnn.slice"
@@ -266,7 +266,9 @@ class SliceOp(DeviceOp):
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
         x = device(types[0], "x")
-        return (DeviceType(x.dtype, shape_of(attributes["end"]), x.layout),)
+        ends = zip(shape_of(attributes["start"]), shape_of(attributes["end"]), strict=True)
+        shape = tuple(end if start == Const(0) else scalar.apply("-", end, start) for start, end in ends)
+        return (DeviceType(x.dtype, shape, x.layout),)
 
 
 @declare

@@ -9,7 +9,7 @@ from ttmlc.ir.device import BFLOAT16, DeviceOp, declare, device, shape_of
 from ttmlc.ir.module import Form
 from ttmlc.ir.op import Attributes, AttributeSpec, Refusal
 from ttmlc.ir.scalar import Const
-from ttmlc.ir.types import DeviceType, Layout, MaskType, Type
+from ttmlc.ir.types import DeviceType, Layout, MaskType, TensorType, Type
 
 FLOAT32 = "float32"
 
@@ -242,13 +242,14 @@ class AccumulateOp(DeviceOp):
 
 
 class LossOp(DeviceOp):
-    """A loss of logits and of labels that the caller gives; a number."""
+    """A loss of logits and of labels on the host, which are what the caller gives or made of it; a number."""
 
-    operands = ("logits",)
-    attributes = {"labels": AttributeSpec(required=True, takes="string")}
+    operands = ("logits", "labels")
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
         device(types[0], "logits")
+        if not isinstance(types[1], TensorType):
+            raise Refusal("labels are on the host", at="labels")
         return (DeviceType(FLOAT32, (), Layout.TILE),)
 
 
@@ -258,7 +259,7 @@ class CrossEntropyOp(LossOp):
 
     name = "nn.cross_entropy"
     callee = "nn.cross_entropy"
-    attributes = {**LossOp.attributes, "ignore": AttributeSpec(False, Const(-100))}
+    attributes = {"ignore": AttributeSpec(False, Const(-100))}
     written = {"ignore": "ignore_index"}
 
 

@@ -94,6 +94,8 @@ class Lowering:
 
     flat: dict[str, Value] = field(default_factory=dict)
     outputs: dict[str, Value] = field(default_factory=dict)
+    merged: dict[str, Value] = field(default_factory=dict)
+    """Of each value that is an input with its batch of batches as one, the input."""
 
     def __post_init__(self) -> None:
         self.inputs = {given.value.name: given for given in self.function.inputs}
@@ -152,11 +154,25 @@ class Lowering:
         Raises:
             DiagnosticError: it is a parameter, or an input of integers, which live there only as what reads them.
         """
-        if value.name not in self.values:
+        if value.name not in self.values or isinstance(self.values[value.name].type, TensorType):
             raise cannot(
                 span, f"{value.name!r}, {value.type}, cannot be read as an activation on the device yet"
             )
         return self.values[value.name]
+
+    def host(self, value: Value | None, span: Span | None) -> Value:
+        """Labels on the host: an input of the model, or what was made of one.
+
+        Raises:
+            DiagnosticError: they are neither.
+        """
+        assert value is not None
+        made = self.values.get(value.name)
+        if made is None and self.function.kind is Kind.MODEL and value.name in self.inputs:
+            return value
+        if made is None or not isinstance(made.type, TensorType):
+            raise cannot(span, "the labels of a loss are an input of the model, or made of one")
+        return made
 
     def add(
         self, source: Operation, op: str, operands: Sequence[Value | None], **attributes: Attribute | None
@@ -276,13 +292,14 @@ class Lowering:
     def ids(self, value: Value, span: Span | None) -> Value:
         """Integers on the device: a block's own, or entered from the model's input."""
         if value.name in self.values:
-            return self.values[value.name]
-        if value.name not in self.inputs:
+            return self.value(value, span)
+        given = self.merged.get(value.name, value)
+        if given.name not in self.inputs:
             raise cannot(span, "an embedding reads integers that the caller gives")
-        bound, default = self.bound(value.name), self.inputs[value.name].default
+        bound, default = self.bound(value.name), self.inputs[given.name].default
         assert bound is not None
         filled = Form("full", (default,)) if isinstance(default, Const) else default
-        return self.enter(value, "input.ids", "", value.name, below=bound, default=filled)
+        return self.enter(given, "input.ids", "", given.name, below=bound, default=filled)
 
     def mask(self, value: Value | None, causal: Scalar) -> Value | None:
         """The mask form of a bool value: a block's own, or entered from the model's input."""
@@ -290,6 +307,7 @@ class Lowering:
             return None
         if value.name in self.values:
             return self.values[value.name]
-        if value.name not in self.inputs:
+        given = self.merged.get(value.name, value)
+        if given.name not in self.inputs:
             raise cannot(self.function.span, f"mask {value.name!r} must be an input")
-        return self.enter(value, "input.mask", scalar.text(causal), "mask", causal=causal)
+        return self.enter(given, "input.mask", scalar.text(causal), "mask", causal=causal)

@@ -26,13 +26,16 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from ttmlc.ir.module import Function, Input, Kind, Level, Module, Operation, Region, Value, plain, rewrite
+from ttmlc.ir.ops.labels import LABEL_OPS
 from ttmlc.ir.ops.loss import LOSSES
 from ttmlc.ir.ops.structure import map_paths, paths
 from ttmlc.ir.types import TensorType
 from ttmlc.passes.base import Outcome, Pass
 from ttmlc.source import Span
 
-STAY = frozenset({"call", "repeat", "choose", *LOSSES})
+MODULES = frozenset({"Chain", "ClassVar", "Integers", "POLICY", "TILE"})
+"""What every emitted module has under a name that a class might have."""
+STAY = frozenset({"call", "repeat", "choose", "merge_batch", "split_batch", *LABEL_OPS, *LOSSES})
 """Operations that stay in the model."""
 
 
@@ -58,9 +61,7 @@ class Outline(Pass):
 def taken(module: Module) -> frozenset[str]:
     """The names of classes that a module has besides its blocks and models."""
     outputs = {f"{model.name}Output" for model in module.models}
-    return frozenset(
-        {f"{module.config.name}Config", *outputs, "Chain", "ClassVar", "Integers", *keyword.kwlist}
-    )
+    return frozenset({f"{module.config.name}Config", *outputs, *MODULES, *keyword.kwlist})
 
 
 def in_order_of_calls(blocks: Sequence[Function], models: Sequence[Function]) -> list[Function]:
@@ -165,12 +166,16 @@ class _Model:
         self.ends = {value.name for _, value in self.function.outputs} | self._returned_by_base()
 
     def _returned_by_base(self) -> set[str]:
-        """The values that the base model returns: a head's function begins with the base's operations."""
+        """The values that the base model returns: a head's function begins with the base's operations.
+
+        Before them stands only what makes batches of batches one batch.
+        """
         if self.base is None:
             return set()
         place = {v.name: (i, j) for i, o in enumerate(self.base.operations) for j, v in enumerate(o.results)}
         spots = [place[value.name] for _, value in self.base.outputs if value.name in place]
-        return {self.function.operations[i].results[j].name for i, j in spots}
+        own = [operation for operation in self.function.operations if operation.op != "merge_batch"]
+        return {own[i].results[j].name for i, j in spots}
 
     def run(self) -> Function:
         """The model as a sequence of blocks."""

@@ -32,6 +32,7 @@ from ttmlc_runtime.nn.functional import (
     split_heads,
     spread,
 )
+from ttmlc_runtime.nn.heads import clamp_labels, next_labels, reshape, weighed
 from ttmlc_runtime.nn.inputs import Inputs, Integers, Labels, Mask, is_bool, is_float, is_int
 from ttmlc_runtime.nn.kernels import HIFI2, HIFI4, Compute, Kernels, Policy
 from ttmlc_runtime.nn.losses import cross_entropy, span_loss
@@ -44,10 +45,9 @@ __all__ = [
     "HIFI2", "HIFI4", "REQUIRED", "Activation", "Block", "Compute", "Config", "Function", "Gradient", "Gradients",
     "Holder", "Inputs", "Integers", "Kernels", "Labels", "Mask", "Model", "Output", "Parameter", "Policy",
     "Registry", "Saved", "Scope", "Variable", "activate", "activate_backward", "activation",
-    "binary_cross_entropy_with_logits", "both", "causal_mask", "choice", "close_device", "close_devices",
-    "cross_entropy", "device", "dropout", "embedding_backward", "enable_grad", "flag", "fused", "integer",
-    "is_bool", "is_float", "is_int", "is_recording", "join_heads", "layer_norm", "layer_norm_backward", "masked_scores",
-    "mse_loss",
-    "no_grad", "open_device", "open_mesh", "rate", "real", "require", "rows", "size", "softmax_backward",
-    "span_loss", "split_heads", "spread", "token",
+    "binary_cross_entropy_with_logits", "both", "causal_mask", "choice", "clamp_labels", "close_device",
+    "close_devices", "cross_entropy", "device", "dropout", "embedding_backward", "enable_grad", "flag", "fused",
+    "integer", "is_bool", "is_float", "is_int", "is_recording", "join_heads", "layer_norm", "layer_norm_backward",
+    "masked_scores", "mse_loss", "next_labels", "no_grad", "open_device", "open_mesh", "rate", "real", "require",
+    "reshape", "rows", "size", "softmax_backward", "span_loss", "split_heads", "spread", "token", "weighed",
 ]  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -68,36 +69,44 @@ def _after(tokens: int) -> np.ndarray[Any, Any]:
     return np.triu(np.full((1, 1, tokens, tokens), HIDDEN, np.float32), 1)
 
 
-def _array(name: str, value: Integers) -> np.ndarray[Any, Any]:
+def _array(name: str, value: Integers, over: str = "") -> np.ndarray[Any, Any]:
     try:
         array = np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:  # torch raises the last for tensors it cannot give
         raise InputError(f"{name} is no array of one shape: {error}") from None
-    if array.ndim != 2:
-        hint = ": a single row is input[None, :]" if array.ndim == 1 else ""
-        raise InputError(f"{name} must be [batch, tokens], not {list(array.shape)}{hint}")
+    if array.ndim != (3 if over else 2):
+        hint = ": a single row is input[None, :]" if array.ndim == 1 and not over else ""
+        hint = f": of one example with several {over} it is input[None]" if array.ndim == 2 and over else hint
+        wanted = f"[batch, {over}, tokens]" if over else "[batch, tokens]"
+        raise InputError(f"{name} must be {wanted}, not {list(array.shape)}{hint}")
     if 0 in array.shape:
         raise InputError(f"{name} is empty: {list(array.shape)}")
     return array
 
 
 class Inputs:
-    """The inputs of one call; the first one gives batch and tokens, the others must agree."""
+    """The inputs of one call; the first one gives batch and tokens, the others must agree.
 
-    def __init__(self, device: types.Device, first: Integers) -> None:
+    With ``over`` each is [batch, over, tokens], where ``over`` says what the axis is called; on the device their batch
+    is one, of batch * over rows, which is what ``shape`` begins with. ``outer`` is then (batch, over).
+    """
+
+    def __init__(self, device: types.Device, first: Integers, *, over: str = "") -> None:
         self.device = device
-        self.shape: tuple[int, int] = tuple(_array("the first input", first).shape)
+        self.over = over
+        self.given: tuple[int, ...] = _array("the first input", first, over).shape
+        self.outer = self.given[:-1]
+        self.shape: tuple[int, int] = (prod(self.outer), self.given[-1])
 
     @property
     def positions(self) -> np.ndarray[Any, Any]:
         """0 .. S-1 for every row."""
-        batch, tokens = self.shape
-        return np.broadcast_to(np.arange(tokens), (batch, tokens))
+        return np.broadcast_to(np.arange(self.given[-1]), self.given)
 
     def _given(self, name: str, value: Integers) -> np.ndarray[Any, Any]:
-        array = _array(name, value)
-        if array.shape != self.shape:
-            raise InputError(f"{name} is {list(array.shape)}, and the first input {list(self.shape)}")
+        array = _array(name, value, self.over)
+        if array.shape != self.given:
+            raise InputError(f"{name} is {list(array.shape)}, and the first input {list(self.given)}")
         return array
 
     def ids(self, name: str, value: Integers | None, *, below: int, default: Any = None) -> types.Tensor:
@@ -109,17 +118,19 @@ class Inputs:
         if value is None:
             if default is None:
                 raise InputError(f"{name} is missing")
-            value = np.broadcast_to(np.asarray(default), self.shape)
+            value = np.broadcast_to(np.asarray(default), self.given)
         array = self._given(name, value)
         if array.dtype.kind not in "iu":
             cast = ": convert them with .astype(int)" if array.dtype.kind in "fb" else ""
             raise InputError(f"{name} must be integers, not {array.dtype}{cast}")
         wrong = (array < 0) | (array >= below)
         if wrong.any():
-            row, column = np.argwhere(wrong)[0]
-            raise InputError(f"{name}[{row}, {column}] is {array[row, column]} and must be in [0, {below})")
+            raise InputError(f"{_first(name, array, wrong)} and must be in [0, {below})")
         return ttnn.Tensor(
-            np.ascontiguousarray(array, np.int32), ttnn.uint32, self.device, ttnn.ROW_MAJOR_LAYOUT
+            np.ascontiguousarray(array.reshape(self.shape), np.int32),
+            ttnn.uint32,
+            self.device,
+            ttnn.ROW_MAJOR_LAYOUT,
         )
 
     def mask(self, name: str, value: Integers | None, *, causal: bool = False) -> Mask:
@@ -160,5 +171,10 @@ def is_bool(values: Labels) -> bool:
 def _odd_mask(name: str, array: np.ndarray[Any, Any]) -> str:
     if array.dtype.kind not in "biuf":
         return f"{name} must hold 1 (seen) and 0 (hidden), not {array.dtype}"
-    row, column = np.argwhere(~np.isin(array, (0, 1)))[0]
-    return f"{name}[{row}, {column}] is {array[row, column]}; a mask holds 1 (seen) and 0 (hidden) only"
+    return f"{_first(name, array, ~np.isin(array, (0, 1)))}; a mask holds 1 (seen) and 0 (hidden) only"
+
+
+def _first(name: str, array: np.ndarray[Any, Any], wrong: np.ndarray[Any, Any]) -> str:
+    """The first element that is wrong, with its place."""
+    place = tuple(int(at) for at in np.argwhere(wrong)[0])
+    return f"{name}[{', '.join(map(str, place))}] is {array[place]}"

@@ -174,9 +174,8 @@ def run_theirs(model: Any, inputs: Arrays, dtype: Any = torch.float64) -> Ran:
     return Ran(float(loss.detach()), found, gradients)
 
 
-def run_ours(model: Any, inputs: Arrays) -> Ran:
-    """Loss, logits and gradients of the generated model, in the mode it is in."""
-    model.zero_grad()
+def loss_of(model: Any, inputs: Arrays) -> tuple[Any, dict[str, Any]]:
+    """The generated model's loss, and its other outputs."""
     output = model(**inputs)
     logits = {name: output[name] for name in output.keys() if name != "loss"}  # noqa: SIM118  # no mapping
     loss = getattr(output, "loss", None)
@@ -184,6 +183,13 @@ def run_ours(model: Any, inputs: Arrays) -> Ran:
         by = weighings({name: v.shape for name, v in logits.items()}, inputs["attention_mask"])
         losses = [Weighed.apply(logits[name], on_device(logits[name], by[name])) for name in logits]
         loss = losses[0] + losses[1]
+    return loss, logits
+
+
+def run_ours(model: Any, inputs: Arrays) -> Ran:
+    """Loss, logits and gradients of the generated model, in the mode it is in."""
+    model.zero_grad()
+    loss, logits = loss_of(model, inputs)
     loss.backward()
     gradients = {
         name: None if parameter.grad is None else parameter.grad.numpy().astype(np.float64)

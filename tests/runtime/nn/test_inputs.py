@@ -77,8 +77,17 @@ def test_what_is_no_input_is_refused_with_its_name(device: Any, value: object, w
 
 def test_without_a_mask_nothing_is_added(device: Any) -> None:
     given = nn.Inputs(device, IDS)
-    assert given.mask("attention_mask", None) == nn.Mask(None, False)
-    assert given.mask("attention_mask", None, causal=True) == nn.Mask(None, True)
+    plain, causal = (given.mask("attention_mask", None, causal=flag) for flag in (False, True))
+    assert (plain.additive, plain.causal, plain.scores) == (None, False, None)
+    assert (causal.additive, causal.causal) == (None, True)
+
+
+def test_without_a_mask_scores_are_hidden_by_causality_alone(device: Any) -> None:
+    scores = nn.Inputs(device, IDS).mask("attention_mask", None, causal=True).scores
+    assert scores is not None
+    found = host(scores)
+    assert found.shape == (1, 1, 3, 3)
+    assert (found[0, 0] == 0).tolist() == np.tril(np.ones((3, 3), bool)).tolist()
 
 
 @pytest.mark.parametrize("kind", [bool, np.int64, np.uint8, np.float32])

@@ -43,6 +43,7 @@ class Plan:
     clip: float = 0.0
     groups: bool = False
     tokens: int = TOKENS
+    lr: float = LR
 
 
 def batches(head: Head, plan: Plan) -> Iterator[Arrays]:
@@ -91,11 +92,11 @@ def both(name: str, plan: Plan) -> tuple[list[float], list[float]]:
     model = ours(reference).train()
     named, own = dict(reference.named_parameters()), dict(model.named_parameters())
     if plan.groups:
-        there = torch.optim.AdamW(grouped(named), lr=LR)
-        here = AdamW(grouped(own), lr=LR)
+        there = torch.optim.AdamW(grouped(named), lr=plan.lr)
+        here = AdamW(grouped(own), lr=plan.lr)
     else:
-        there = torch.optim.AdamW(grouped(named), lr=LR)
-        here = AdamW(own.values(), lr=LR, weight_decay=0.1)  # of itself it leaves out the same ones
+        there = torch.optim.AdamW(grouped(named), lr=plan.lr)
+        here = AdamW(own.values(), lr=plan.lr, weight_decay=0.1)  # of itself it leaves out the same ones
     wanted = losses(
         lambda inputs: reference(**tensors(inputs, torch.float32)),
         list(named.values()),
@@ -108,9 +109,11 @@ def both(name: str, plan: Plan) -> tuple[list[float], list[float]]:
     return found, wanted
 
 
-# The bar that was set is 0.5 % at each step. Both compute in float32 and round differently; Adam divides by the
-# roots of squares, so that gradients of rounding size move parameters as far as others, and it grows step by step.
-CURVE = 1e-3
+BAR = 5e-3
+"""That was set: 0.5 % of the loss at each step."""
+CLOSE = 1e-4
+"""Of the first loss. Both compute in float32 and round differently; Adam divides by the roots of squares, so that
+gradients of rounding size move parameters as far as others do, and the difference grows: to 3e-5 in these runs."""
 
 
 @pytest.mark.parametrize(
@@ -120,7 +123,7 @@ CURVE = 1e-3
         ("masked words, tied", Plan(clip=1.0, groups=True)),
         pytest.param("masked words, tied", Plan(micro=4), marks=pytest.mark.deep),
         pytest.param("one class", Plan(micro=4, clip=0.5, groups=True), marks=pytest.mark.deep),
-        pytest.param("a regression", Plan(clip=0.1), marks=pytest.mark.deep),
+        pytest.param("a regression", Plan(clip=0.1, lr=3e-4), marks=pytest.mark.deep),
         pytest.param("several classes", Plan(tokens=33), marks=pytest.mark.deep),
         pytest.param("masked words, untied", Plan(tokens=33), marks=pytest.mark.deep),
         pytest.param("a class for each word", Plan(tokens=40), marks=pytest.mark.deep),
@@ -133,7 +136,7 @@ def test_fifty_steps_are_transformers(name: str, plan: Plan) -> None:
     assert len(found) == STEPS
     assert wanted[-1] < 0.9 * wanted[0], "the reference learnt nothing"
     for step, (have, want) in enumerate(zip(found, wanted, strict=True)):
-        assert abs(have - want) < CURVE * max(want, 0.05), step
+        assert abs(have - want) < min(BAR * want, CLOSE * wanted[0]), step
 
 
 def test_four_micro_batches_are_one_batch() -> None:

@@ -1,5 +1,19 @@
 """The tensor-level ops; importing this package declares them."""
 
-from ttmlc.ir.ops import arithmetic, attention, gradients, joint, linear, loss, norm, shape, structure
+from ttmlc.ir.ops import (
+    apart,
+    arithmetic,
+    attention,
+    batches,
+    gradients,
+    joint,
+    labels,
+    linear,
+    loss,
+    norm,
+    shape,
+    structure,
+)
 
-__all__ = ["arithmetic", "attention", "gradients", "joint", "linear", "loss", "norm", "shape", "structure"]
+__all__ = ["apart", "arithmetic", "attention", "batches", "gradients", "joint", "labels", "linear"]
+__all__ += ["loss", "norm", "shape", "structure"]

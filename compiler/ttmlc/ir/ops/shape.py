@@ -9,7 +9,7 @@ from ttmlc.ir.module import Operation, Value
 from ttmlc.ir.op import Adjoint, Attributes, AttributeSpec, AxisRule, Cost, Refusal, TensorOp, register
 from ttmlc.ir.ops.common import rules, tensor, traffic
 from ttmlc.ir.scalar import Const
-from ttmlc.ir.types import Axis, TensorType, Type
+from ttmlc.ir.types import Axis, Role, TensorType, Type
 
 if TYPE_CHECKING:
     from ttmlc.ir.evaluate import Call
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Rearrange(TensorOp):
     """y = x as [...]: permute dims, split or merge written products. The result type says how.
 
-    Every axis of x occurs once in the result, so the move is never ambiguous.
+    Every axis of x occurs once in the result, so the move is never ambiguous. Axes of one entry come and go.
     """
 
     name = "rearrange"
@@ -33,7 +33,7 @@ class Rearrange(TensorOp):
     @staticmethod
     def check(x: TensorType, result: TensorType) -> None:
         """Refuse a result that is not a rearrangement of ``x``."""
-        had, has = [axis.name for axis in x.axes()], [axis.name for axis in result.axes()]
+        had, has = ([axis.name for axis in _moved(type_)] for type_ in (x, result))
         if sorted(had) == sorted(has):
             return
         lost, new = sorted(set(had) - set(has)), sorted(set(has) - set(had))
@@ -57,14 +57,19 @@ class Rearrange(TensorOp):
     def reference(self, arrays: Sequence[Any], call: Call) -> tuple[Any, ...]:
         x, result = call.types[0], call.results[0]
         assert isinstance(x, TensorType) and isinstance(result, TensorType)
-        flat = arrays[0].reshape([call.size(axis.size) for axis in x.axes()])
-        order = [x.axes().index(axis) for axis in result.axes()]
+        flat = arrays[0].reshape([call.size(axis.size) for axis in _moved(x)])
+        order = [_moved(x).index(axis) for axis in _moved(result)]
         return (flat.transpose(order).reshape([call.size(dim.size) for dim in result.dims]),)
 
     def gradient(self, adjoint: Adjoint) -> Sequence[Value | None]:
         x = adjoint.operation.operands[0]
         assert x is not None
         return [adjoint.add("rearrange", (adjoint.grad,), types=(x.type,))]
+
+
+def _moved(type_: TensorType) -> list[Axis]:
+    """The axes that a rearrangement moves."""
+    return [axis for axis in type_.axes() if axis.role is not Role.UNIT]
 
 
 @register

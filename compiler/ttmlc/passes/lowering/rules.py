@@ -10,8 +10,10 @@ from ttmlc.ir.builder import Builder
 from ttmlc.ir.device import UINT32
 from ttmlc.ir.module import Attribute, Operation, Region, Value
 from ttmlc.ir.op import TABLE
+from ttmlc.ir.ops import loss
 from ttmlc.ir.scalar import Const, Scalar
 from ttmlc.ir.types import Axis, DeviceType, DType, MaskType, SavedType, TensorType, Type
+from ttmlc.passes.lowering.heads import HEADS, of_losses, unit_of
 from ttmlc.passes.lowering.refusal import cannot
 from ttmlc.passes.lowering.resident import resident
 from ttmlc.passes.lowering.training import TRAINING, heads_of
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from ttmlc.passes.lower import Lowering
 
 Lowered = Callable[["Lowering", Operation], "Sequence[Value]"]
+LOSSES = frozenset(loss.LOSSES)
 NUMBER = TensorType(DType.FLOAT, ())
 """The type of a loss."""
 
@@ -78,7 +81,7 @@ def _rearrange(lowering: Lowering, operation: Operation) -> Sequence[Value]:
         and isinstance(x.type, TensorType)
         and isinstance(made, TensorType)
     )
-    cut = heads_of(lowering, operation)
+    cut = heads_of(lowering, operation) or unit_of(lowering, operation)
     if cut is not None:
         return cut
     swap = tuple(Const(place) for place in (0, 2, 1, 3))
@@ -137,23 +140,22 @@ def _first(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     assert value is not None and isinstance(value.type, DeviceType)
     x = operation.operands[0]
     assert x is not None and isinstance(x.type, TensorType)
-    dim = x.type.dims[1] if len(x.type.dims) == 3 else None
+    dim = x.type.dims[-2] if len(x.type.dims) in (3, 4) else None
     if not isinstance(dim, Axis) or dim.name != operation.text("over"):
         raise cannot(operation.span, "'first' takes the first token of [B, S, features]")
-    batch, one, _, features = value.type.shape
-    zeros = (Const(0),) * 4
-    return [
-        lowering.add(operation, "ttnn.slice", (value,), start=zeros, end=(batch, one, Const(1), features))
-    ]
+    batch, between, _, features = value.type.shape
+    ends = {"start": (Const(0),) * 4, "end": (batch, between, Const(1), features)}
+    taken = lowering.add(operation, "ttnn.slice", (value,), **ends)
+    if len(x.type.dims) == 3:
+        return [taken]
+    return [lowering.add(operation, "ttnn.permute", (taken,), dims=tuple(map(Const, (0, 2, 1, 3))))]
 
 
 def _binary(op: str) -> Lowered:
     def rule(lowering: Lowering, operation: Operation) -> Sequence[Value]:
         operands = [lowering.operand(operation, place) for place in range(len(operation.operands))]
         if operation.result.type == NUMBER:
-            if op != "ttnn.add" or len(operands) != 2:
-                raise cannot(operation.span, "of losses only the sum of two has a form on the device yet")
-            return [lowering.add(operation, "nn.both", operands)]
+            return [of_losses(lowering, operation)]
         return [lowering.add(operation, op, operands, scalar=operation.get("scalar"))]
 
     return rule
@@ -218,15 +220,16 @@ def _loss(name: str) -> Lowered:
     def rule(lowering: Lowering, operation: Operation) -> Sequence[Value]:
         logits, labels = operation.operands
         assert logits is not None and labels is not None
-        if labels.name not in lowering.inputs:
-            raise cannot(operation.span, "the labels of a loss are an input of the model")
-        given = {"labels": labels.name, "ignore": operation.get("ignore")}
-        return [lowering.add(operation, name, (lowering.output(logits),), **given)]
+        operands = (lowering.output(logits), lowering.host(labels, operation.span))
+        return [lowering.add(operation, name, operands, ignore=operation.get("ignore"))]
 
     return rule
 
 
 def _choose(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+    makers = {value.name: one.op for one in lowering.function.walk() for value in one.results}
+    if operation.result.type == NUMBER and not {makers[v.name] for v in operation.operands if v} <= LOSSES:
+        raise cannot(operation.span, "a choice among sums of losses has no form on the device yet")
     operands = [lowering.operand(operation, place) for place in range(len(operation.operands))]
     return _called(lowering, operation, operands, [value.type for value in operands[:1] if value])
 
@@ -275,8 +278,9 @@ RULES: dict[str, Lowered] = {
     "repeat": _repeat,
     "choose": _choose,
     **{name: _binary(f"ttnn.{name}") for name in ("add", "subtract", "multiply", "divide")},
-    **{name: _loss(f"nn.{name}") for name in ("cross_entropy", "binary_cross_entropy", "mean_squared_error")},
+    **{name: _loss(f"nn.{name}") for name in loss.LOSSES},
     **TRAINING,
+    **HEADS,
 }
 
 NOT_YET = frozenset({"where", "exp", "rsqrt", "reduce", "repeat_to", "zeros"})

@@ -143,8 +143,10 @@ def _spread(lowering: Lowering, operation: Operation) -> Sequence[Value]:
 
     made, value = operation.result.type, lowering.operand(operation, 0)
     assert isinstance(made, TensorType) and value is not None
-    if len(made.dims) != 3 or dim_text(made.dims[1]) != operation.text("over"):
+    if len(made.dims) not in (3, 4) or dim_text(made.dims[-2]) != operation.text("over"):
         raise cannot(operation.span, f"zeros behind the first of {made} have no form on the device yet")
+    if len(made.dims) == 4:
+        value = lowering.add(operation, "ttnn.permute", (value,), dims=tuple(map(Const, (0, 2, 1, 3))))
     shape = resident(made, lowering.padding, operation.span).shape
     return [lowering.add(operation, "nn.spread", (value,), shape=shape)]
 
