@@ -1438,6 +1438,7 @@ class BertForMultipleChoice(nn.Model[BertConfig]):
     policy = POLICY
     prefix = "bert"
     stale = ("embeddings.position_ids",)
+    over = ("batch", "choices")
     labels = {"labels": "int[batch]"}
 
     def build(self, at: nn.Scope, c: BertConfig) -> None:

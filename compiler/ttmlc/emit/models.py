@@ -58,7 +58,7 @@ def model_view(module: Module, function: Function) -> ModelView:
         doc=f"{kind} {function.name} of {where}{line}.",
         prefix=string(module.prefix),
         stale=tuple(string(pattern) for pattern in module.config.stale),
-        labels=tuple(_labels(function)),
+        labels=(*_over(function), *_labels(function)),
         output=output,
         build=tuple(construction.lines),
         call=Calling(module, function, construction).view(),
@@ -67,6 +67,12 @@ def model_view(module: Module, function: Function) -> ModelView:
 
 def _shape(output: Operation) -> str:
     return f"[{', '.join(size_text(size) for size in shape_of(output.get('shape') or ()))}]"
+
+
+def _over(function: Function) -> list[str]:
+    """What the rows of the inputs are, where they are more than a batch."""
+    axes = outer_axes(function)
+    return [f"    over = {tuple_of(map(string, axes))}"] if axes else []
 
 
 def _labels(function: Function) -> list[str]:

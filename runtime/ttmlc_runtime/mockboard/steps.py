@@ -121,7 +121,13 @@ def inputs(kind: Any, config: Any, request: Mapping[str, Any]) -> Iterator[Given
     Raises:
         InputError: the class says of its labels what cannot be read.
     """
-    shape = request["batch"], request["seq"]
+    batch, seq = request["batch"], request["seq"]
+    sizes = {"B": batch, "S": seq}
+    shape: tuple[int, ...] = (batch, seq)
+    if kind.over:  # rows in twos, where they are even
+        each = 2 if batch % 2 == 0 else 1
+        shape = (batch // each, each, seq)
+        sizes |= dict(zip(kind.over, shape, strict=False))
     given: Given = {}
     for name, parameter in list(inspect.signature(kind.__call__).parameters.items())[1:]:
         if parameter.default is inspect.Parameter.empty:
@@ -132,16 +138,15 @@ def inputs(kind: Any, config: Any, request: Mapping[str, Any]) -> Iterator[Given
     for chosen in product(*(kinds.split("|") for kinds in labels.values())):
         yield {
             **given,
-            **{name: _zeros(one, config, *shape) for name, one in zip(labels, chosen, strict=True)},
+            **{name: _zeros(one, config, sizes) for name, one in zip(labels, chosen, strict=True)},
         }
 
 
-def _zeros(kind: str, config: Any, batch: int, seq: int) -> np.ndarray[Any, Any]:
+def _zeros(kind: str, config: Any, sizes: Mapping[str, int]) -> np.ndarray[Any, Any]:
     """Labels of a kind, such as ``int[B, S]``: class 0, position 0, the number 0, which are always there."""
     found = KIND.fullmatch(kind.strip())
     if found is None:
         raise InputError(f"labels {kind.strip()!r} are no kind such as int[B, S]")
-    sizes = {"B": batch, "S": seq}
 
     def size(term: str) -> int:
         if term.isdigit():

@@ -62,6 +62,8 @@ class Model(Generic[C]):
     """Patterns of tensors that old files hold and nothing needs."""
     renames: ClassVar[Mapping[str, str]] = {}
     """Parts of names in old files, and what they are called now."""
+    over: ClassVar[tuple[str, ...]] = ()
+    """What the first two dims of its inputs are called, where they are three: ``("batch", "choices")``."""
     labels: ClassVar[Mapping[str, str]] = {}
     """The inputs of its losses, and what each may be: ``int[B, S]``, alternatives after ``|``."""
 
