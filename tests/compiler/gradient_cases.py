@@ -379,4 +379,17 @@ def _others() -> dict[str, Case]:
     return cases
 
 
-CASES = {**_binary(), **_attention(), **_linear(), **_embedding(), **_others()}
+def _apart() -> dict[str, Case]:
+    """Along an axis in each place, all results read or only one, and one tensor put together of two."""
+    cases = {}
+    for dims, rest in (("heads, B, S", "B, S"), ("B, heads, S", "B, S"), ("B, S, heads", "B, S")):
+        body = f'%a, %b = take_apart(%x) {{over = "heads"}} : float[{rest}], float[{rest}]\n'
+        both = f"{body}%y = multiply(%a, %b) : float[{rest}]"
+        cases[f"take_apart [{dims}]"] = Case(both, f"%x: float[{dims}]")
+        cases[f"take_apart [{dims}], one read"] = Case(body, f"%x: float[{dims}]", "y = %b")
+        put = f'%y = put_together(%a, %b) {{over = "heads"}} : float[{dims}]'
+        cases[f"put_together [{dims}]"] = Case(put, f"%a: float[{rest}], %b: float[{rest}]")
+    return cases
+
+
+CASES = {**_apart(), **_binary(), **_attention(), **_linear(), **_embedding(), **_others()}

@@ -68,9 +68,9 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int, float, tupl
     seen: list[Any] = []
     own = nn.dropout
 
-    def noted(x: Any, p: float, seed: int | None, site: int) -> Any:
+    def noted(x: Any, p: float, seed: int | None, site: int, **others: Any) -> Any:
         seen.append((seed, site, p, tuple(x.shape)))
-        return own(x, p, seed, site)
+        return own(x, p, seed, site, **others)
 
     monkeypatch.setattr(nn, "dropout", noted)
     return seen
