@@ -40,14 +40,16 @@ def hold(exact: Ran, found: Ran, rounded: Ran, mask: Any) -> None:
         seen = mask if want.ndim == 3 else slice(None)
         have, torchs, want = (ran.logits[name][seen] for ran in (found, rounded, exact))
         assert error(have, want) < 2 * max(error(torchs, want), LUCK), name
-        assert length_apart(have, want) < 0.01, name
+        # A handful of logits has no average for its roundings: there torch's own error is the measure.
+        assert length_apart(have, want) < max(0.01, error(torchs, want)), name
     wanted = {name: value for name, value in exact.gradients.items() if value is not None}
-    # A bias of keys moves all scores of a row alike: its gradient is 0, and only rounding is there to compare.
+    # A bias of keys moves all scores of a row alike, as the last biases do the logits of all tokens where a span is
+    # sought, or of all choices: their gradients are 0, and only rounding is there to compare.
     longest = max(np.linalg.norm(value) for value in wanted.values())
     kept = [name for name, value in wanted.items() if np.linalg.norm(value) > 1e-9 * longest]
-    assert sorted(set(wanted) - set(kept)) == sorted(
-        name for name in wanted if name.endswith("self.key.bias")
-    )
+    nothing = set(wanted) - set(kept)
+    assert {name for name in wanted if name.endswith("self.key.bias")} <= nothing
+    assert all(name.endswith(".bias") for name in nothing) and len(nothing) < len(wanted) / 8
     for name in kept:
         have, torchs, want = (ran.gradients[name] for ran in (found, rounded, exact))
         assert error(have, want) < 2 * max(error(torchs, want), LUCK), name

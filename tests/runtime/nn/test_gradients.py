@@ -81,10 +81,11 @@ def close(
     """The reference computes in float64, so that all that is measured is ours.
 
     In float32 the bars that were set are 1e-4 of the range for logits, 1e-5 for losses, cosines of 0.99999 and norms
-    within 0.1 %. What is left are a few hundred roundings of 6e-8, through two layers and back.
+    within 0.1 %. What is left are a few hundred roundings of 6e-8, through two layers and back: 1e-11 of a cosine and
+    1e-6 of a norm as a rule, and more where a gradient is what is left of larger ones that cancel.
     """
     logits, loss, cosine, norm, zero = (
-        (2e-5, 1e-5, 1e-9, 2e-5, 1e-6) if dtype == "float32" else (1e-12, 1e-12, 1e-13, 1e-11, 1e-14)
+        (2e-5, 1e-5, 1e-7, 2e-4, 1e-6) if dtype == "float32" else (1e-12, 1e-12, 1e-13, 1e-11, 1e-14)
     )
     assert range_apart(found, wanted, inputs["attention_mask"]) < logits
     if upcast:  # Transformers computes this loss in float32, whatever the logits are
