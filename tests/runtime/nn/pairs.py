@@ -263,7 +263,10 @@ def apart(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple[list[Apa
 
 
 def range_apart(found: Ran, wanted: Ran, mask: Any) -> float:
-    """The largest difference of outputs as part of their range (of one number, its size); of tokens that are there."""
+    """The largest difference of outputs as part of their range; of tokens that are there.
+
+    One number has no range, and may be what is left of terms of the size of 1 that cancel: it is measured by that.
+    """
     worst = 0.0
     assert set(found.logits) == set(wanted.logits)
     for name, want in wanted.logits.items():
@@ -275,6 +278,10 @@ def range_apart(found: Ran, wanted: Ran, mask: Any) -> float:
         )
         seen = mask.astype(bool) if tokens else np.ones(len(want), bool)
         worst = max(
-            worst, float(np.abs(have - want)[seen].max() / max(np.ptp(want[seen]), np.abs(want[seen]).max()))
+            worst,
+            float(
+                np.abs(have - want)[seen].max()
+                / max(np.ptp(want[seen]), np.abs(want[seen]).max(), 1.0 if want[seen].size == 1 else 0.0)
+            ),
         )
     return worst
