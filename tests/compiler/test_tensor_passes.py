@@ -175,7 +175,7 @@ def test_what_is_outlined_computes_the_same() -> None:
     for function, prefix in _places(module):
         for operation in function.walk():
             if operation.op == "param":
-                shape = [_size(axis, known) for axis in operation.result.type.dims]  # type: ignore[union-attr]
+                shape = [_size(axis, known) for axis in operation.result.type.dims]  # type: ignore[union-attr]  # all are tensors
                 weights[prefix + operation.text("at")] = rng.normal(size=shape) / 8
     given = {"ids": ids, "mask": np.array([[True] * 5, [True] * 3 + [False] * 2])}
     before, *stages = run(module, pipeline(train=False)[:3])
@@ -198,4 +198,4 @@ def _size(dim: object, known: object) -> int:
     from ttmlc.ir import scalar
     from ttmlc.ir.types import factors
 
-    return prod(scalar.evaluate(axis.size, known) for axis in factors(dim))  # type: ignore[arg-type, misc]
+    return prod(scalar.evaluate(axis.size, known) for axis in factors(dim))  # type: ignore[arg-type, misc]  # sizes are whole numbers

@@ -93,7 +93,7 @@ class SplitHeads(Heads):
     def reference(self, arrays: Sequence[Any], call: Call) -> tuple[Any, ...]:
         import numpy as np
 
-        shapes = [[call.size(dim.size) for dim in type_.dims] for type_ in call.results]  # type: ignore[union-attr]
+        shapes = [[call.size(dim.size) for dim in type_.dims] for type_ in call.results]  # type: ignore[union-attr]  # all are tensors
         ends = np.cumsum([heads * width for _, heads, _, width in shapes])[:-1]
         parts = np.split(arrays[0], ends, axis=-1)
         return tuple(
