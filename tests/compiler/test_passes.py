@@ -101,6 +101,13 @@ def test_a_residual_stays_where_it_broadcasts() -> None:
     assert declined.reason == "%l and %r differ in shape"
 
 
+def test_a_number_that_is_added_is_no_residual() -> None:
+    body = f"{LINEAR}  %s = ttnn.add(%l) {{scalar = 9}} : {X}\n{NORM}"
+    lines, declined = apply(FuseResidual(), block(body))
+    assert lines[-1].startswith("%y = ttnn.layer_norm(%s, %g)")
+    assert declined == ()
+
+
 ATTENTION = f"  %a = ttnn.sdpa(%q, %q, %q) : {HEADS}\n"
 JOIN = f"  %y = ttnn.concat_heads(%a) : {X}"
 

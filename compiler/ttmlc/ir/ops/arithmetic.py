@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 from ttmlc.ir.module import Operation, Value
 from ttmlc.ir.op import Adjoint, Attributes, AttributeSpec, AxisRule, Cost, Refusal, TensorOp, register
-from ttmlc.ir.ops.common import align, broadcast, floating, per_element, rules, tensor
+from ttmlc.ir.ops.common import align, broadcast, check_rate, floating, per_element, rules, tensor
 from ttmlc.ir.scalar import Const
 from ttmlc.ir.types import Axis, DType, TensorType, Type
 
@@ -255,9 +255,7 @@ class Dropout(Elementwise):
     attributes = {"p": AttributeSpec(required=True), "site": AttributeSpec(False, Const(0))}
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
-        p = attributes["p"]
-        if isinstance(p, Const) and not (isinstance(p.value, (int, float)) and 0 <= p.value < 1):
-            raise Refusal("a dropout probability lies in [0, 1)", at="p")
+        check_rate(attributes, "p")
         return (floating(types[0], "x"),)
 
     def reference(self, arrays: Sequence[Any], call: Call) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ttmlc.ir import scalar
 from ttmlc.ir.module import Operation, Value
 from ttmlc.ir.op import Adjoint, Attributes, AttributeSpec, AxisRule, Cost, Refusal, TensorOp, register
-from ttmlc.ir.ops.common import elements, floating, per_element, rules, tensor, total, traffic
+from ttmlc.ir.ops.common import check_rate, elements, floating, per_element, rules, tensor, total, traffic
 from ttmlc.ir.scalar import Const, Scalar
 from ttmlc.ir.types import Axis, DType, Role, TensorType, Type, dim_text
 
@@ -45,6 +45,7 @@ class Attention(TensorOp):
     }
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
+        check_rate(attributes, "dropout")
         q, k, v = (floating(type_, name) for type_, name in zip(types, "qkv", strict=False))
         for operand, type_ in (("q", q), ("k", k), ("v", v)):
             if len(type_.dims) != 4:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ttmlc.ir import scalar
 from ttmlc.ir.module import Operation, Value
-from ttmlc.ir.op import AxisRule, Cost, Refusal
+from ttmlc.ir.op import Attributes, AxisRule, Cost, Refusal
 from ttmlc.ir.scalar import Const, Scalar
 from ttmlc.ir.types import Axis, Dim, DType, TensorType, Type, dim_text, factors
 
@@ -28,6 +28,13 @@ def floating(type_: Type | None, operand: str) -> TensorType:
     if checked.dtype is not DType.FLOAT:
         raise Refusal(f"{operand!r} must be float", at=operand, label=f"is {checked}")
     return checked
+
+
+def check_rate(attributes: Attributes, name: str) -> None:
+    """Refuse a dropout probability outside [0, 1) where it is known already."""
+    p = attributes.get(name)
+    if isinstance(p, Const) and not (isinstance(p.value, (int, float)) and 0 <= p.value < 1):
+        raise Refusal("a dropout probability lies in [0, 1)", at=name)
 
 
 def axes_of(operation: Operation) -> tuple[set[Axis], set[Axis]]:

@@ -25,7 +25,8 @@ class FuseResidual:
         if root.op != "ttnn.layer_norm" or len(root.operands) > 3:
             return None
         total = scope.maker(root.operands[0], "ttnn.add")
-        return None if total is None else Match(root, (total,))
+        # A number that is added is no residual: it is an attribute, and the only operand is the norm's input.
+        return None if total is None or len(total.operands) < 2 else Match(root, (total,))
 
     def check(self, match: Match, scope: Scope) -> str | None:
         (total,) = match.parts
