@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,8 +42,9 @@ from ttmlc.specs import finder, presets, shipped
 
 __all__ = [
     "Compiled", "DeclinedHead", "DiagnosticError", "PresetError", "check", "compile_spec", "compile_text",
-    "declined_heads", "elaborate_file", "format_file", "verify", "write", "write_text",
+    "declined_heads", "elaborate_file", "format_file", "read_object", "verify", "write", "write_text",
 ]  # fmt: skip
+CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
@@ -112,13 +113,15 @@ def module_name(path: Path) -> str:
     return name
 
 
-def compile_spec(path: Path, *, preset: str = "", config: Path | None = None, train: bool = True) -> Compiled:
+def compile_spec(
+    path: Path, *, preset: str = "", config: Path | Mapping[str, Any] | None = None, train: bool = True
+) -> Compiled:
     """Compile a spec: the generic module, or one specialised for a preset or a config.json.
 
     Args:
         path: the spec.
         preset: the name of a shipped preset, or the path of a YAML file.
-        config: a Hugging Face config.json.
+        config: a Hugging Face config.json, or what one holds.
         train: whether blocks get a forward and a backward, and heads their losses. Without, models have no ``labels``
             to give, so that who gives them is told by Python instead of getting no loss.
 
@@ -130,7 +133,12 @@ def compile_spec(path: Path, *, preset: str = "", config: Path | None = None, tr
 
 
 def compile_text(
-    file: SourceFile, path: Path, *, preset: str = "", config: Path | None = None, train: bool = True
+    file: SourceFile,
+    path: Path,
+    *,
+    preset: str = "",
+    config: Path | Mapping[str, Any] | None = None,
+    train: bool = True,
 ) -> Compiled:
     """As :func:`compile_spec`, for text that is read already."""
     module = elaborate_file(file, path)
@@ -139,8 +147,10 @@ def compile_text(
     if preset:
         preset_path = find_preset(preset, module.name)
         fields, label = preset_fields(preset_path, module.name, module.config), preset_path.stem
+    elif isinstance(config, Mapping):
+        fields, label = hugging_face_fields(config, module.config, CONFIG), CONFIG
     elif config is not None:
-        fields, label = hugging_face_fields(config, module.config), config.parent.name or config.name
+        fields = hugging_face_fields(read_object(config), module.config, str(config))
         label = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{config.parent.resolve().name}/{config.name}")
     met(module.config, fields, label or "the defaults")
     stages = run(module, pipeline(tuple(fields.items()), label, train=train))

@@ -154,20 +154,20 @@ def _value(entry: ConfigField, value: Any, where: str) -> scalar.Value:
     return float(value) if entry.kind in (FieldKind.FLOAT, FieldKind.RATE) else value
 
 
-def hugging_face_fields(path: Path, config: Config) -> dict[str, scalar.Value]:
-    """The fields that a Hugging Face config.json sets, read as the emitted config class would.
+def hugging_face_fields(values: Mapping[str, Any], config: Config, where: str) -> dict[str, scalar.Value]:
+    """The fields that the contents of a config.json set, read as the emitted config class would.
 
     Raises:
-        PresetError: it is no such file, or does not fit.
+        PresetError: they do not fit.
     """
     from ttmlc_runtime.errors import ConfigError
 
     try:
-        made = _runtime_class(config).from_hugging_face(read_object(path))
+        made = _runtime_class(config).from_hugging_face(values)
     except ConfigError as error:
-        raise PresetError(f"{path}: {error}") from None
+        raise PresetError(f"{where}: {str(error).removeprefix('config.json: ')}") from None
     fields = {entry.name: getattr(made, entry.name) for entry in config.fields}
-    return met(config, fields, str(path))
+    return met(config, fields, where)
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -27,8 +27,7 @@ def list_() -> None:
                 f"  models  {', '.join(function.name for function in generic.stages[-1].module.models)}"
             )
             if offers:
-                names = ", ".join(offer.head.text for offer in offers)
-                console.print(f"  heads   {names} (checked, not emitted yet)", soft_wrap=True)
+                console.print(f"  heads   {', '.join(offer.head.text for offer in offers)}", soft_wrap=True)
             table = Table(box=None, pad_edge=False, padding=(0, 2))
             for name in ("preset", "layers", "device calls", "parameters"):
                 table.add_column(name, justify="left" if name == "preset" else "right")
