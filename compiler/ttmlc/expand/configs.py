@@ -19,18 +19,23 @@ def merged_config(child: tree.Config, base: tree.Config) -> tree.Config:
     A field keeps its place where it is written again. One that is new stands at the end, or before the first entry
     that reads it. A key that the child reads, fixes or calls harmless is no longer fixed or harmless by the base.
     """
-    again = {entry.name.text: entry for entry in child.entries if isinstance(entry, NAMED)}
+    again = {_called(entry): entry for entry in child.entries if isinstance(entry, NAMED)}
     claimed = _keys(child.entries)
     taken: list[tree.ConfigEntry] = []
     for entry in base.entries:
         if isinstance(entry, NAMED):
-            taken.append(again.pop(entry.name.text, entry))
+            taken.append(again.pop(_called(entry), entry))
         else:
             taken += _without_keys(entry, claimed)
     kept = {id(entry) for entry in taken}
     added = [entry for entry in child.entries if id(entry) not in kept]
-    new = {name: entry for name, entry in again.items() if any(entry is other for other in added)}
+    new = {entry.name.text: entry for entry in again.values()}
     return replace(child, extends=None, entries=_ordered([*taken, *added], new))
+
+
+def _called(entry: Named) -> tuple[bool, str]:
+    """What an entry declares: a value and an axis may have one name."""
+    return isinstance(entry, (tree.AxisSize, tree.AxisLabels)), entry.name.text
 
 
 def _ordered(entries: Sequence[tree.ConfigEntry], new: dict[str, Named]) -> tuple[tree.ConfigEntry, ...]:
@@ -39,9 +44,9 @@ def _ordered(entries: Sequence[tree.ConfigEntry], new: dict[str, Named]) -> tupl
     placed: list[tree.ConfigEntry] = []
 
     def place(entry: tree.ConfigEntry) -> None:
-        if isinstance(entry, NAMED) and new.get(entry.name.text) is entry:
-            if waiting.pop(entry.name.text, None) is None:
-                return
+        added = isinstance(entry, NAMED) and new.get(entry.name.text) is entry
+        if added and waiting.pop(entry.name.text, None) is None:
+            return
         for name in sorted(names_read(entry) & waiting.keys(), key=list(new).index):
             if name in waiting:
                 place(waiting[name])

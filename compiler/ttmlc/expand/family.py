@@ -17,13 +17,14 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol, TypeVar, Union
 
-from ttmlc.expand.codes import CYCLE, NO_BASE, Told
+from ttmlc.expand.codes import CYCLE, NO_BASE, NOTHING_TO_REPLACE, Told
 from ttmlc.expand.configs import merged_config
 from ttmlc.expand.models import merged_model, no_super
 from ttmlc.expand.paths import renamed
+from ttmlc.expand.rewriting import statements
 from ttmlc.expand.unread import without_unread
 from ttmlc.language import tree
-from ttmlc.source import DiagnosticError, problem
+from ttmlc.source import DiagnosticError, nearest, problem
 
 Extending = Union[tree.Config, tree.Model]
 Named = TypeVar("Named", bound=Union[tree.AxisSize, tree.AxisLabels, tree.Table, tree.Function, tree.Head])
@@ -62,11 +63,15 @@ def expand(file: tree.File, find: Sources) -> tree.File:
 
 def _expand(file: tree.File, find: Sources, above: tuple[Extending, ...]) -> tree.File:
     extending = [
-        item for item in file.items if isinstance(item, (tree.Config, tree.Model)) and item.extends is not None
+        item
+        for item in file.items
+        if isinstance(item, (tree.Config, tree.Model)) and item.extends is not None
     ]
-    if not extending:
-        return file
     told = Told()
+    _refuse_changes(file, told, extending)
+    if not extending:
+        told.raise_any()
+        return file
     base = _base(file, extending, find, (*above, *extending))
     flat = _expand(base, find, (*above, *extending))
     flat = renamed(flat, _renames(file), told)
@@ -78,6 +83,22 @@ def _expand(file: tree.File, find: Sources, above: tuple[Extending, ...]) -> tre
                     raise no_super(node)
     told.raise_any()
     return without_unread(made, flat, models, _used(made, find))
+
+
+def _refuse_changes(file: tree.File, told: Told, extending: Sequence[Extending]) -> None:
+    """Tell every statement that changes another spec's and stands where nothing is extended."""
+    for item in file.items:
+        nodes: Iterable[tree.Node] = ()
+        if isinstance(item, tree.Rename):
+            nodes = () if extending else (item,)
+        elif isinstance(item, (tree.Function, tree.Table, tree.Head, tree.Model)):
+            nodes = () if item in extending else statements(item.body)
+        for node in nodes:
+            dotted = isinstance(node, tree.Assign) and any(len(target.path) > 1 for target in node.targets)
+            if dotted or isinstance(node, (tree.Amend, tree.Rename)):
+                hint = "Only a model that extends another changes what is written there."
+                with told.kept():
+                    raise problem(NOTHING_TO_REPLACE, "nothing is extended here", node.span, hint=hint)
 
 
 def _base(
@@ -92,10 +113,13 @@ def _base(
             if _kind(other) == kind and other.name.text == name.text:
                 related = ((other.name.span, "which is what extends it"),)
                 raise problem(CYCLE, f"{name.text!r} would extend itself", name.span, related=related)
-        used = [other for other in _used(file, find) if _declares(other, kind, name.text)]
+        used = [other for other in _used(file, find) if name.text in _declared(other, kind)]
         base = used[0] if used else find.declaring(kind, name)
         if base is None:
-            hint = "A base stands in a spec that is used, in one beside this one, or in one that ships."
+            known = [word for other in _used(file, find) for word in _declared(other, kind)]
+            hint = (
+                nearest(name.text, known) or "It stands in a spec that is used, beside this one, or shipped."
+            )
             raise problem(NO_BASE, f"no spec declares {kind} {name.text!r}", name.span, hint=hint)
         if found is not None and found.span.file != base.span.file:
             first = extending[0].extends
@@ -113,11 +137,13 @@ def _kind(node: Extending) -> str:
     return "config" if isinstance(node, tree.Config) else "model"
 
 
-def _declares(file: tree.File, kind: str, name: str) -> bool:
-    return any(
-        isinstance(item, (tree.Config, tree.Model)) and _kind(item) == kind and item.name.text == name
+def _declared(file: tree.File, kind: str) -> list[str]:
+    """The names of the configs, or of the models, of a file."""
+    return [
+        item.name.text
         for item in file.items
-    )
+        if isinstance(item, (tree.Config, tree.Model)) and _kind(item) == kind
+    ]
 
 
 def _used(file: tree.File, find: Sources) -> list[tree.File]:

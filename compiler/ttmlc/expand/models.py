@@ -43,7 +43,7 @@ class Part:
             raise problem(NOTHING_TO_REPLACE, message, name.span, hint=nearest(name.text, self.known()))
         if len(sites) > 1:
             related = tuple((node.span, "here") for node in sites)
-            message = f"{self.name!r} has {name.text!r} {len(sites)} times"
+            message = f"{self.name!r} has {name.text!r} several times"
             hint = "Give the one that is meant a label of its own, and write that."
             raise problem(AMBIGUOUS, message, name.span, related=related, hint=hint)
         return sites[0]

@@ -128,7 +128,9 @@ def _spanned(base: tree.File, old: list[str]) -> list[str]:
             outer = [] if at is None else _words(at)
             cuts = range(1, min(len(outer) + 1, len(old)))
             if any(
-                outer[-cut:] == old[:cut] and path[: len(old) - cut] == old[cut:] for cut in cuts for path in inner
+                outer[-cut:] == old[:cut] and path[: len(old) - cut] == old[cut:]
+                for cut in cuts
+                for path in inner
             ):
                 found.append(name)
                 break

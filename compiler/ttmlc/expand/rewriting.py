@@ -21,13 +21,13 @@ def mapped(node: Tree, change: Callable[[tree.Node], object]) -> Tree:
     if isinstance(node, tuple):
         items = tuple(mapped(item, change) for item in node)
         same = all(a is b for a, b in zip(items, node, strict=True))
-        return node if same else cast(Tree, items)
+        return node if same else cast("Tree", items)
     if not isinstance(node, tree.Node):
         return node
     held = {name: getattr(node, name) for name in tree.parts(type(node))}
     made = {name: mapped(value, change) for name, value in held.items()}
     changed = {name: value for name, value in made.items() if value is not held[name]}
-    return cast(Tree, change(replace(node, **changed) if changed else node))
+    return cast("Tree", change(replace(node, **changed) if changed else node))
 
 
 def exchanged(node: Tree, old: tree.Node, new: tree.Node) -> Tree:
