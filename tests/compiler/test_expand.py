@@ -46,7 +46,7 @@ defaults:
     dropout: p=p
 
 block Mix(x: [B, S, hidden]):
-    u = linear(x, wide, at="fc.up")
+    u = linear(layer_norm(x, at="norm"), wide, at="fc.up")
     y = gelu(u)
     return linear(y, hidden, at="fc.down")
 
@@ -59,7 +59,7 @@ model BaseModel(input_ids: int[B, S], type_ids: int[B, S] = 0):
     n = layer_norm(word[input_ids] + kind, at="embed.norm")
     embed: h = dropout(n)
     repeat i in layers at "layer.{i}":
-        mix: h = h + Mix(layer_norm(h, at="norm"), at="mix")
+        mix: h = h + Mix(h, at="mix")
     return last_hidden_state=h, pooler_output=tanh(linear(first(h, S), hidden, at="pool"))
 '''
 
@@ -248,7 +248,7 @@ def test_a_statement_is_replaced_by_its_label_or_its_name() -> None:
     found = lines(shown("embed = super * 2", 'n = layer_norm(word[input_ids], at="n")', "mix = h + super"))
     assert "embed: h = dropout(n) * 2" in found
     assert 'n = layer_norm(word[input_ids], at="n")' in found
-    assert 'mix: h = h + (h + Mix(layer_norm(h, at="norm"), at="mix"))' in found
+    assert 'mix: h = h + (h + Mix(h, at="mix"))' in found
 
 
 def test_a_label_goes_before_a_name() -> None:
@@ -275,7 +275,7 @@ def test_options_of_a_call_are_changed_and_added() -> None:
     found = lines(shown(
         'Mix.u with at="w", bias=false', "kind with pad=1, init=normal(0.5)", "word with pad=0", "embed with p=0.5"
     ))  # fmt: skip
-    assert 'u = linear(x, wide, at="w", bias=false)' in found
+    assert 'u = linear(layer_norm(x, at="norm"), wide, at="w", bias=false)' in found
     assert 'kind = embedding(type_ids, types, hidden, at="embed.kind", pad=1, init=normal(0.5))' in found
     assert 'param word: [vocab, hidden] at "embed.word" | "old.word", pad=0' in found
     assert "embed: h = dropout(n, p=0.5)" in found
@@ -384,9 +384,9 @@ def test_one_pair_sees_what_the_one_before_it_made() -> None:
 
 def test_a_rename_may_go_into_a_block() -> None:
     text = renamed('"mix.fc.up" -> "gate", "mix.fc" -> "out"')
-    assert 'linear(x, wide, at="gate")' in text
+    assert 'linear(layer_norm(x, at="mix.norm"), wide, at="gate")' in text
     assert 'linear(y, hidden, at="out.down")' in text
-    assert 'Mix(layer_norm(h, at="norm"))' in text
+    assert "h = h + Mix(h)" in text
 
 
 def test_what_a_block_calls_moves_with_it() -> None:
@@ -460,9 +460,9 @@ def test_two_specs_beside_each_other_that_declare_one_base_are_refused(tmp_path:
 
 CHANGES = {
     "embed": "embed = super * 2",
-    "kind": "kind = super + super",
+    "kind": "kind = super * 2",
     "n": 'n = layer_norm(word[input_ids] + kind, at="e")',
-    "mix": 'mix = h + Mix(super, at="mix")',
+    "mix": "mix = h + super",
     "u": 'Mix.u = linear(x, wide, at="w", bias=false)',
     "y": "Mix.y = silu(super)",
     "type_ids": "type_ids = 1",
@@ -479,17 +479,15 @@ ENTRIES = [
 ]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.sampled_from(sorted(CHANGES)), unique=True),
     st.lists(st.sampled_from(ENTRIES), min_size=1, unique=True),
 )
 def test_any_changes_make_a_spec_that_compiles(names: list[str], entries: list[str]) -> None:
-    if {"mix", "rename"} <= set(names) or {"u with", "u"} <= set(names):
-        names = [name for name in names if name not in ("rename", "u with")]  # two calls; one after the other
     file = flat(child(*(CHANGES[name] for name in names), config=tuple(entries)))
     sound(file)
-    again = parse(SourceFile("again.spec", print_tree(file)))
+    again = parse(SourceFile("child.spec", print_tree(file)))
     made = elaborate(file, "child", Shelf())
     assert made == elaborate(again, "child", Shelf())
     # Every name that is read has a meaning, and every entry of the child is there.
