@@ -21,11 +21,12 @@ import ttmlc.ir.ops  # noqa: F401  # importing the two declares the ops
 from ttmlc.elaborate import DeclinedHead, elaborate, elaborate_heads
 from ttmlc.elaborate.problems import nearest
 from ttmlc.emit.module import emit
+from ttmlc.expand import expand
 from ttmlc.ir import scalar
 from ttmlc.ir.module import Module
 from ttmlc.ir.text import print_module
-from ttmlc.language import load, parse
-from ttmlc.language.format import format_text
+from ttmlc.language import load, parse, tree
+from ttmlc.language.format import format_text, print_tree
 from ttmlc.passes.base import Declined
 from ttmlc.passes.pipeline import Stage, pipeline, run
 from ttmlc.presets import (
@@ -42,7 +43,8 @@ from ttmlc.specs import finder, presets, shipped
 
 __all__ = [
     "Compiled", "DeclinedHead", "DiagnosticError", "PresetError", "check", "compile_spec", "compile_text",
-    "declined_heads", "elaborate_file", "format_file", "read_object", "verify", "write", "write_text",
+    "declined_heads", "elaborate_file", "expand_file", "expanded", "format_file", "read_object", "verify", "write",
+    "write_text",
 ]  # fmt: skip
 CONFIG = "config.json"
 
@@ -87,7 +89,8 @@ def elaborate_file(file: SourceFile, path: Path, *, heads: bool = True) -> Modul
     Raises:
         DiagnosticError: with everything that is wrong.
     """
-    return elaborate(parse(file), module_name(path), finder(path), heads=heads)
+    find = finder(path)
+    return elaborate(expand(parse(file), find), module_name(path), find, heads=heads)
 
 
 def declined_heads(path: Path) -> tuple[DeclinedHead, ...]:
@@ -96,7 +99,17 @@ def declined_heads(path: Path) -> tuple[DeclinedHead, ...]:
     Raises:
         DiagnosticError: the spec is wrong.
     """
-    return elaborate_heads(parse(load(path)), module_name(path), finder(path))[1]
+    find = finder(path)
+    return elaborate_heads(expand(parse(load(path)), find), module_name(path), find)[1]
+
+
+def expand_file(path: Path) -> tree.File:
+    """A spec with what it extends written out: one tree that extends nothing.
+
+    Raises:
+        DiagnosticError: it does not parse, or does not fit what it extends.
+    """
+    return expand(parse(load(path)), finder(path))
 
 
 def module_name(path: Path) -> str:
@@ -210,6 +223,15 @@ def check(path: Path) -> Module:
         DiagnosticError: with everything that is wrong.
     """
     return run(elaborate_file(load(path), path), pipeline())[-1].module
+
+
+def expanded(path: Path) -> str:
+    """A spec with what it extends written out, in canonical form, without comments.
+
+    Raises:
+        DiagnosticError: it does not parse, or does not fit what it extends.
+    """
+    return print_tree(expand_file(path))
 
 
 def format_file(path: Path) -> tuple[str, str]:

@@ -18,11 +18,10 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from ttmlc.api import Compiled, PresetError, compile_spec, read_object
+from ttmlc.api import Compiled, PresetError, compile_spec, expand_file, read_object
 from ttmlc.elaborate.offers import head_class
 from ttmlc.elaborate.problems import nearest
-from ttmlc.language import load as read_file
-from ttmlc.language import parse, tree
+from ttmlc.language import tree
 from ttmlc.specs import models
 
 CONFIG = "config.json"
@@ -83,7 +82,7 @@ def family(path: Path) -> Family:
     Raises:
         DiagnosticError: it does not parse.
     """
-    file = parse(read_file(path))
+    file = expand_file(path)
     configs = [item for item in file.items if isinstance(item, tree.Config)]
     named = [config.model_type for config in configs if config.model_type is not None]
     model_type = str(named[0].value) if named else (configs[0].name.text.lower() if configs else path.stem)

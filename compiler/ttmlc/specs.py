@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from pathlib import Path
 
 from ttmlc.elaborate.problems import NO_SUCH_SPEC, nearest, problem
+from ttmlc.expand.codes import NO_BASE
 from ttmlc.language import load, parse, tree
 
 
@@ -31,7 +33,7 @@ def finder(spec: Path) -> Importer:
 
 
 class Importer:
-    """Finds the specs that a ``use`` names, each read once."""
+    """Finds the specs that a ``use`` names, and those that declare what is extended, each read once."""
 
     def __init__(self, spec: Path) -> None:
         here = spec.parent
@@ -62,3 +64,24 @@ class Importer:
                 )
             self._read[name.text] = parse(load(found))
         return self._read[name.text]
+
+    def declaring(self, kind: str, name: tree.Name) -> tree.File | None:
+        """The tree of the spec that declares a config or model: the one in the first folder that has any.
+
+        Only a spec that has the line ``model Name``, or ``config Name``, is read whole.
+
+        Raises:
+            DiagnosticError: several in one folder do, or the one that does is wrong.
+        """
+        line = re.compile(rf"^{kind}\s+{re.escape(name.text)}\b", re.MULTILINE)
+        for folder in self._folders:
+            paths = sorted(folder.glob("*.spec")) if folder.is_dir() else []
+            found = [path for path in paths if line.search(load(path).text)]
+            if len(found) > 1:
+                names = " and ".join(path.name for path in found)
+                hint = "Say which with 'use'."
+                message = f"several specs declare {kind} {name.text!r}: {names}"
+                raise problem(NO_BASE, message, name.span, hint=hint)
+            if found:
+                return self(tree.Name(name.span, found[0].stem))
+        return None

@@ -18,7 +18,7 @@ from tests.compiler.small_specs import BODIES, spec
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = {path.stem: path for path in sorted((ROOT / "generated").glob("*.py"))}
-BASES = {"bert": "BertModel"}
+BASES = {"bert": "BertModel", "distilbert": "DistilBertModel"}
 """Of each module the model without a head, which presets are measured with."""
 PRESETS = [preset.stem for preset in presets()]
 BOARDS = ("n150", "p150")

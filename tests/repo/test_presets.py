@@ -17,6 +17,7 @@ PUBLISHED = {
     "bert-small": (4, 512, 8, 2048),
     "bert-base": (12, 768, 12, 3072),
     "bert-large": (24, 1024, 16, 4096),
+    "distilbert-base": (6, 768, 12, 3072),  # Sanh et al. 2019, section 3
 }
 
 

@@ -12,14 +12,14 @@ def list_() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ttmlc.api import compile_spec
-    from ttmlc.language import load, parse, tree
+    from ttmlc.api import compile_spec, expand_file
+    from ttmlc.language import tree
     from ttmlc.specs import models, presets
 
     console = Console(highlight=False)
     for path in models():
         with told():
-            file = parse(load(path))
+            file = expand_file(path)
             generic = compile_spec(path)
             offers = [offer for item in file.items if isinstance(item, tree.Offers) for offer in item.offers]
             console.print(f"[bold]{path.stem}[/bold]  {generic.stages[-1].module.doc}")

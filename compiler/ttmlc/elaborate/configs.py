@@ -58,9 +58,7 @@ class ConfigBuilder:
         return made
 
     def build(self, node: tree.Config) -> Config:
-        """The config that ``node`` declares."""
-        if node.extends is not None:
-            raise problem(NOT_YET, "'extends' is not compiled yet", node.extends.span)
+        """The config that ``node``, which extends nothing, declares."""
         for entry in node.entries:
             with self.problems.kept():
                 self.entry(entry)

@@ -34,7 +34,7 @@ def elaborate(file: tree.File, name: str, find: Import, *, heads: bool = False) 
     """The module that ``file`` declares.
 
     Args:
-        file: a syntax tree.
+        file: a syntax tree that extends nothing, as ``ttmlc.expand`` leaves it.
         name: the module's name, that of its file without an ending.
         find: gives the tree of a spec that ``use`` names.
         heads: whether the heads that the file offers become models too; else they are checked by name.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from ttmlc.emit.body import Body, annotation, others, sizes, sizes_read
+from ttmlc.emit.body import Body, annotation, names_read, others, sizes, sizes_read
 from ttmlc.emit.calls import shape_text
 from ttmlc.emit.construction import Construction
 from ttmlc.emit.python import Arg, Call, Raw, flat, identifier, layout
@@ -236,7 +236,7 @@ class Backward(Body):
         self.lines.append(
             f"        return ({returned},)" if len(names) == 1 else f"        return {returned}"
         )
-        self.kept = sizes_read("\n".join(self.lines)) + others(self.function)
+        self.kept = names_read("\n".join(self.lines), ["B", "S", *others(self.function)])
         if drops(self.function):
             self.kept.append(SEED)
 

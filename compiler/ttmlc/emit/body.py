@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ttmlc.emit.calls import OWNER, call, shape_text
@@ -240,7 +240,13 @@ def sizes(inputs: Sequence[tuple[str, Value]], wanted: Sequence[str]) -> list[st
 
 def sizes_read(text: str) -> list[str]:
     """Which of B and S the lines of a method read."""
-    return [axis for axis in "BS" if re.search(rf"(?<![\w.]){axis}\b", code_of(text))]
+    return names_read(text, "BS")
+
+
+def names_read(text: str, names: Iterable[str]) -> list[str]:
+    """Which of ``names`` the lines of a method read."""
+    code = code_of(text)
+    return [name for name in names if re.search(rf"(?<![\w.]){name}\b", code)]
 
 
 def code_of(text: str) -> str:
