@@ -62,9 +62,13 @@ def _masked(operation: Operation, names: Mapping[str, Code]) -> Call:
     args = [Arg(names[scores.name]), Arg(Raw(expression(operation.scalar("scale"), OWNER)))]
     causal = operation.get("causal")
     if mask and mask[0] is not None:
-        hidden: Code = Raw(f"{flat(names[mask[0].name])}.scores")
+        group = operation.get("group")
+        form = "scores" if group is None else f"scores_of({expression(operation.scalar('group'), OWNER)})"
+        hidden: Code = Raw(f"{flat(names[mask[0].name])}.{form}")
     elif causal is not None:
         flag = [Arg(Raw(expression(operation.scalar("causal"), OWNER)))] if causal != Const(True) else []
+        if operation.get("window") not in (None, Const(None)):
+            flag.append(Arg(Raw(expression(operation.scalar("window"), OWNER)), "window"))
         hidden = Call("nn.causal_mask", (Arg(names[scores.name]), *flag))
     else:
         hidden = Raw("None")
@@ -148,6 +152,8 @@ def _mask(operation: Operation, names: Mapping[str, Code]) -> Call:
     args = [Arg(Raw(string(name))), Arg(names[name])]
     if operation.get("causal") is not None:
         args.append(Arg(Raw(expression(operation.scalar("causal"), OWNER)), "causal"))
+    if operation.get("window") is not None:
+        args.append(Arg(Raw(expression(operation.scalar("window"), OWNER)), "window"))
     return Call("given.mask", tuple(args))
 
 

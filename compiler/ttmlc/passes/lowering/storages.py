@@ -210,7 +210,7 @@ def forms(block: Function) -> dict[str, list[str]]:
                 note(bias, "straight")
         elif operation.op == "embedding":
             note(operation.operands[1], "rows")
-        elif operation.op == "layer_norm":
+        elif operation.op in ("layer_norm", "rms_norm"):
             for vector in operation.operands[1:]:
                 note(vector, "straight")
     return found
