@@ -126,17 +126,20 @@ def _stored(elaborator: Expressions, bound: Bound) -> bool:
 
 def _bias(elaborator: Expressions, bound: Bound, at: str, out: Dim) -> Tensor | None:
     name: Attribute = f"{at}.bias"
+    only: Scalar | None = None
     if "bias" in bound.given:
         meaning = elaborator.argument(bound, "bias")
         if isinstance(meaning, (Text, Paths)):
             name = elaborator.paths_of(meaning)
-        elif isinstance(meaning, Number) and meaning.scalar == Const(False):
+        elif not isinstance(meaning, Number) or meaning.kind != "bool":
+            label = f"is {describe(meaning)}"
+            raise problem(MISFIT, "'bias' is true, false or a path", bound.span("bias"), label)
+        elif meaning.scalar == Const(False):
             return None
-        elif not (isinstance(meaning, Number) and meaning.scalar == Const(True)):
-            raise problem(
-                NOT_YET, "a bias that depends on the config is not compiled yet", bound.span("bias")
-            )
-    return elaborator.parameter(name, TensorType(DType.FLOAT, (out,)), Form("zeros"), bound.span("at"))
+        elif meaning.scalar != Const(True):
+            only = meaning.scalar
+    vector = TensorType(DType.FLOAT, (out,))
+    return elaborator.parameter(name, vector, Form("zeros"), bound.span("at"), only=only)
 
 
 def _embedding(elaborator: Expressions, bound: Bound) -> Meaning:

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ttmlc.emit.python import Arg, Call, Code, Raw, expression, flat, identifier, literal, string, tuple_of
+from ttmlc.emit.python import (
+    Arg,
+    Call,
+    Choice,
+    Code,
+    Raw,
+    expression,
+    flat,
+    identifier,
+    literal,
+    string,
+    tuple_of,
+)
 from ttmlc.ir import scalar
 from ttmlc.ir.device import DeviceOp, shape_of
 from ttmlc.ir.module import Attribute, Form, Operation, Value
@@ -190,9 +202,21 @@ def chain(form: Attribute) -> Code:
     if form.name == "select":
         condition, yes, no = form.args
         assert not isinstance(condition, (str, Form, tuple))
-        return Raw(f"{flat(chain(yes))} if {expression(condition, OWNER)} else {flat(chain(no))}")
+        return Choice(expression(condition, OWNER), chain(yes), chain(no))
+    if form.name == "none":
+        return Raw("None")
     assert form.name == "concat", f"no chain is called {form.name!r}"
     return Call("concat", tuple(Arg(chain(part)) for part in form.args))
+
+
+def presence(storage: Operation) -> Scalar | None:
+    """The flag under which there is anything in a storage, where one decides that."""
+    form = storage.get("chain")
+    if isinstance(form, Form) and form.name == "select" and form.args[2] == Form("none"):
+        condition = form.args[0]
+        assert not isinstance(condition, (str, Form, tuple))
+        return condition
+    return None
 
 
 def _parameter(form: Form) -> Call:

@@ -9,7 +9,7 @@
 The three weights become parts of one storage, and so do the biases; the backward, derived after this, is one matmul
 each way as well. What stands between the heads and the attention, such as a norm of the queries, stays where it is.
 Declines when the three read different values, are stored in different orders, or have other readers, and when only
-some have a bias.
+some have a bias, or not all under one flag.
 
 Other linears of one value are left alone, such as the two of a gated feed-forward: no op takes their joint result
 apart as heads are, so that one matmul less costs two slices and the activation that ``ttnn.linear`` applies at once.
@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ttmlc.ir.builder import Builder, Names
-from ttmlc.ir.module import Function, Level, Module, Operation, Region, Value, plain
+from ttmlc.ir.module import Attribute, Function, Level, Module, Operation, Region, Value, plain
 from ttmlc.ir.types import Product, TensorType
 from ttmlc.passes.base import Declined, Outcome, Pass
 
@@ -132,6 +132,8 @@ def _reason(found: Sequence[Projection], operations: Sequence[Operation], wanted
         return "projections that are stored [in, out] are not joined"
     if len({len(linear.operands) for linear in linears}) > 1:
         return "only some of the projections have a bias"
+    if len({_condition(linear, operations) for linear in linears}) > 1:
+        return "the projections have their biases under different conditions"
     if len({id(linear) for linear in linears}) < len(linears):
         return "queries, keys and values are one projection"
     reads = [value for operation in operations for value in operation.reads()] + wanted
@@ -140,6 +142,12 @@ def _reason(found: Sequence[Projection], operations: Sequence[Operation], wanted
             if value is not None and reads.count(value) > 1:
                 return f"%{value.name} has another reader"
     return None
+
+
+def _condition(linear: Operation, operations: Sequence[Operation]) -> Attribute | None:
+    """The flag under which a linear has its bias, where one decides that."""
+    param = _maker(linear.operands[2], "param", operations) if len(linear.operands) > 2 else None
+    return None if param is None else param.get("only")
 
 
 def _joined(

@@ -122,7 +122,9 @@ def rms_norm_backward(
     features = x.shape[-1]
     square = ttnn.mean(ttnn.multiply(x, x), dim=-1, keepdim=True, **kernels)
     rstd = ttnn.add(square, eps, activations=[ttnn.UnaryWithParam(ttnn.UnaryOpType.RSQRT)])
-    rstd = ttnn.fill_implicit_tile_padding(rstd, 0)  # roots of what nothing is said of, which products would spread
+    rstd = ttnn.fill_implicit_tile_padding(
+        rstd, 0
+    )  # roots of what nothing is said of, which products would spread
     normal = ttnn.rms_norm(x, epsilon=eps, **kernels)
     along = ttnn.multiply(dy, normal)
     dweight = ttnn.sum(rows(along), dim=-2, keepdim=True, **kernels)
