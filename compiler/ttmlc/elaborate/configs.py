@@ -172,9 +172,10 @@ class ConfigBuilder:
 
     def field(self, entry: tree.ConfigField) -> None:
         """Take one field."""
-        if entry.index is not None or entry.gate is not None:
-            raise problem(NOT_YET, "fields by layer and gated keys are not compiled yet", entry.span)
+        if entry.index is not None:
+            raise problem(NOT_YET, "fields by layer are not compiled yet", entry.span)
         try:
+            gate = self.gate(entry)
             kind, choices = self.kind(entry)
             words = ACTIVATIONS if kind is FieldKind.ACTIVATION else choices
             default = self.default(entry, entry.default, kind, words)
@@ -189,7 +190,26 @@ class ConfigBuilder:
         for key, path in zip(entry.keys, keys, strict=True):
             if path in seen:
                 raise problem(DECLARED_TWICE, f"key {path!r} is read by {seen[path]!r} already", key.span)
-        self.fields.append(ConfigField(name, kind, default, keys, entry.nullable, null, choices, entry.span))
+        self.fields.append(
+            ConfigField(name, kind, default, keys, entry.nullable, null, choices, gate, entry.span)
+        )
+
+    def gate(self, entry: tree.ConfigField) -> Scalar | None:
+        """The condition under which the keys of a field are read; else it is none, which its kind must allow.
+
+        Raises:
+            DiagnosticError: it is no condition, or the field cannot be none.
+        """
+        if entry.gate is None:
+            return None
+        condition = elaborate(entry.gate, self.lookup, self.words())
+        if condition.kind != "bool":
+            raise problem(WRONG_SHAPE, "a condition must be bool", entry.gate.span, f"is {condition.kind}")
+        if not entry.nullable:
+            hint = f"Say '{entry.kinds[0].text}?'."
+            message = f"{entry.name.text!r} is none where this does not hold, and may not be"
+            raise problem(BAD_DEFAULT, message, entry.gate.span, hint=hint)
+        return condition.scalar
 
     def kind(self, entry: tree.ConfigField) -> tuple[FieldKind, tuple[str, ...]]:
         """The kind of a field, and its choices where it is enumerated."""
