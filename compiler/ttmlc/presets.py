@@ -121,7 +121,14 @@ def met(config: Config, fields: dict[str, scalar.Value], where: str) -> dict[str
     known: dict[str, scalar.Value] = {}
     try:
         for entry in config.fields:
-            default = None if entry.default is None else scalar.evaluate(entry.default, known)
+            if entry.gate is not None and not scalar.evaluate(entry.gate, known):
+                if fields.get(entry.name) is not None:
+                    message = f"{entry.name} is none for these fields, and {fields[entry.name]!r} is given"
+                    raise PresetError(f"{where}: {message}")
+                known[entry.name] = None
+                continue
+            given = entry.name in fields
+            default = None if entry.default is None or given else scalar.evaluate(entry.default, known)
             known[entry.name] = fields.get(entry.name, default)
         for requirement in config.requirements:
             if not scalar.evaluate(requirement.condition, known):
@@ -206,11 +213,16 @@ def _runtime_class(config: Config) -> Any:
             assert entry.default is not None
             return scalar.evaluate(entry.default, {name: getattr(made, name) for name in names})
 
+        def holds(made: Any) -> bool:
+            assert entry.gate is not None
+            return bool(scalar.evaluate(entry.gate, {name: getattr(made, name) for name in names}))
+
         names = [other.name for other in config.fields[: config.fields.index(entry)]]
+        gate = None if entry.gate is None else holds
         given = nn.REQUIRED if entry.default is None else default
         if entry.kind is FieldKind.CHOICE:
-            return nn.choice(given, *entry.keys, one_of=entry.choices, nullable=entry.nullable)
-        return makers[entry.kind](given, *entry.keys, nullable=entry.nullable)
+            return nn.choice(given, *entry.keys, one_of=entry.choices, nullable=entry.nullable, gate=gate)
+        return makers[entry.kind](given, *entry.keys, nullable=entry.nullable, gate=gate)
 
     fields = [(entry.name, Any, maker(entry)) for entry in config.fields]
     space = {"model_type": config.model_type, "fixed": dict(config.fixed), "harmless": config.harmless}

@@ -7,6 +7,7 @@ from ttmlc.elaborate.problems import (
     BAD_DEFAULT,
     DECLARED_TWICE,
     NOT_YET,
+    UNKNOWN_NAME,
     WRONG_SHAPE,
     Problems,
     nearest,
@@ -16,7 +17,8 @@ from ttmlc.elaborate.scalars import elaborate
 from ttmlc.elaborate.values import Number
 from ttmlc.ir.config import Config, ConfigField, Derived, FieldKind, Requirement
 from ttmlc.ir.ops.arithmetic import ACTIVATIONS
-from ttmlc.ir.scalar import Const, Field, Scalar
+from ttmlc.ir.scalar import Const, Field, Scalar, apply
+from ttmlc.ir.scalar import product as multiplied
 from ttmlc.ir.types import Axis, Role
 from ttmlc.language import tree
 from ttmlc.source import DiagnosticError, Span
@@ -48,6 +50,7 @@ class ConfigBuilder:
         self.harmless: list[str] = []
         self.stale: list[str] = []
         self.poisoned: set[str] = set()
+        self.factors: dict[str, tuple[str, ...]] = {}
 
     def copy(self, problems: Problems) -> ConfigBuilder:
         """Another that has the same entries, and takes more; what is wrong with those goes to ``problems``."""
@@ -108,8 +111,44 @@ class ConfigBuilder:
             self.harmless += [glob.name.text + ("*" if glob.open_ended else "") for glob in entry.patterns]
         elif isinstance(entry, tree.Stale):
             self.stale += [str(pattern.value) for pattern in entry.patterns]
+        elif isinstance(entry, tree.AxisSize) and isinstance(entry.value, tree.ProductExpr):
+            self.product(entry.name, entry.value)
         elif not isinstance(entry, tree.Doc):
             raise problem(NOT_YET, "an axis inside a config is not compiled yet", entry.span)
+
+    def product(self, whole: tree.Name, node: tree.ProductExpr) -> None:
+        """Take a size apart: ``axis heads = (kv group)``, where the one factor that is new is what the others leave.
+
+        Raises:
+            DiagnosticError: it is no size, or not one factor is new.
+        """
+        found = self.lookup(whole)
+        if found is None or not isinstance(found.dim, Axis):
+            hint = "Only a size that stands above is taken apart."
+            raise problem(UNKNOWN_NAME, f"{whole.text!r} is no size of this config", whole.span, hint=hint)
+        if whole.text in self.factors:
+            raise problem(DECLARED_TWICE, f"{whole.text!r} is taken apart already", whole.span)
+        names = [factor.name for factor in node.factors if isinstance(factor, tree.DimName)]
+        if len(names) < len(node.factors) or len(names) < 2:
+            raise problem(NOT_YET, "only a product of names is compiled yet", node.span)
+        known = [(name, self.lookup(name)) for name in names]
+        new = [name for name, number in known if number is None]
+        if len(new) != 1:
+            label = f"{len(new)} of them are new"
+            raise problem(BAD_DEFAULT, "one factor follows from the others", node.span, label)
+        sizes = []
+        for name, number in known:
+            if number is not None:
+                if not isinstance(number.dim, Axis):
+                    raise problem(BAD_DEFAULT, f"{name.text!r} is no size", name.span)
+                sizes.append(number.scalar)
+        size = apply("//", found.scalar, multiplied(tuple(sizes)))
+        (name,) = new
+        text = self.declare(
+            name, Number(Field(name.text), "int", Axis(name.text, Field(name.text), Role.FEATURES))
+        )
+        self.derived.append(Derived(text, size, True, node.span))
+        self.factors[whole.text] = tuple(name.text for name in names)
 
     def words(self) -> tuple[str, ...]:
         """The choices of all fields."""
@@ -131,9 +170,10 @@ class ConfigBuilder:
 
     def field(self, entry: tree.ConfigField) -> None:
         """Take one field."""
-        if entry.index is not None or entry.gate is not None:
-            raise problem(NOT_YET, "fields by layer and gated keys are not compiled yet", entry.span)
+        if entry.index is not None:
+            raise problem(NOT_YET, "fields by layer are not compiled yet", entry.span)
         try:
+            gate = self.gate(entry)
             kind, choices = self.kind(entry)
             words = ACTIVATIONS if kind is FieldKind.ACTIVATION else choices
             default = self.default(entry, entry.default, kind, words)
@@ -148,7 +188,26 @@ class ConfigBuilder:
         for key, path in zip(entry.keys, keys, strict=True):
             if path in seen:
                 raise problem(DECLARED_TWICE, f"key {path!r} is read by {seen[path]!r} already", key.span)
-        self.fields.append(ConfigField(name, kind, default, keys, entry.nullable, null, choices, entry.span))
+        self.fields.append(
+            ConfigField(name, kind, default, keys, entry.nullable, null, choices, gate, entry.span)
+        )
+
+    def gate(self, entry: tree.ConfigField) -> Scalar | None:
+        """The condition under which the keys of a field are read; else it is none, which its kind must allow.
+
+        Raises:
+            DiagnosticError: it is no condition, or the field cannot be none.
+        """
+        if entry.gate is None:
+            return None
+        condition = elaborate(entry.gate, self.lookup, self.words())
+        if condition.kind != "bool":
+            raise problem(WRONG_SHAPE, "a condition must be bool", entry.gate.span, f"is {condition.kind}")
+        if not entry.nullable:
+            hint = f"Say '{entry.kinds[0].text}?'."
+            message = f"{entry.name.text!r} is none where this does not hold, and may not be"
+            raise problem(BAD_DEFAULT, message, entry.gate.span, hint=hint)
+        return condition.scalar
 
     def kind(self, entry: tree.ConfigField) -> tuple[FieldKind, tuple[str, ...]]:
         """The kind of a field, and its choices where it is enumerated."""

@@ -62,8 +62,12 @@ class Making:
         name: str = "",
         shared: Tensor | None = None,
         when: Scalar | None = None,
+        only: Scalar | None = None,
     ) -> Tensor:
-        """Make a parameter at a checkpoint path of this block, which is ``shared`` where ``when`` holds."""
+        """Make a parameter at a checkpoint path of this block.
+
+        It is ``shared`` where ``when`` holds, and there is none where ``only`` does not.
+        """
         for each in paths(at):
             self._claim(each, span)
         attributes: dict[str, Attribute] = {"at": at, "init": init}
@@ -73,6 +77,8 @@ class Making:
             attributes["also"] = tuple(also)
         if when is not None:
             attributes["when"] = when
+        if only is not None:
+            attributes["only"] = only
         wished = name or value_name(next(paths(at)), 2)
         operands = () if shared is None else (shared.value,)
         value = self.build.add("param", operands, attributes, name=wished, span=span, types=(type_,))

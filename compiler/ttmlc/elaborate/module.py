@@ -126,6 +126,7 @@ def _config(file: tree.File, problems: Problems) -> tuple[Config, Scope, ConfigB
         words=builder.words(),
         choices={entry.name: entry.choices for entry in config.fields if entry.choices},
         poisoned=frozenset(builder.poisoned),
+        factors=builder.factors,
     )
     return config, scope, builder
 

@@ -34,6 +34,8 @@ class Scope:
     words: tuple[str, ...] = ()
     choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
     poisoned: frozenset[str] = frozenset()
+    factors: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of sizes that are products of others, what they are products of, outermost first."""
 
     def meaning(self, name: str) -> Meaning | None:
         """What ``name`` means, or None."""

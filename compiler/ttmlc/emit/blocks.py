@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from ttmlc.emit.body import Body, annotation, names_read, others, sizes, sizes_read
-from ttmlc.emit.calls import shape_text
+from ttmlc.emit.calls import OWNER, presence, shape_text
 from ttmlc.emit.construction import Construction
-from ttmlc.emit.python import Arg, Call, Raw, flat, identifier, layout
+from ttmlc.emit.python import Arg, Call, Choice, Raw, expression, flat, identifier, layout
 from ttmlc.emit.views import BlockView
 from ttmlc.ir.module import Function, Input, Module, Operation, Value, plain
 
@@ -153,6 +153,12 @@ class Backward(Body):
         self.groups = {id(part): group for group in grouped(self.function) for part in group.parts}
         ordered = reordered(self.function)
         self.function = ordered
+        storages = {o.result.name: presence(o) for o in ordered.operations if o.op == "storage"}
+        self.conditions = {
+            name: expression(condition, OWNER)
+            for name, condition in storages.items()
+            if condition is not None
+        }
         super().__post_init__()
 
     def enter(self) -> None:
@@ -218,7 +224,10 @@ class Backward(Body):
                 storage, value = part.operands
                 assert storage is not None and value is not None
                 slot = flat(self.names[storage.name]).rpartition(".")[2]
-                args.append(Arg(self.names[value.name], slot))
+                code = self.names[value.name]
+                if storage.name in self.conditions:
+                    code = Choice(self.conditions[storage.name], code, Raw("None"))
+                args.append(Arg(code, slot))
         self.lines += layout("", Call(f"self.{holder}.accumulate", tuple(args)), inner)
 
     def taken(self) -> list[Input]:

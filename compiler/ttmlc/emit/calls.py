@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ttmlc.emit.python import Arg, Call, Code, Raw, expression, flat, identifier, literal, string, tuple_of
+from ttmlc.emit.python import (
+    Arg,
+    Call,
+    Choice,
+    Code,
+    Raw,
+    expression,
+    flat,
+    identifier,
+    literal,
+    string,
+    tuple_of,
+)
 from ttmlc.ir import scalar
 from ttmlc.ir.device import DeviceOp, shape_of
 from ttmlc.ir.module import Attribute, Form, Operation, Value
@@ -62,9 +74,13 @@ def _masked(operation: Operation, names: Mapping[str, Code]) -> Call:
     args = [Arg(names[scores.name]), Arg(Raw(expression(operation.scalar("scale"), OWNER)))]
     causal = operation.get("causal")
     if mask and mask[0] is not None:
-        hidden: Code = Raw(f"{flat(names[mask[0].name])}.scores")
+        group = operation.get("group")
+        form = "scores" if group is None else f"scores_of({expression(operation.scalar('group'), OWNER)})"
+        hidden: Code = Raw(f"{flat(names[mask[0].name])}.{form}")
     elif causal is not None:
         flag = [Arg(Raw(expression(operation.scalar("causal"), OWNER)))] if causal != Const(True) else []
+        if operation.get("window") not in (None, Const(None)):
+            flag.append(Arg(Raw(expression(operation.scalar("window"), OWNER)), "window"))
         hidden = Call("nn.causal_mask", (Arg(names[scores.name]), *flag))
     else:
         hidden = Raw("None")
@@ -148,6 +164,8 @@ def _mask(operation: Operation, names: Mapping[str, Code]) -> Call:
     args = [Arg(Raw(string(name))), Arg(names[name])]
     if operation.get("causal") is not None:
         args.append(Arg(Raw(expression(operation.scalar("causal"), OWNER)), "causal"))
+    if operation.get("window") is not None:
+        args.append(Arg(Raw(expression(operation.scalar("window"), OWNER)), "window"))
     return Call("given.mask", tuple(args))
 
 
@@ -184,9 +202,21 @@ def chain(form: Attribute) -> Code:
     if form.name == "select":
         condition, yes, no = form.args
         assert not isinstance(condition, (str, Form, tuple))
-        return Raw(f"{flat(chain(yes))} if {expression(condition, OWNER)} else {flat(chain(no))}")
+        return Choice(expression(condition, OWNER), chain(yes), chain(no))
+    if form.name == "none":
+        return Raw("None")
     assert form.name == "concat", f"no chain is called {form.name!r}"
     return Call("concat", tuple(Arg(chain(part)) for part in form.args))
+
+
+def presence(storage: Operation) -> Scalar | None:
+    """The flag under which there is anything in a storage, where one decides that."""
+    form = storage.get("chain")
+    if isinstance(form, Form) and form.name == "select" and form.args[2] == Form("none"):
+        condition = form.args[0]
+        assert not isinstance(condition, (str, Form, tuple))
+        return condition
+    return None
 
 
 def _parameter(form: Form) -> Call:

@@ -10,7 +10,7 @@ from ttmlc.emit.python import Arg, Call, Raw, expression, layout, literal, strin
 from ttmlc.emit.views import ConfigView, DerivedView, FieldView
 from ttmlc.ir.config import ConfigField, FieldKind
 from ttmlc.ir.module import Fact, Module
-from ttmlc.ir.scalar import Const
+from ttmlc.ir.scalar import Apply, Const, Scalar
 
 MAKERS: dict[FieldKind, tuple[str, str]] = {
     FieldKind.SIZE: ("nn.size", "int"),
@@ -63,7 +63,7 @@ def _field(entry: ConfigField, built: dict[str, int | float | bool | str | None]
         args.append(Arg(Raw(literal(built[entry.name]))))
     elif entry.default is not None:
         fixed = isinstance(entry.default, Const)
-        written = expression(entry.default, "c")
+        written = _exactly(entry.default)
         args.append(Arg(Raw(written if fixed else f"lambda c: {written}")))
     else:
         args.append(Arg(Raw("nn.REQUIRED")))
@@ -75,7 +75,16 @@ def _field(entry: ConfigField, built: dict[str, int | float | bool | str | None]
     if entry.nullable:
         args.append(Arg(Raw("True"), "nullable"))
         annotation += " | None"
+    if entry.gate is not None and entry.name not in built:
+        args.append(Arg(Raw(f"lambda c: {expression(entry.gate, 'c')}"), "gate"))
     return layout(f"{entry.name}: {annotation} = ", Call(maker, tuple(args)), 4)
+
+
+def _exactly(default: Scalar) -> str:
+    """A default in Python; one that is a quotient is refused where it does not come out, as the spec has it."""
+    if isinstance(default, Apply) and default.op == "//":
+        return f"nn.exactly({', '.join(expression(arg, 'c') for arg in default.args)})"
+    return expression(default, "c")
 
 
 def _require(condition: str, message: str) -> list[str]:

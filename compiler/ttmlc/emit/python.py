@@ -44,13 +44,24 @@ class Call:
     suffix: str = ""
 
 
-Code = Union[Raw, Call]
+Code = Union[Raw, Call, "Choice"]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """``yes if condition else no``."""
+
+    condition: str
+    yes: Code
+    no: Code
 
 
 def flat(code: Code) -> str:
     """``code`` on one line."""
     if isinstance(code, Raw):
         return code.code
+    if isinstance(code, Choice):
+        return f"{flat(code.yes)} if {code.condition} else {flat(code.no)}"
     return f"{code.callee}({', '.join(map(_argument, code.args))}){code.suffix}"
 
 
@@ -73,6 +84,13 @@ def layout(before: str, code: Code, indent: int, after: str = "", comment: str =
         return [line + note]
     if len(line) <= WIDTH:  # the comment is what does not fit: it is left out
         return [line]
+    if isinstance(code, Choice):
+        inside = f"{pad}    {flat(code)}"
+        parts = [inside] if len(inside) <= WIDTH else []
+        if not parts:
+            yes, no = layout("", code.yes, indent + 4), layout("else ", code.no, indent + 4)
+            parts = [*yes, f"{pad}    if {code.condition}", *no]
+        return [f"{pad}{before}(", *parts, f"{pad}){after}{note}"]
     if isinstance(code, Raw) or not code.args:
         return [line]
     head, tail = f"{pad}{before}{code.callee}(", f"{pad}){code.suffix}{after}"

@@ -86,6 +86,8 @@ class Frame:
         param = operation.operands[0]
         assert param is not None
         names = self.names[param.name]
+        if not names:  # a bias that there is none of
+            return
         ends = np.cumsum([self.parameters[name].shape[0] for name in names])[:-1]
         for name, part in zip(names, np.split(value, ends), strict=True):
             self.gradients[name] = self.gradients.get(name, 0) + part
@@ -237,6 +239,9 @@ def _apply(frame: Frame, operation: Operation, arrays: list[Array]) -> Sequence[
         if shared is not None and frame.scalar(operation.scalar("when")):
             frame.names[operation.result.name] = frame.names.get(shared.name, ())
             return (arrays[0],)
+        if operation.get("only") is not None and not frame.scalar(operation.scalar("only")):
+            frame.names[operation.result.name] = ()
+            return (None,)
         path = path_of(operation.get("at") or "", lambda condition: bool(frame.scalar(condition)))
         frame.names[operation.result.name] = (frame.at(path),)
         return (frame.parameters[frame.at(path)].astype(frame.dtype),)

@@ -135,7 +135,8 @@ class _Parser(Reader):
         default = self.scalar() if self.have("=") else None
         null_default = self.scalar() if self.have("null") else None
         keys = self.strings() if self.have("from") else ()
-        return ConfigField(name, kind, default, keys, nullable, null_default, choices)
+        gate = self.scalar() if self.have("if") else None
+        return ConfigField(name, kind, default, keys, nullable, null_default, choices, gate)
 
     def function(self) -> Function:
         kind, name = Kind(self.take("name")), self.take("name")

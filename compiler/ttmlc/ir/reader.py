@@ -180,8 +180,13 @@ class Reader:
             self.expect("causal")
             self.expect("=")
             causal = self.scalar()
+            window: Scalar = Const(None)
+            if self.have(","):
+                self.expect("window")
+                self.expect("=")
+                window = self.scalar()
             self.expect("}")
-            return MaskType(causal)
+            return MaskType(causal, window)
         if name == "saved":
             self.expect("{")
             block = self.take("name")

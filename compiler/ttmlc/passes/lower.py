@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from ttmlc.ir import scalar
 from ttmlc.ir.builder import Builder, Names
 from ttmlc.ir.device import BFLOAT16, UINT32
 from ttmlc.ir.module import (
@@ -215,7 +214,7 @@ class Lowering:
             self.storages.argument(given.value)
             lowered = DeviceType(BFLOAT16, tuple(dim.size for dim in type_.dims), Layout.TILE)
         elif isinstance(type_, TensorType) and type_.dtype is DType.BOOL:
-            lowered = MaskType(self._causality(given))
+            lowered = self._mask_form(given)
         elif isinstance(type_, TensorType) and type_.dtype is DType.FLOAT:
             lowered = resident(type_, self.padding, self.function.span)
         else:
@@ -250,27 +249,33 @@ class Lowering:
             raise cannot(self.function.span, f"{name!r} looks up tables of different sizes")
         return found.pop() if found else None
 
-    def _causality(self, given: Input) -> Scalar:
-        forms = self._causalities(given.value)
-        if len(forms) > 1:
+    def _mask_form(self, given: Input) -> MaskType:
+        forms = self._mask_forms(given.value)
+        if len({form.causal for form in forms}) > 1:
             raise cannot(self.function.span, f"mask {given.value.name!r} is read both causally and not")
-        return forms.pop() if forms else Const(False)
+        if len(forms) > 1:
+            raise cannot(self.function.span, f"mask {given.value.name!r} is read through several windows")
+        return forms.pop() if forms else MaskType(Const(False))
 
-    def _causalities(self, mask: Value) -> set[Scalar]:
-        forms: set[Scalar] = set()
+    def _mask_forms(self, mask: Value) -> set[MaskType]:
+        forms: set[MaskType] = set()
         for operation in self.function.walk():
             for place, value in enumerate(operation.operands):
                 if value is None or value.name != mask.name:
                     continue
                 if operation.op == "relabel":  # the same mask, over the keys
-                    forms |= self._causalities(operation.result)
+                    forms |= self._mask_forms(operation.result)
                 elif operation.op in ("attention", "masked_scores"):
-                    causal = operation.get("causal")
-                    forms.add(operation.scalar("causal") if causal is not None else Const(False))
+                    given = {
+                        name: operation.scalar(name)
+                        for name in ("causal", "window")
+                        if operation.get(name) is not None
+                    }
+                    forms.add(MaskType(**{"causal": Const(False), **given}))
                 elif operation.op == "call":
                     passed = self.done[called(operation)].made.inputs[place].value.type
                     assert isinstance(passed, MaskType)
-                    forms.add(passed.causal)
+                    forms.add(passed)
         return forms
 
     def _output(self, value: Value) -> Value:
@@ -301,7 +306,7 @@ class Lowering:
         filled = Form("full", (default,)) if isinstance(default, Const) else default
         return self.enter(given, "input.ids", "", given.name, below=bound, default=filled)
 
-    def mask(self, value: Value | None, causal: Scalar) -> Value | None:
+    def mask(self, value: Value | None, form: MaskType) -> Value | None:
         """The mask form of a bool value: a block's own, or entered from the model's input."""
         if value is None:
             return None
@@ -310,4 +315,5 @@ class Lowering:
         given = self.merged.get(value.name, value)
         if given.name not in self.inputs:
             raise cannot(self.function.span, f"mask {value.name!r} must be an input")
-        return self.enter(given, "input.mask", scalar.text(causal), "mask", causal=causal)
+        window = None if form.window == Const(None) else form.window
+        return self.enter(given, "input.mask", str(form), "mask", causal=form.causal, window=window)

@@ -66,6 +66,7 @@ def _function(function: Function, known: Known) -> Function:
 def _settled(function: Function) -> Function:
     """``function`` with the choices made that nothing is left to ask about."""
     instead: dict[Value, Value] = {}
+    gone: set[Value] = set()
 
     def one(value: Value) -> Value:
         return instead.get(value, value)
@@ -73,8 +74,13 @@ def _settled(function: Function) -> Function:
     def settle(operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
         kept = []
         for old in operations:
-            operands = tuple(None if value is None else one(value) for value in old.operands)
-            operation = replace(old, operands=operands)
+            if old.op == "param" and old.get("only") == Const(False):
+                gone.add(old.result)
+                continue
+            operands = [None if value is None or value in gone else one(value) for value in old.operands]
+            while operands and operands[-1] is None:
+                operands.pop()
+            operation = replace(old, operands=tuple(operands))
             if operation.body is not None:
                 inner = settle(operation.body.operations)
                 yields = tuple(map(one, operation.body.yields))
@@ -95,7 +101,8 @@ def _settled(function: Function) -> Function:
 
 
 def _parameter(operation: Operation) -> Operation | Value:
-    attributes = {name: value for name, value in operation.attributes if name != "when"}
+    left = [name for name in ("only",) if operation.get(name) == Const(True)]
+    attributes = {name: value for name, value in operation.attributes if name not in ("when", *left)}
     at = attributes["at"]
     while isinstance(at, Form) and isinstance(at.args[0], Const):
         at = at.args[1] if at.args[0].value else at.args[2]

@@ -76,6 +76,9 @@ class Config:
     def __post_init__(self) -> None:
         for name, spec in self.specs().items():
             given = getattr(self, name)
+            if spec.gate is not None and not spec.gate(self):
+                object.__setattr__(self, name, None)
+                continue
             if isinstance(given, _Required):
                 given = self._default(name, spec)
             object.__setattr__(self, name, spec.value(name, given))
@@ -86,7 +89,10 @@ class Config:
         if isinstance(spec.default, _Required):
             keys = f", in config.json {' or '.join(map(repr, spec.keys))}" if spec.keys else ""
             raise ConfigError(f"{type(self).__name__} needs {name}{keys}: it has no default")
-        return spec.default(self) if callable(spec.default) else spec.default
+        try:
+            return spec.default(self) if callable(spec.default) else spec.default
+        except ConfigError as error:
+            raise ConfigError(f"{name} has no default here: {error}") from None
 
     def _check_built_for(self) -> None:
         different = [name for name, value in self.built_for.items() if getattr(self, name, value) != value]
@@ -195,11 +201,19 @@ class Config:
             paths = [key for key in spec.keys if not key.startswith("len(")]
             if paths and not (values.get(paths[0], held) is None and held == self._null(spec)):
                 _put(values, paths[0], held)
+            elif paths and held is None and self._assumed(spec) is not None:
+                _put(values, paths[0], None)  # an absent key would mean something else
             if "len(id2label)" in spec.keys and not _counts(values.get("id2label", DEFAULT_LABELS), held):
                 # Transformers does not store a number of classes, only their names.
                 values["id2label"] = {str(place): f"LABEL_{place}" for place in range(held)}
                 values["label2id"] = {f"LABEL_{place}": place for place in range(held)}
         return values
+
+    def _assumed(self, spec: FieldSpec) -> Any:
+        """What a nullable field is where no key of it is there, in this config."""
+        if isinstance(spec.default, _Required) or (spec.gate is not None and not spec.gate(self)):
+            return None
+        return spec.default(self) if callable(spec.default) else spec.default
 
     def _null(self, spec: FieldSpec) -> Any:
         """What null in a config.json stands for, in this config."""

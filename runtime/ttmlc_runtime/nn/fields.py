@@ -58,6 +58,17 @@ def nearest(word: str, known: Any) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def exactly(a: int, b: int) -> int:
+    """A / b.
+
+    Raises:
+        ConfigError: b does not divide a.
+    """
+    if b == 0 or a % b:
+        raise ConfigError(f"{b} does not divide {a}")
+    return a // b
+
+
 @dataclass(frozen=True)
 class FieldSpec:
     """What a field may hold, and where it is read from."""
@@ -68,6 +79,8 @@ class FieldSpec:
     nullable: bool
     null: Callable[[Any], Any] | None
     check: Callable[[Any], Any]
+    gate: Callable[[Any], bool] | None = None
+    """Of the config so far: where it does not hold, the field is None."""
 
     def value(self, name: str, value: Any) -> Any:
         """``value`` as the field holds it.
@@ -86,13 +99,18 @@ class FieldSpec:
 
 def _maker(kind: str, check: Callable[[Any], Any]) -> Callable[..., Any]:
     def make(
-        default: Default, *keys: str, nullable: bool = False, null: Callable[[Any], Any] | None = None
+        default: Default,
+        *keys: str,
+        nullable: bool = False,
+        null: Callable[[Any], Any] | None = None,
+        gate: Callable[[Any], bool] | None = None,
     ) -> Any:
-        spec = FieldSpec(kind, keys, default, nullable, null, check)
+        spec = FieldSpec(kind, keys, default, nullable, null, check, gate)
         return dataclasses.field(default=UNSET, metadata={"spec": spec})
 
     make.__doc__ = (
-        f"A field of kind {kind!r}: its default (a value, or a function of the config), then its keys."
+        f"A field of kind {kind!r}: its default (a value, or a function of the config), then its keys. "
+        "With a ``gate`` it is None where that does not hold of the config."
     )
     return make
 
@@ -154,7 +172,13 @@ flag = _maker("flag", _flag)
 activation = _maker("activation", _activation)
 
 
-def choice(default: Default, *keys: str, one_of: tuple[str, ...], nullable: bool = False) -> Any:
+def choice(
+    default: Default,
+    *keys: str,
+    one_of: tuple[str, ...],
+    nullable: bool = False,
+    gate: Callable[[Any], bool] | None = None,
+) -> Any:
     """A field that holds one of some words."""
 
     def check(value: Any) -> str:
@@ -163,7 +187,7 @@ def choice(default: Default, *keys: str, one_of: tuple[str, ...], nullable: bool
             raise TypeError(f"one of {', '.join(one_of)}{near}")
         return str(value)
 
-    return _maker("choice", check)(default, *keys, nullable=nullable)
+    return _maker("choice", check)(default, *keys, nullable=nullable, gate=gate)
 
 
 MISSING = object()

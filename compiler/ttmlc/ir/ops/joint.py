@@ -49,7 +49,8 @@ class Join(TensorOp):
     def reference(self, arrays: Sequence[Any], call: Call) -> tuple[Any, ...]:
         import numpy as np
 
-        return (np.concatenate([array for array in arrays if array is not None]),)
+        found = [array for array in arrays if array is not None]
+        return (np.concatenate(found) if found else None,)  # of biases that there are none of, nothing
 
 
 class Heads(TensorOp):

@@ -47,6 +47,9 @@ class Param(Structure):
 
     is ``word`` where ``when`` holds, and has no path and no initialisation of its own then; else it is a parameter at
     ``at``. ``word`` is a ``param`` of the same function, or an input of a block, which its callers give a parameter.
+
+    Where a flag decides whether there is a parameter at all, ``only`` is that flag, and only a linear reads it, as its
+    bias.
     """
 
     name = "param"
@@ -57,6 +60,7 @@ class Param(Structure):
         "init": AttributeSpec(required=True, takes="form"),
         "zero_row": AttributeSpec(),
         "when": AttributeSpec(),
+        "only": AttributeSpec(),
         "made": AttributeSpec(
             False, "here", "string"
         ),  # "elsewhere": a block of the model makes it, and it is shared

@@ -29,7 +29,7 @@ OWN = frozenset(
     """.split()
 )
 """What a block or a model has of its own."""
-HOLDERS = frozenset({"accumulate", "dtype", "layout", "self", "storages", "trainable"})
+HOLDERS = frozenset({"absent", "accumulate", "dtype", "layout", "self", "storages", "trainable"})
 """What a holder has of its own, and what making one takes."""
 
 
@@ -154,10 +154,17 @@ class Storages:
         if maker is None:
             raise cannot(None, f"{value.name!r} is read as a weight but is not a parameter of this block")
         if maker.op == "join":
-            parts = [self._chain(part, turned) for part in maker.operands if part is not None]
-            return Form("concat", tuple(parts))
+            joined = [part for part in maker.operands if part is not None]
+            only = self._makers[joined[0].name].get("only")
+            chains = [self._chain(part, turned) for part in joined]
+            if only is None:
+                return Form("concat", tuple(chains))
+            inner = [chain.args[1] for chain in chains if isinstance(chain, Form)]
+            return Form("select", (only, Form("concat", tuple(inner)), Form("none")))
         assert isinstance(value.type, TensorType)
         own: Attribute = self._own(maker, value.type)
+        if maker.get("only") is not None:
+            return Form("select", (maker.scalar("only"), own, Form("none")))
         if maker.operands and maker.operands[0] is not None:
             other = self._chain(maker.operands[0], False)
             condition = maker.scalar("when")
@@ -210,7 +217,7 @@ def forms(block: Function) -> dict[str, list[str]]:
                 note(bias, "straight")
         elif operation.op == "embedding":
             note(operation.operands[1], "rows")
-        elif operation.op == "layer_norm":
+        elif operation.op in ("layer_norm", "rms_norm"):
             for vector in operation.operands[1:]:
                 note(vector, "straight")
     return found
