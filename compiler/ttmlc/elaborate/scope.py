@@ -34,6 +34,8 @@ class Scope:
     words: tuple[str, ...] = ()
     choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
     poisoned: frozenset[str] = frozenset()
+    indices: frozenset[str] = frozenset()
+    """Those of the repeats in models: a block that stands in one may read it."""
 
     def meaning(self, name: str) -> Meaning | None:
         """What ``name`` means, or None."""

@@ -174,7 +174,16 @@ class Scope:
     def store(
         self, *, layout: types.Layout | None = None, dtype: types.DataType | None = None, **chains: Chain
     ) -> Holder:
-        """Keep chains on the device, by role: in tiles of bfloat16 where nothing else is said."""
-        storages = {role: Storage(str(chain), chain, layout, dtype) for role, chain in chains.items()}
-        self.registry.storages.extend(storages.values())
-        return Holder(storages)
+        """Keep chains on the device, by role: in tiles of bfloat16 where nothing else is said.
+
+        A whole parameter that another block keeps in the same form already is that one's storage.
+        """
+        return Holder({role: self._storage(chain, layout, dtype) for role, chain in chains.items()})
+
+    def _storage(self, chain: Chain, layout: types.Layout | None, dtype: types.DataType | None) -> Storage:
+        for other in self.registry.storages if isinstance(chain, Leaf) else ():
+            if (other.chain, other.layout, other.dtype) == (chain, layout, dtype):
+                return other
+        made = Storage(str(chain), chain, layout, dtype)
+        self.registry.storages.append(made)
+        return made
