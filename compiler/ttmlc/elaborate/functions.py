@@ -255,8 +255,10 @@ class Elaborator(Branches):
             )
         carried, before, paths = self._carried(node, node.body), dict(self.values), self.paths
         self.paths, self.indices = {}, (*self.indices, index)
-        body = self._region(node, node.body, carried)
-        self.indices, self.paths = self.indices[:-1], paths
+        try:
+            body = self._region(node, node.body, carried)
+        finally:
+            self.indices, self.paths = self.indices[:-1], paths
         attributes: dict[str, Attribute] = {"index": index, "count": count.scalar, "at": at}
         self._inside("repeat", node, carried, before, attributes, body)
 
@@ -264,7 +266,9 @@ class Elaborator(Branches):
         """Statements that are taken where optional inputs are given; parameters are made in any case."""
         condition = self.condition(node.condition)
         asked = [leaf for leaf in leaves(condition) if isinstance(leaf, Asked)]
-        if node.otherwise or len(asked) < len(list(leaves(condition))):
+        if node.otherwise:
+            raise problem(NOT_YET, "'else' is not compiled yet in a model", node.span)
+        if len(asked) < len(list(leaves(condition))):
             hint = "Ask whether an input is there: if given(token_type_ids):"
             raise problem(NOT_YET, "this condition is not compiled yet here", node.condition.span, hint=hint)
         carried, before = self._carried(node, node.then), dict(self.values)
@@ -278,22 +282,26 @@ class Elaborator(Branches):
         self, node: tree.Node, statements: Sequence[tree.Statement], carried: Sequence[str]
     ) -> Region:
         """``statements`` as a body that takes what ``carried`` are and yields what they become."""
-        outer = self.build
+        outer, before = self.build, dict(self.values)
         self.build = Builder(outer.names)
         arguments = []
         for name in carried:
-            was = self.values[name]
+            was = before[name]
             assert isinstance(was, Tensor)
             argument = Value(outer.names.fresh(name), was.value.type)
             arguments.append(argument)
             self.values[name] = Tensor(argument, was.span)
-        for statement in statements:
-            with self.problems.kept():
-                self.statement(statement)
-        yields = self._yields(node, carried, arguments)
-        body = Region(tuple(arguments), tuple(self.build.operations), tuple(yields))
-        self.build = outer
-        return body
+        try:
+            for statement in statements:
+                with self.problems.kept():
+                    self.statement(statement)
+            yields = self._yields(node, carried, arguments)
+            return Region(tuple(arguments), tuple(self.build.operations), tuple(yields))
+        except DiagnosticError:
+            self.values = {**before, **{name: Poison() for name in carried}}
+            raise
+        finally:
+            self.build = outer
 
     def _inside(
         self,
