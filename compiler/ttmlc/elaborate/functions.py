@@ -175,7 +175,7 @@ class Elaborator(Branches):
             self.run((node,), "")
         elif isinstance(node, tree.If) and self.of_model:
             self._when(node)
-        elif not isinstance(node, tree.Doc):
+        elif not isinstance(node, (tree.Doc, tree.HeadConfig)):  # which is read before the head
             raise problem(NOT_YET, "this statement is not compiled yet", node.span)
 
     def _assign(self, node: tree.Assign) -> None:
