@@ -13,7 +13,7 @@ from ttmlc_runtime import nn
 
 from tests.runtime.nn import families
 from tests.runtime.nn.families import CELLS, FAMILIES, batch, seen
-from tests.runtime.nn.pairs import apart, range_apart, run_ours, run_theirs, tensors, weighings
+from tests.runtime.nn.pairs import Ran, apart, range_apart, run_ours, run_theirs, tensors, weighings
 
 LENGTHS = (1, 7, 31, 33, 130)
 """One token, less than a tile, one less, one more, and several tiles."""
@@ -58,8 +58,7 @@ def test_outputs_and_losses_agree(family: str, head: str, tokens: int, mask: boo
     inputs = inputs_of(family, head, tokens, types, mask)
     wanted = run_theirs(model, shown(inputs))
     output = made(**inputs)
-    have = {name: output[name].numpy() for name in wanted.logits}
-    found = type(wanted)(0.0, have, {})
+    found = Ran(0.0, {name: output[name].numpy() for name in wanted.logits}, {})
     # A part of the range: the bar that was set. Float32 sums of up to 384 products leave a hundredth of it.
     assert range_apart(found, wanted, seen(inputs)) <= 1e-4
     if getattr(output, "loss", None) is not None:
@@ -127,7 +126,7 @@ def test_weights_are_written_as_they_were_read_and_no_weight_is_turned(tmp_path:
 def test_a_projection_holds_queries_keys_and_values_as_whole_blocks(tmp_path: Path) -> None:
     """Zeros in the last third of the columns leave no values, so that attention adds its bias alone."""
     model = small()
-    with __import__("torch").no_grad():
+    with families.torch.no_grad():
         model.h[0].attn.c_attn.weight[:, 192:] = 0
         model.h[0].attn.c_attn.bias[192:] = 0
     made = read(model, tmp_path)
@@ -141,7 +140,7 @@ def test_a_projection_holds_queries_keys_and_values_as_whole_blocks(tmp_path: Pa
 def test_token_types_are_looked_up_among_the_words(tmp_path: Path) -> None:
     model = small()
     made = read(model, tmp_path)
-    agrees(model, made, input_ids=IDS, token_type_ids=IDS[::-1])
+    agrees(model, made, input_ids=IDS, token_type_ids=IDS[::-1].copy())
     assert [name for name, _ in made.named_parameters() if "type" in name] == []
     plain, zeros = (made(IDS, **given) for given in ({}, {"token_type_ids": np.zeros_like(IDS)}))
     assert np.abs(plain.last_hidden_state.numpy() - zeros.last_hidden_state.numpy()).max() > 0.01
