@@ -417,9 +417,9 @@ class Predictions(nn.Block):
             bias=at.parameter("vocab_layer_norm.bias", (c.hidden,), zeros),
         )
         self.vocab_projector = at.store(
-            weight=word
-            if c.tie
-            else at.parameter("vocab_projector.weight", (c.vocab, c.hidden), normal(c.std)),
+            weight=(
+                word if c.tie else at.parameter("vocab_projector.weight", (c.vocab, c.hidden), normal(c.std))
+            ),
             bias=at.parameter("vocab_projector.bias", (c.vocab,), zeros),
         )
 

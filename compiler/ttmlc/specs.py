@@ -23,8 +23,10 @@ def models() -> list[Path]:
 
 
 def presets(model: str = "") -> list[Path]:
-    """The shipped presets, of one model or of all; a preset's name begins with its model's."""
-    return sorted((shipped() / "presets").glob(f"{model}-*.yaml" if model else "*.yaml"))
+    """The shipped presets, of one model or of all, each of which says ``model: name`` on a line of its own."""
+    found = sorted((shipped() / "presets").glob("*.yaml"))
+    line = re.compile(rf"^model: {re.escape(model)}$", re.MULTILINE)
+    return [path for path in found if not model or line.search(path.read_text(encoding="utf-8"))]
 
 
 def finder(spec: Path) -> Importer:

@@ -10,6 +10,7 @@ from ttmlc.cli.shown import told
 def list_() -> None:
     """List the specs that ship: models, the heads they offer, and presets with their sizes."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from ttmlc.api import compile_spec, expand_file
@@ -22,7 +23,7 @@ def list_() -> None:
             file = expand_file(path)
             generic = compile_spec(path)
             offers = [offer for item in file.items if isinstance(item, tree.Offers) for offer in item.offers]
-            console.print(f"[bold]{path.stem}[/bold]  {generic.stages[-1].module.doc}")
+            console.print(f"[bold]{path.stem}[/bold]  {escape(generic.stages[-1].module.doc)}")
             console.print(
                 f"  models  {', '.join(function.name for function in generic.stages[-1].module.models)}"
             )

@@ -34,10 +34,10 @@ from ttmlc.elaborate.values import (
     Written,
     describe,
 )
-from ttmlc.ir.module import Attribute, Value
+from ttmlc.ir.module import Attribute, Value, indices_of
 from ttmlc.ir.op import Refusal
 from ttmlc.ir.ops.shape import Rearrange
-from ttmlc.ir.scalar import Const, Scalar
+from ttmlc.ir.scalar import Const, Index, Scalar
 from ttmlc.ir.scalar import text as scalar_text
 from ttmlc.ir.types import Axis, Dim, Role, TensorType
 from ttmlc.language import tree
@@ -131,7 +131,7 @@ class Expressions(Making):
 
     def number(self, name: tree.Name) -> Number | None:
         """A name inside a scalar expression."""
-        meaning = self.values.get(name.text) or self.scope.number(name.text)
+        meaning = self.values.get(name.text) or self.scope.number(name.text) or self._index(name.text)
         if isinstance(meaning, Poison):
             raise DiagnosticError([])
         if meaning is not None and not isinstance(meaning, Number):
@@ -147,10 +147,16 @@ class Expressions(Making):
             return Init(name)
         if name in self.scope.words:
             return Number(Const(name), "word")
-        if name in self.indices:
-            raise problem(NOT_YET, "a repeat's index in an expression is not compiled yet", node.span)
+        index = self._index(name)
+        if index is not None:
+            return index
         known = [*self.values, *self.scope.known(), *BUILTINS]
         raise problem(UNKNOWN_NAME, f"nothing is called {name!r}", node.span, hint=nearest(name, known))
+
+    def _index(self, name: str) -> Number | None:
+        """The index of a repeat around this, or around the calls of this block."""
+        known = name in self.indices or (self.of_block and name in self.scope.indices)
+        return Number(Index(name), "int") if known else None
 
     def _member(self, node: tree.Member) -> Meaning:
         owner = self.expression(node.owner)
@@ -353,6 +359,14 @@ class Expressions(Making):
             [wanted or function.name.lower()] if len(types) == 1 else [name for name, _ in function.outputs]
         )
         attributes: dict[str, Attribute] = {"block": function.name, "at": at}
+        indices = indices_of(function.operations)
+        if indices:
+            attributes["indices"] = indices
+        for index in indices:
+            if self._index(index) is None:
+                related = ((block.name.span, f"reads {index!r}"),)
+                message = f"{block.name.text!r} reads the index of a repeat {index!r}, and is called in none"
+                raise problem(UNKNOWN_NAME, message, node.span, related=related)
         made = self.build.add_all("call", operands, attributes, names=wishes, span=node.span, types=types)
         if len(types) == 1:
             return Tensor(made.results[0], node.span)

@@ -21,7 +21,7 @@ from ttmlc.source import Diagnostic, DiagnosticError, Span
 
 @dataclass
 class Making:
-    """One function on its way.
+    """One function on its way; ``of_block`` where it may stand in a repeat of its callers.
 
     ``values`` are its names; ``wanted`` is the name that the statement gives the expression at hand; ``paths`` are
     the checkpoint paths that are taken, ``owned`` the parameters that have a name; ``done`` are the blocks that can
@@ -34,6 +34,7 @@ class Making:
     build: Builder = field(default_factory=Builder)
     values: dict[str, Meaning] = field(default_factory=dict)
     indices: tuple[str, ...] = ()
+    of_block: bool = False
     wanted: str = ""
     paths: dict[str, Span] = field(default_factory=dict)
     owned: dict[str, Value] = field(default_factory=dict)

@@ -158,6 +158,9 @@ def _declare(scope: Scope, file: tree.File, problems: Problems) -> None:
         elif isinstance(item, (tree.Table, tree.Rename)):
             with problems.kept():
                 raise problem(NOT_YET, "this section is not compiled yet", item.span)
+    written = (item for item in file.items if isinstance(item, tree.Model))
+    repeats = (node for item in written for node in tree.walk(item) if isinstance(node, tree.Repeat))
+    scope.indices = frozenset(node.index.text for node in repeats)
     scope.defaults.update(defaults_of(file))
     _axes(scope, file)
 

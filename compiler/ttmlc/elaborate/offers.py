@@ -279,8 +279,12 @@ def under(operation: Operation, prefix: str) -> Operation:
 
     What stands in the body of a ``repeat`` stands under the path of that already.
     """
-    if not prefix or operation.op not in ("param", "call", "repeat"):
+    if not prefix or operation.op not in ("param", "call", "repeat", "when"):
         return operation
+    if operation.op == "when":  # it has no path of its own
+        assert operation.body is not None
+        inner = tuple(under(one, prefix) for one in operation.body.operations)
+        return replace(operation, body=replace(operation.body, operations=inner))
 
     def moved(path: str) -> str:
         return join(prefix, path)

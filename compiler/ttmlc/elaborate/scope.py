@@ -36,6 +36,8 @@ class Scope:
     poisoned: frozenset[str] = frozenset()
     factors: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Of sizes that are products of others, what they are products of, outermost first."""
+    indices: frozenset[str] = frozenset()
+    """Those of the repeats in models: a block that stands in one may read it."""
 
     def meaning(self, name: str) -> Meaning | None:
         """What ``name`` means, or None."""

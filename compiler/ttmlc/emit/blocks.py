@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from ttmlc.emit.body import Body, annotation, names_read, others, sizes, sizes_read
 from ttmlc.emit.calls import OWNER, presence, shape_text
 from ttmlc.emit.construction import Construction
-from ttmlc.emit.python import Arg, Call, Choice, Raw, expression, flat, identifier, layout
+from ttmlc.emit.python import Arg, Call, Choice, Raw, expression, flat, identifier, layout, turn
 from ttmlc.emit.views import BlockView
-from ttmlc.ir.module import Function, Input, Module, Operation, Value, plain
+from ttmlc.ir.module import Function, Input, Module, Operation, Value, indices_of, plain
 
 SEED = "seed"
 """What a forward calls the seed of what it drops."""
@@ -31,12 +31,15 @@ def block_view(module: Module, function: Function) -> BlockView:
         methods += [Forward(module, forward, construction, keys=keys, kept=tuple(back.kept)).view(), method]
     line = f":{function.span.line}" if function.span is not None else ""
     where = function.span.file.name if function.span is not None else module.source
+    indices = indices_of(function.operations)
     taken = "".join(f", {identifier(i.value.name)}: Chain" for i in function.inputs if i.parameter)
+    taken += "".join(f", {identifier(index)}: int" for index in indices)
+    kept = [f"        self.{turn(index)} = {identifier(index)}" for index in indices]
     return BlockView(
         function.name,
         f"{function.name} of {where}{line}.",
         taken,
-        tuple(construction.lines),
+        (*kept, *construction.lines),
         tuple(methods),
     )
 

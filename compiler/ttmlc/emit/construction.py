@@ -55,6 +55,9 @@ class Construction:
                 self._instance(operation, scope, indent)
             elif operation.op == "repeat":
                 self._repeated(operation, scope, indent)
+            elif operation.op == "when":  # what stands in it is made in any case
+                assert operation.body is not None
+                self._operations(operation.body.operations, scope, indent)
 
     def _store(self, group: list[Operation], scope: str, indent: int) -> None:
         holder = identifier(group[0].text("holder"))
@@ -75,6 +78,7 @@ class Construction:
         args += [
             Arg(self._shared[v.name]) for v in operation.operands if v is not None and v.name in self._shared
         ]
+        args += [Arg(Raw(identifier(index))) for index in _indices(operation)]
         return Call(operation.text("block"), tuple(args))
 
     def _instance(self, operation: Operation, scope: str, indent: int) -> None:
@@ -86,13 +90,16 @@ class Construction:
         pad, turns = " " * indent, _turns(operation)
         index, count = operation.text("index"), expression(operation.scalar("count"), OWNER)
         where = str(operation.get("at") or "")
-        each = f"{scope} / {path(where)}" if where else scope
-        self.lines.append(f"{pad}{turns} = [{each} for {identifier(index)} in range({count})]")
+        below = f"{scope} / {path(where)}" if where else scope
+        self.lines.append(f"{pad}{turns} = [{below} for {identifier(index)} in range({count})]")
         one = turns[:-1]
         for inner in operation.body.operations:
             if inner.op == "call":
                 name = self._attribute(inner)
-                self.lines.append(f"{pad}self.{name} = [{flat(self._made(inner, one))} for {one} in {turns}]")
+                each, many = one, turns
+                if index in _indices(inner):
+                    each, many = f"{identifier(index)}, {one}", f"enumerate({turns})"
+                self.lines.append(f"{pad}self.{name} = [{flat(self._made(inner, one))} for {each} in {many}]")
 
     def _attribute(self, operation: Operation) -> str:
         """The attribute that holds the block of a call: its name, numbered where it is called again."""
@@ -106,6 +113,12 @@ class Construction:
         self.held.add(name)
         self.instances.setdefault(instance(operation), []).append(name)
         return name
+
+
+def _indices(operation: Operation) -> tuple[str, ...]:
+    """The indices of repeats that a called block is made with."""
+    given = operation.get("indices")
+    return tuple(index for index in given if isinstance(index, str)) if isinstance(given, tuple) else ()
 
 
 def instance(operation: Operation) -> Instance:

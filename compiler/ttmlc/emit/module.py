@@ -73,7 +73,9 @@ def module_view(module: Module) -> ModuleView:
         [*parts, *(d.expression for d in config.derived), *(line for f in config.fields for line in f.lines)]
     )
     used = [
-        name for name in ("Chain", "concat", "normal", "ones", "zeros") if re.search(rf"\b{name}\b", text)
+        name
+        for name in ("Chain", "concat", "normal", "ones", "zeros")
+        if re.search(rf"(?<![\w.]){name}\b", text)
     ]
     constants = [
         f"{name} = ttnn.{name}_LAYOUT" for name in ("TILE", "ROW_MAJOR") if re.search(rf"\b{name}\b", text)

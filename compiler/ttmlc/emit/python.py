@@ -131,7 +131,7 @@ def expression(value: Scalar, owner: str, around: int = 0) -> str:
     if isinstance(value, Field):
         return f"{owner}.{value.name}"  # elaboration refuses field names that Python or the base class has
     if isinstance(value, (Dynamic, Index)):
-        return dynamic(value.axis) if isinstance(value, Dynamic) else identifier(value.name)
+        return dynamic(value.axis) if isinstance(value, Dynamic) else f"self.{turn(value.name)}"
     if isinstance(value, Asked):
         asked = identifier(value.input)
         if value.question != "given":
@@ -155,12 +155,15 @@ def expression(value: Scalar, owner: str, around: int = 0) -> str:
     else:
         binds = operator.binds
         left = expression(args[0], owner, binds + (value.op == "**" or binds == 4))
-        right = expression(args[1], owner, binds + (value.op != "**"))
-        # A power of simple operands is written without spaces, as formatters do.
+        # A power of simple operands is written without spaces, as formatters do, and what is negated without brackets.
         simple = value.op == "**" and all(isinstance(arg, (Const, Field)) for arg in args)
+        right = expression(args[1], owner, 0 if simple else binds + (value.op != "**"))
         written = f"{left}**{right}" if simple else f"{left} {operator.symbol} {right}"
     return f"({written})" if binds < around else written
 
+
+TURN = "turn_"
+"""What the attributes begin with that hold the turns of repeats."""
 
 RESERVED = frozenset(
     """
@@ -171,6 +174,11 @@ RESERVED = frozenset(
     """.split()
 )
 """What a method of the emitted module has under a name already."""
+
+
+def turn(index: str) -> str:
+    """The attribute of a block that holds which turn of a repeat it stands in."""
+    return f"{TURN}{index}"
 
 
 def dynamic(axis: str) -> str:

@@ -258,6 +258,10 @@ def _apply(frame: Frame, operation: Operation, arrays: list[Array]) -> Sequence[
         return (_zeros(frame, type_),)
     if operation.op == "repeat":
         return _repeat(frame, operation, arrays)
+    if operation.op == "when":
+        assert operation.body is not None
+        holds = frame.scalar(operation.scalar("condition"))
+        return _body(frame, operation.body, arrays) if holds else arrays
     declaration = TABLE.tensor(operation.op)
     if declaration.composite:
         return _expanded(frame, operation, arrays)

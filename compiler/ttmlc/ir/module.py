@@ -252,6 +252,22 @@ def fields_of(function: Function) -> Iterator[Field]:
         yield from (leaf for leaf in leaves(scalar) if isinstance(leaf, Field))
 
 
+def indices_of(operations: tuple[Operation, ...]) -> tuple[str, ...]:
+    """The indices of repeats that ``operations`` read and that enclose them, each once, in order."""
+    found: dict[str, None] = {}
+    for operation in operations:
+        own: list[str] = []
+        for name, value in operation.attributes:
+            if operation.op in ("call", "call_backward") and name == "indices" and isinstance(value, tuple):
+                own += [index for index in value if isinstance(index, str)]
+            for part in scalars_in(value):
+                own += [leaf.name for leaf in leaves(part) if isinstance(leaf, Index)]
+        if operation.body is not None:
+            own += [name for name in indices_of(operation.body.operations) if name != operation.get("index")]
+        found.update(dict.fromkeys(own))
+    return tuple(found)
+
+
 def rewrite(
     operations: tuple[Operation, ...], change: Callable[[Operation], Operation]
 ) -> tuple[Operation, ...]:

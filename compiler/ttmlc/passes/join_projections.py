@@ -8,6 +8,9 @@
 
 The three weights become parts of one storage, and so do the biases; the backward, derived after this, is one matmul
 each way as well. What stands between the heads and the attention, such as a norm of the queries, stays where it is.
+One projection that the spec takes apart by labels, as in ``q, k, v = linear(x, (qkv heads head_dim)) as [qkv, ...]``,
+is cut into heads the same way.
+
 Declines when the three read different values, are stored in different orders, or have other readers, and when only
 some have a bias, or not all under one flag.
 
@@ -24,7 +27,8 @@ from dataclasses import dataclass, replace
 
 from ttmlc.ir.builder import Builder, Names
 from ttmlc.ir.module import Attribute, Function, Level, Module, Operation, Region, Value, plain
-from ttmlc.ir.types import Product, TensorType
+from ttmlc.ir.ops.joint import Heads
+from ttmlc.ir.types import Product, TensorType, factors
 from ttmlc.passes.base import Declined, Outcome, Pass
 
 
@@ -62,6 +66,7 @@ def _body(
     operations: tuple[Operation, ...], wanted: list[Value], names: set[str], declined: list[Declined]
 ) -> tuple[Operation, ...]:
     operations = tuple(_inside(operation, names, declined) for operation in operations)
+    operations = _by_label(operations, wanted)
     for attention in [operation for operation in operations if operation.op == "attention"]:
         found = _projections(attention, operations)
         if found is None:
@@ -72,6 +77,26 @@ def _body(
         else:
             operations = _joined(operations, found, names)
     return operations
+
+
+def _by_label(operations: tuple[Operation, ...], wanted: list[Value]) -> tuple[Operation, ...]:
+    """``operations`` with heads cut at once that were laid out by label and then taken apart."""
+    reads = [value for operation in operations for value in operation.reads()] + wanted
+    instead: dict[int, Operation | None] = {}
+    for apart in operations:
+        moved = _maker(apart.operands[0], "rearrange", operations) if apart.op == "take_apart" else None
+        if moved is None or reads.count(moved.result) > 1:
+            continue
+        (joint,) = moved.operands
+        made = [value.type for value in apart.results if isinstance(value.type, TensorType)]
+        assert joint is not None and isinstance(joint.type, TensorType)
+        first = factors(joint.type.dims[-1])[0] if joint.type.dims else None
+        if first is None or first.name != apart.text("over") or not Heads.fits(joint.type, made):
+            continue
+        instead[id(moved)] = None
+        instead[id(apart)] = replace(apart, op="split_heads", operands=(joint,), attributes=())
+    found = (instead.get(id(operation), operation) for operation in operations)
+    return tuple(operation for operation in found if operation is not None)
 
 
 def _inside(operation: Operation, names: set[str], declined: list[Declined]) -> Operation:

@@ -89,7 +89,9 @@ class Lowering:
     done: dict[str, Lowering]
     facts: list[Fact] = field(default_factory=list)
     values: dict[str, Value] = field(default_factory=dict)
-    entered: dict[tuple[str, str], Value] = field(default_factory=dict)
+    entered: dict[tuple[str, str, int], Value] = field(default_factory=dict)
+    builders: list[Builder] = field(default_factory=list)
+    """Those that ``entered`` tells apart, kept so that no other takes their place."""
 
     flat: dict[str, Value] = field(default_factory=dict)
     outputs: dict[str, Value] = field(default_factory=dict)
@@ -102,7 +104,7 @@ class Lowering:
         block = self.module.function(self.function.block)
         self.padding: Padding = attention_padding(block, self.module.build, self.facts)
         self.build = Builder(Names(self.inputs))
-        self.storages = Storages(block, self.padding, lambda: self.build)
+        self.storages = Storages(block, self.padding, lambda: self.build, self.outermost)
 
     def run(self) -> None:
         """Make the lowered function."""
@@ -181,16 +183,18 @@ class Lowering:
         return self.build.add(op, operands, given, name=source.results[0].name, span=source.span)
 
     def enter(self, value: Value, op: str, key: str, wanted: str, **attributes: Attribute | None) -> Value:
-        """Bring a model's input to the device, once for each form it is needed in."""
-        made = self.entered.get((value.name, key))
+        """Bring a model's input to the device, once for each form it is needed in.
+
+        That is done first of all; of an input that may be absent, where it is known to be given.
+        """
+        build = self.build if self.inputs[value.name].optional else self.outermost()
+        made = self.entered.get((value.name, key, id(build)))
         if made is None:
-            all_attributes = {name: entry for name, entry in attributes.items() if entry is not None}
-            outer, self.build = self.build, self.outermost()
-            made = self.build.add(
-                op, (), {"input": value.name, **all_attributes}, name=wanted, span=self.function.span
-            )
-            self.build = outer
-            self.entered[value.name, key] = made
+            given = {name: entry for name, entry in attributes.items() if entry is not None}
+            given["input"] = value.name
+            made = build.add(op, (), given, name=wanted, span=self.function.span)
+            self.entered[value.name, key, id(build)] = made
+            self.builders.append(build)
         return made
 
     def outermost(self) -> Builder:

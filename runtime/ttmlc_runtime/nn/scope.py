@@ -185,11 +185,19 @@ class Scope:
         dtype: types.DataType | None = None,
         **chains: Chain | None,
     ) -> Holder:
-        """Keep chains on the device, by role: in tiles of bfloat16 where nothing else is said. None is kept as None."""
+        """Keep chains on the device, by role: in tiles of bfloat16 where nothing else is said. None is kept as None.
+
+        A whole parameter that another block keeps in the same form already is that one's storage.
+        """
         storages = {
-            role: Storage(str(chain), chain, layout, dtype)
-            for role, chain in chains.items()
-            if chain is not None
+            role: self._storage(chain, layout, dtype) for role, chain in chains.items() if chain is not None
         }
-        self.registry.storages.extend(storages.values())
         return Holder(storages, chains.keys() - storages.keys())
+
+    def _storage(self, chain: Chain, layout: types.Layout | None, dtype: types.DataType | None) -> Storage:
+        for other in self.registry.storages if isinstance(chain, Leaf) else ():
+            if (other.chain, other.layout, other.dtype) == (chain, layout, dtype):
+                return other
+        made = Storage(str(chain), chain, layout, dtype)
+        self.registry.storages.append(made)
+        return made

@@ -97,13 +97,14 @@ def map_paths(at: Attribute, change: Callable[[str], str]) -> Attribute:
 
 @register
 class Call(Structure):
-    """A block applied under a checkpoint path."""
+    """A block applied under a checkpoint path; ``indices`` are those of repeats around it that the block reads."""
 
     name = "call"
     operands = ("*",)
     attributes = {
         "block": AttributeSpec(required=True, takes="string"),
         "at": AttributeSpec(False, "", "string"),
+        "indices": AttributeSpec(takes="names"),
     }
 
 
@@ -118,6 +119,20 @@ class Repeat(Structure):
         "count": AttributeSpec(required=True),
         "at": AttributeSpec(False, "", "string"),
     }
+
+
+@register
+class When(Structure):
+    """A body applied where ``condition`` holds; its operands are carried through it, and elsewhere past it.
+
+        %h = when(%e) {condition = given(%types)} do (%x) ... yield %y
+
+    is what the body makes of ``%e`` where ``%types`` are given, else ``%e``.
+    """
+
+    name = "when"
+    operands = ("*",)
+    attributes = {"condition": AttributeSpec(required=True)}
 
 
 @register

@@ -251,7 +251,8 @@ def _choose(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     return _called(lowering, operation, operands, [value.type for value in operands[:1] if value])
 
 
-def _repeat(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+def _body(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+    """A repeat or a condition, and what stands in it."""
     assert operation.body is not None
     carried = [lowering.operand(operation, place) for place in range(len(operation.operands))]
     types = [value.type for value in carried if value is not None]
@@ -273,7 +274,7 @@ def _repeat(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     names = [value.name for value in operation.results]
     attributes = dict(operation.attributes)
     made = outer.add_all(
-        "repeat", carried, attributes, names=names, span=operation.span, types=types, body=body
+        operation.op, carried, attributes, names=names, span=operation.span, types=types, body=body
     )
     return made.results
 
@@ -293,7 +294,8 @@ RULES: dict[str, Lowered] = {
     "dropout": _dropout,
     "call": _call,
     "call_backward": _call_backward,
-    "repeat": _repeat,
+    "repeat": _body,
+    "when": _body,
     "choose": _choose,
     **{name: _binary(f"ttnn.{name}") for name in ("add", "subtract", "multiply", "divide")},
     **{name: _loss(f"nn.{name}") for name in loss.LOSSES},

@@ -37,12 +37,20 @@ class Storages:
     """The storages of a block, made on demand and named after the checkpoint.
 
     ``block`` is the function as it runs in inference: its forward and backward read the same storages, and so ask here
-    for them under the same names.
+    for them under the same names. ``outermost`` is where parameters stand that are given to blocks, whichever body
+    calls those.
     """
 
-    def __init__(self, block: Function, padding: Padding, build: Callable[[], Builder]) -> None:
+    def __init__(
+        self,
+        block: Function,
+        padding: Padding,
+        build: Callable[[], Builder],
+        outermost: Callable[[], Builder],
+    ) -> None:
         self._padding = padding
         self._build = build
+        self._outermost = outermost
         self._makers: dict[str, Operation] = {}
         self._arguments: dict[str, TensorType] = {}
         self._made: dict[tuple[str, str], Value] = {}
@@ -94,7 +102,7 @@ class Storages:
         if made is None:
             shape = tuple(dim.size for dim in value.type.dims)
             given: dict[str, Attribute] = {"at": param.text("at"), "shape": shape}
-            made = self._build().add("parameter", (), given, name=value.name, span=param.span)
+            made = self._outermost().add("parameter", (), given, name=value.name, span=param.span)
             self._made[value.name, "shared"] = made
         return made
 
@@ -264,7 +272,7 @@ def holder_names(paths: list[str]) -> dict[str, str]:
         while count < len(words) and sum(other[-count:] == words[-count:] for other in distinct) > 1:
             count += 1
         name = "_".join(filter(None, map(snake, words[-count:])))
-        name = name if re.match("[a-z]", name) and name not in OWN else f"p_{name}"
+        name = name if re.match("[a-z]", name) and name not in OWN and name[:5] != "turn_" else f"p_{name}"
         while name in names.values():
             name += "_"
         names[words] = name
