@@ -73,7 +73,7 @@ class DistilBertConfig(nn.Config):
         return 1e-12
 
     @property
-    def causal(self) -> float:
+    def causal(self) -> bool:
         return False
 
     @property
@@ -417,7 +417,9 @@ class Predictions(nn.Block):
             bias=at.parameter("vocab_layer_norm.bias", (c.hidden,), zeros),
         )
         self.vocab_projector = at.store(
-            weight=word if c.tie else at.parameter("vocab_projector.weight", (c.vocab, c.hidden), normal(c.std)),
+            weight=word
+            if c.tie
+            else at.parameter("vocab_projector.weight", (c.vocab, c.hidden), normal(c.std)),
             bias=at.parameter("vocab_projector.bias", (c.vocab,), zeros),
         )
 
@@ -815,20 +817,12 @@ class MultipleChoiceLogits(nn.Block):
         pooled = nn.dropout(pooled, c.p_head, seed, 1)  # [batch, 1, choices, hidden]
         classifier = ttnn.linear(pooled, self.classifier.weight, bias=self.classifier.bias, **kernels.matmul)
         logits = ttnn.permute(classifier, (0, 1, 3, 2))  # [batch, 1, 1, choices]
-        return logits, nn.Saved(
-            first=first,
-            pre_classifier=pre_classifier,
-            pooled=pooled,
-            S=S,
-            batch=batch,
-            choices=choices,
-            seed=seed,
-        )
+        return logits, nn.Saved(first=first, pre_classifier=pre_classifier, pooled=pooled, S=S, seed=seed)
 
     def backward(self, saved: nn.Saved, dlogits: ttnn.Tensor) -> nn.Gradients:
         """dlogits: [batch, 1, 1, choices] -> gradient of last_hidden_state."""
         c, kernels = self.config, self.kernels
-        S, batch, choices, seed = saved.S, saved.batch, saved.choices, saved.seed
+        S, seed = saved.S, saved.seed
         # heads.spec:50  logits = linear(dropout(pooled, p), 1, at=at) as [B, choices]
         dclassifier = ttnn.permute(dlogits, (0, 1, 3, 2))  # [batch, 1, choices, 1]
         dpooled = ttnn.matmul(dclassifier, self.classifier.weight, transpose_b=True, **kernels.matmul)

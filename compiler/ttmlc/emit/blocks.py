@@ -236,7 +236,8 @@ class Backward(Body):
         self.lines.append(
             f"        return ({returned},)" if len(names) == 1 else f"        return {returned}"
         )
-        self.kept = sizes_read("\n".join(self.lines)) + others(self.function)
+        text = "\n".join(self.lines)
+        self.kept = sizes_read(text) + sizes_read(text, others(self.function))
         if drops(self.function):
             self.kept.append(SEED)
 

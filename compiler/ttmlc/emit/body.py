@@ -238,9 +238,9 @@ def sizes(inputs: Sequence[tuple[str, Value]], wanted: Sequence[str]) -> list[st
     return [f"        {', '.join(kept)} = {', '.join(found[axis] for axis in kept)}"] if kept else []
 
 
-def sizes_read(text: str) -> list[str]:
-    """Which of B and S the lines of a method read."""
-    return [axis for axis in "BS" if re.search(rf"(?<![\w.]){axis}\b", code_of(text))]
+def sizes_read(text: str, names: Sequence[str] = ("B", "S")) -> list[str]:
+    """Which of B and S, or of other ``names``, the lines of a method read."""
+    return [name for name in names if re.search(rf"(?<![\w.]){name}\b", code_of(text))]
 
 
 def code_of(text: str) -> str:

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ttmlc.emit.python import Arg, Call, Code, Raw, expression, flat, identifier, literal, string, tuple_of
+from ttmlc.emit.python import (
+    Arg,
+    Call,
+    Code,
+    Either,
+    Raw,
+    expression,
+    flat,
+    identifier,
+    literal,
+    string,
+    tuple_of,
+)
 from ttmlc.ir import scalar
 from ttmlc.ir.device import DeviceOp, shape_of
 from ttmlc.ir.module import Attribute, Form, Operation, Value
@@ -184,7 +196,7 @@ def chain(form: Attribute) -> Code:
     if form.name == "select":
         condition, yes, no = form.args
         assert not isinstance(condition, (str, Form, tuple))
-        return Raw(f"{flat(chain(yes))} if {expression(condition, OWNER)} else {flat(chain(no))}")
+        return Either(chain(yes), expression(condition, OWNER), chain(no))
     assert form.name == "concat", f"no chain is called {form.name!r}"
     return Call("concat", tuple(Arg(chain(part)) for part in form.args))
 

@@ -44,13 +44,24 @@ class Call:
     suffix: str = ""
 
 
-Code = Union[Raw, Call]
+@dataclass(frozen=True, slots=True)
+class Either:
+    """A choice, as an argument: ``yes if condition else no``."""
+
+    yes: Code
+    condition: str
+    no: Code
+
+
+Code = Union[Raw, Call, Either]
 
 
 def flat(code: Code) -> str:
     """``code`` on one line."""
     if isinstance(code, Raw):
         return code.code
+    if isinstance(code, Either):
+        return f"{flat(code.yes)} if {code.condition} else {flat(code.no)}"
     return f"{code.callee}({', '.join(map(_argument, code.args))}){code.suffix}"
 
 
@@ -73,6 +84,9 @@ def layout(before: str, code: Code, indent: int, after: str = "", comment: str =
         return [line + note]
     if len(line) <= WIDTH:  # the comment is what does not fit: it is left out
         return [line]
+    if isinstance(code, Either):
+        lines = [*layout(before, code.yes, indent), f"{pad}if {code.condition}"]
+        return [*lines, *layout("else ", code.no, indent, after, comment)]
     if isinstance(code, Raw) or not code.args:
         return [line]
     head, tail = f"{pad}{before}{code.callee}(", f"{pad}){code.suffix}{after}"
