@@ -73,7 +73,7 @@ class DistilBertConfig(nn.Config):
         return 1e-12
 
     @property
-    def causal(self) -> float:
+    def causal(self) -> bool:
         return False
 
     @property

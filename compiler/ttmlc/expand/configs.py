@@ -44,12 +44,12 @@ def _ordered(entries: Sequence[tree.ConfigEntry], new: dict[str, Named]) -> tupl
     placed: list[tree.ConfigEntry] = []
 
     def place(entry: tree.ConfigEntry) -> None:
-        added = isinstance(entry, NAMED) and new.get(entry.name.text) is entry
-        if added and waiting.pop(entry.name.text, None) is None:
+        name = entry.name.text if isinstance(entry, NAMED) else ""
+        if new.get(name) is entry and waiting.pop(name, None) is None:
             return
-        for name in sorted(names_read(entry) & waiting.keys(), key=list(new).index):
-            if name in waiting:
-                place(waiting[name])
+        for read in sorted(names_read(entry) & waiting.keys(), key=list(new).index):
+            if read in waiting:
+                place(waiting[read])
         placed.append(entry)
 
     for entry in entries:
