@@ -11,6 +11,7 @@ import torch
 from ttmlc.api import compile_text
 from ttmlc.ir.evaluate import evaluate
 from ttmlc.source import DiagnosticError, SourceFile
+from ttmlc_runtime import nn, ttnn
 from ttmlc_runtime.errors import ConfigError
 
 from tests.compiler.decoders import PLAIN, SPEC, logits, made, seen
@@ -198,6 +199,22 @@ def test_a_norm_rounds_where_the_spec_says(tmp_path: Path) -> None:
     before = method(Path(made().__file__).read_text(), "Norm", "infer")
     assert "ttnn.multiply(" in before
     assert "weight=self" not in before
+
+
+def test_what_is_normalised_is_rounded_before_the_weight_or_with_it() -> None:
+    """As torch does either: the numbers are bfloat16's."""
+    device = nn.open_device("bfloat16")
+    rng = np.random.default_rng(0)
+    x, w = (torch.tensor(rng.normal(size=size), dtype=torch.bfloat16) for size in ((1, 1, 32, 64), (64,)))
+    on_x, on_w = (ttnn.Tensor(one.float().numpy(), ttnn.bfloat16, device, ttnn.TILE_LAYOUT) for one in (x, w))
+    normal = ttnn.rms_norm(on_x, epsilon=1e-6)
+    both = [ttnn.multiply(normal, on_w), ttnn.rms_norm(on_x, weight=on_w, epsilon=1e-6)]
+    exact = x.float() / torch.sqrt((x.float() ** 2).mean(-1, keepdim=True) + 1e-6)
+    wanted = [(exact.bfloat16() * w), (exact * w.float()).bfloat16()]
+    assert not torch.equal(*wanted)
+    for found, right in zip(both, wanted, strict=True):
+        values = ttnn.to_dtype(found.cpu(), ttnn.float32).to_numpy()
+        assert (values != right.float().numpy()).mean() < 0.01
 
 
 # Configs

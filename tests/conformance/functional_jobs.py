@@ -45,6 +45,7 @@ def training_calls(request: Data) -> Data:
             "layer_norm_backward without bias": lambda _, a=(dy, x, mean, rstd, weight): (
                 nn.layer_norm_backward(*a, bias=False, **kernels.norm)
             ),
+            "rms_norm_backward": lambda _, a=(dy, x, weight): nn.rms_norm_backward(*a, 1e-6, **kernels.norm),
             "softmax_backward": lambda _, s=scores: nn.softmax_backward(s, s, **kernels.softmax),
             "masked_scores over keys": lambda _, s=scores, m=over_keys: nn.masked_scores(s, 0.125, m),
             "masked_scores causal": lambda _, s=scores, m=causal: nn.masked_scores(s, 0.125, m),

@@ -109,8 +109,9 @@ def rms_norm_backward(
 ) -> tuple[types.Tensor, types.Tensor]:
     """The gradients of x / sqrt(mean(x^2) + eps) * weight over the last dim: of x, and of the weight.
 
-    ttnn has none. Eleven programs, one more where tokens do not fill tiles: nothing is saved but x, which its maker
-    mostly saves anyway. The gradient of the weight is summed in float32.
+    ttnn has none. Eleven programs; up to three more where tiles are not filled, which move rows and fill padding, and
+    one where ttnn sums many rows in two. Nothing is saved but x, which its maker mostly saves anyway. The gradient of
+    the weight is summed in float32.
 
     Args:
         dy: bfloat16 [..., features] in tiles.
