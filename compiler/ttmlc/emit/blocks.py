@@ -227,10 +227,10 @@ class Backward(Body):
                 storage, value = part.operands
                 assert storage is not None and value is not None
                 slot = flat(self.names[storage.name]).rpartition(".")[2]
-                code = self.names[value.name]
+                made = self.names[value.name]
                 if storage.name in self.conditions:
-                    code = Choice(self.conditions[storage.name], code, Raw("None"))
-                args.append(Arg(code, slot))
+                    made = Choice(self.conditions[storage.name], made, Raw("None"))
+                args.append(Arg(made, slot))
         self.lines += layout("", Call(f"self.{holder}.accumulate", tuple(args)), inner)
 
     def taken(self) -> list[Input]:

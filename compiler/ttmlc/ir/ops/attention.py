@@ -146,9 +146,10 @@ class Attention(TensorOp):
         p = operation.get("dropout")
         if p not in (None, Const(0)):
             weights = build.add("dropout", (weights,), {"p": operation.scalar("dropout")}, name="kept")
-        name = {} if q.type == made else {"name": "mixed"}
-        mixed = build.add("contract", (weights, v), {"over": keys["to"]}, **name)
-        if mixed.type != made:
+        grouped_queries = q.type != made
+        name = "mixed" if grouped_queries else ""
+        mixed = build.add("contract", (weights, v), {"over": keys["to"]}, name=name)
+        if grouped_queries:
             build.add("ungroup_queries", (mixed,), types=(made,))
 
 
