@@ -276,7 +276,7 @@ def test_scalars_are_written_with_the_brackets_they_need() -> None:
     a, b = Field("a"), Field("b")
     assert expression(Apply("*", (Apply("+", (a, b)), Const(2))), "c") == "(c.a + c.b) * 2"
     assert expression(Apply("-", (a, Apply("-", (b, Const(1))))), "c") == "c.a - (c.b - 1)"
-    assert expression(Apply("**", (a, Const(-0.5))), "c") == "c.a**(-0.5)"
+    assert expression(Apply("**", (a, Const(-0.5))), "c") == "c.a**-0.5"
     assert expression(Apply("select", (a, Const(1), Const(None))), "self") == "(1 if self.a else None)"
 
 
