@@ -156,7 +156,7 @@ def expression(value: Scalar, owner: str, around: int = 0) -> str:
         binds = operator.binds
         left = expression(args[0], owner, binds + (value.op == "**" or binds == 4))
         # A power of simple operands is written without spaces, as formatters do, and what is negated without brackets.
-        simple = value.op == "**" and all(isinstance(arg, (Const, Field)) for arg in args)
+        simple = value.op == "**" and all(isinstance(arg, (Const, Field, Index)) for arg in args)
         right = expression(args[1], owner, 0 if simple else binds + (value.op != "**"))
         written = f"{left}**{right}" if simple else f"{left} {operator.symbol} {right}"
     return f"({written})" if binds < around else written
