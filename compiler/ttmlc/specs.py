@@ -39,6 +39,7 @@ class Importer:
             here,
             here.parent / "heads",
             here / "heads",
+            shipped() / "rope",
             shipped() / "heads",
             shipped() / "models",
         ]

@@ -33,6 +33,9 @@ class Construction:
         storages = [operation for operation in self.function.walk() if operation.op == "storage"]
         self.holders = {identifier(operation.text("holder")) for operation in storages}
         self.held = set(self.holders)
+        for name in dict.fromkeys(o.text("table") for o in self.function.walk() if o.op == "input.rotary"):
+            self.held.add(identifier(name))
+            self.lines.append(f"        self.{identifier(name)} = nn.Table({identifier(name)}({OWNER}))")
         self._operations(self.function.operations, "at", 8)
 
     def _operations(self, operations: Sequence[Operation], scope: str, indent: int) -> None:

@@ -34,7 +34,8 @@ class ConfigField:
     """A field that a user or a config.json may set.
 
     ``keys`` are paths into Hugging Face's config.json, in the order they are looked for; ``default`` is None where
-    a value must be given.
+    a value must be given. A field of a group has in ``inside`` the keys under which the group's own dictionary may
+    stand; its keys that begin with a dot are read there, the others from the top.
     """
 
     name: str
@@ -44,6 +45,7 @@ class ConfigField:
     nullable: bool = False
     null_default: Scalar | None = None
     choices: tuple[str, ...] = ()
+    inside: tuple[str, ...] = ()
     span: Span | None = field(default=None, compare=False)
 
 

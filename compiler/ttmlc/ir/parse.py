@@ -135,7 +135,8 @@ class _Parser(Reader):
         default = self.scalar() if self.have("=") else None
         null_default = self.scalar() if self.have("null") else None
         keys = self.strings() if self.have("from") else ()
-        return ConfigField(name, kind, default, keys, nullable, null_default, choices)
+        inside = self.strings() if self.have("inside") else ()
+        return ConfigField(name, kind, default, keys, nullable, null_default, choices, inside)
 
     def function(self) -> Function:
         kind, name = Kind(self.take("name")), self.take("name")

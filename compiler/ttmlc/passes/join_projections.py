@@ -7,7 +7,7 @@
                                                          %a = attention(%q, %k, %v, ...)
 
 The three weights become parts of one storage, and so do the biases; the backward, derived after this, is one matmul
-each way as well.
+each way as well. Queries and keys may be turned by their positions in between.
 Declines when the three read different values, are stored in different orders, or have other readers, and when only
 some have a bias.
 """
@@ -84,6 +84,8 @@ def _maker(value: Value | None, op: str, operations: Sequence[Operation]) -> Ope
 def _projections(attention: Operation, operations: Sequence[Operation]) -> tuple[Projection, ...] | None:
     found = []
     for value in attention.operands[:3]:
+        turned = _maker(value, "rotary", operations)
+        value = value if turned is None else turned.operands[0]
         cut = _maker(value, "rearrange", operations)
         linear = None if cut is None else _maker(cut.operands[0], "linear", operations)
         if cut is None or linear is None or not _heads(linear, cut):
@@ -127,8 +129,9 @@ def _reason(found: Sequence[Projection], operations: Sequence[Operation], wanted
 def _joined(
     operations: tuple[Operation, ...], found: Sequence[Projection], names: set[str]
 ) -> tuple[Operation, ...]:
-    """``operations`` with the three projections replaced where the last of them stood."""
-    first, root = found[0].linear, found[-1].cut
+    """``operations`` with the three projections replaced where the first of them stood."""
+    first, cuts = found[0].linear, [projection.cut for projection in found]
+    root = next(operation for operation in operations if any(operation is cut for cut in cuts))
     build = Builder(Names(names))
     span = first.span
     for projection in found[1:]:
@@ -144,7 +147,7 @@ def _joined(
     names.update(value.name for operation in build.operations for value in operation.results)
     split = Operation("split_heads", (joint,), (), tuple(kept), None, span)
     gone = {id(part) for projection in found for part in (projection.linear, projection.cut)}
-    # What the three read stands before the first of them; what they made is read after the last.
+    # What the three read stands before the first of them; what they made may be turned before the last.
     params = {id(o) for o in operations if o.op == "param" and any(v in _weights(found) for v in o.results)}
     result: list[Operation] = []
     for operation in operations:

@@ -33,10 +33,11 @@ from ttmlc.ir.module import (
     plain,
 )
 from ttmlc.ir.scalar import Const, Dynamic, Scalar
-from ttmlc.ir.types import DeviceType, DType, Layout, MaskType, SavedType, TensorType, Type
+from ttmlc.ir.types import DeviceType, DType, Layout, MaskType, RotaryType, SavedType, TensorType, Type
 from ttmlc.passes.base import Outcome, Pass
 from ttmlc.passes.lowering.refusal import cannot
 from ttmlc.passes.lowering.resident import Padding, attention_padding, resident
+from ttmlc.passes.lowering.rotary import turned_by
 from ttmlc.passes.lowering.rules import NUMBER, RULES, called
 from ttmlc.passes.lowering.storages import Storages
 from ttmlc.source import Span
@@ -216,6 +217,8 @@ class Lowering:
             lowered = DeviceType(BFLOAT16, tuple(dim.size for dim in type_.dims), Layout.TILE)
         elif isinstance(type_, TensorType) and type_.dtype is DType.BOOL:
             lowered = MaskType(self._causality(given))
+        elif (half := turned_by(self, given.value)) is not None:
+            lowered = RotaryType(half)
         elif isinstance(type_, TensorType) and type_.dtype is DType.FLOAT:
             lowered = resident(type_, self.padding, self.function.span)
         else:

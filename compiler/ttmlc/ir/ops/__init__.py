@@ -11,9 +11,10 @@ from ttmlc.ir.ops import (
     linear,
     loss,
     norm,
+    rotary,
     shape,
     structure,
 )
 
 __all__ = ["apart", "arithmetic", "attention", "batches", "gradients", "joint", "labels", "linear"]
-__all__ += ["loss", "norm", "shape", "structure"]
+__all__ += ["loss", "norm", "rotary", "shape", "structure"]

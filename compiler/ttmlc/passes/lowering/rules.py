@@ -16,6 +16,7 @@ from ttmlc.ir.types import Axis, DeviceType, DType, MaskType, SavedType, TensorT
 from ttmlc.passes.lowering.heads import HEADS, of_losses, unit_of
 from ttmlc.passes.lowering.refusal import cannot
 from ttmlc.passes.lowering.resident import resident
+from ttmlc.passes.lowering.rotary import ROTARY
 from ttmlc.passes.lowering.training import TRAINING, heads_of
 
 if TYPE_CHECKING:
@@ -281,6 +282,7 @@ RULES: dict[str, Lowered] = {
     **{name: _loss(f"nn.{name}") for name in loss.LOSSES},
     **TRAINING,
     **HEADS,
+    **ROTARY,
 }
 
 NOT_YET = frozenset({"where", "exp", "rsqrt", "reduce", "repeat_to", "zeros"})
