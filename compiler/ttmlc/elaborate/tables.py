@@ -14,6 +14,7 @@ from ttmlc.elaborate.problems import (
     MISFIT,
     MISSING_ARGUMENT,
     NOT_YET,
+    RESERVED_NAME,
     UNKNOWN_NAME,
     WRONG_SHAPE,
     nearest,
@@ -30,6 +31,8 @@ from ttmlc.source import DiagnosticError
 
 NUMBERS = "float32"
 """What a table holds."""
+TAKEN = INPUTS | {"np"}
+"""What the emitted function of a table has under a name already."""
 
 
 def elaborate_table(node: tree.Table, scope: Scope) -> TableValue:
@@ -38,7 +41,9 @@ def elaborate_table(node: tree.Table, scope: Scope) -> TableValue:
     Raises:
         DiagnosticError: it is no table over one axis, or its numbers do not work out.
     """
-    name = plain(node.name, INPUTS)
+    name = plain(node.name, TAKEN)
+    if not name[0].islower():
+        raise problem(RESERVED_NAME, "tables are named like_this", node.name.span, hint="As in inv_freq.")
     axes = tuple(scope.dim(dim) for dim in node.type.dims)
     if node.type.dtype is None or node.type.dtype.text != NUMBERS:
         raise problem(MISFIT, f"a table holds {NUMBERS}", node.type.span, hint=f"As in {NUMBERS}[half].")
@@ -89,7 +94,7 @@ class _Making:
     def _assign(self, node: tree.Assign) -> None:
         if len(node.targets) != 1 or len(node.targets[0].path) != 1:
             raise problem(NOT_YET, "a table gives one name at a time", node.span)
-        name = plain(node.targets[0].path[0], INPUTS)
+        name = plain(node.targets[0].path[0], TAKEN)
         if name in self.known or name == self.axis.name:
             raise problem(DECLARED_TWICE, f"{name!r} is declared already", node.targets[0].span)
         value = self._number(node.value)

@@ -11,6 +11,7 @@ from ttmlc.ir.module import Attribute, Form, Operation, Value
 from ttmlc.ir.op import TABLE
 from ttmlc.ir.scalar import Const, Field, Scalar
 from ttmlc.ir.types import DeviceType, MaskType, RotaryType, Type
+from ttmlc.passes.lowering.storages import OWN
 
 OWNER = "c"
 
@@ -146,10 +147,19 @@ def _filled(operation: Operation) -> list[Arg]:
     return [Arg(Raw(literal(filled.value) if isinstance(filled, Const) else "given.positions"), "default")]
 
 
+def table_attribute(name: str) -> str:
+    """The attribute of a model that holds the table called ``name``."""
+    return f"{name}_table" if name in OWN else identifier(name)
+
+
 def _rotary(operation: Operation, names: Mapping[str, Code]) -> Call:
     """``given.rotary("position_ids", position_ids, self.inv_freq, default=given.positions)``."""
     name = operation.text("input")
-    args = [Arg(Raw(string(name))), Arg(names[name]), Arg(Raw(f"self.{identifier(operation.text('table'))}"))]
+    args = [
+        Arg(Raw(string(name))),
+        Arg(names[name]),
+        Arg(Raw(f"self.{table_attribute(operation.text('table'))}")),
+    ]
     return Call("given.rotary", (*args, *_filled(operation)))
 
 

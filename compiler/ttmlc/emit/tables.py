@@ -33,16 +33,16 @@ def _view(name: str, operation: Operation, config: str) -> TableView:
     assert isinstance(form, Form)
     values, cases = table_parts(form)
     scalars = [value for _, value in values] + [value for _, value in cases]
-    names = {value: identifier(value) for value, _ in values}
+    names = {let: identifier(let) for let, _ in values}
     names[axis] = next(k for k in ("k", "place", "k_along") if k not in names.values())
     size = expression(operation.scalar("half"), OWNER)
     lines = []
     if any(leaf == Index(axis) for value in scalars for leaf in scalar.leaves(value)):
         lines.append(f"{names[axis]} = np.arange({size}, dtype=np.float32)")
     varies = {axis}
-    for value, written in values:
-        lines.append(f"{names[value]} = {_written(written, names, varies)}")
-        varies |= {value} if _varies(written, varies) else set()
+    for let, value in values:
+        lines.append(f"{names[let]} = {_written(value, names, varies)}")
+        varies |= {let} if _varies(value, varies) else set()
     for condition, value in cases:
         result = _written(value, names, varies)
         if not _varies(value, varies):

@@ -219,7 +219,8 @@ class Config:
         """Write the fields of groups: into the first dictionary, and beside it where older files have them.
 
         Which of the group's keys are read depends on the kind that it names. Of the default kind what stands at its
-        default is left out, of any other kind nothing is.
+        default is left out, of any other kind nothing is. A module that was compiled for one config has that one's
+        values as its defaults, so it writes all.
         """
         groups: dict[tuple[str, ...], dict[str, FieldSpec]] = {}
         for name, spec in self.specs().items():
@@ -228,8 +229,8 @@ class Config:
         for inside, fields in groups.items():
             kept = [values.pop(key) for key in inside if key in values]  # what no field reads
             changed = [name for name, spec in fields.items() if getattr(self, name) != self._usual(spec)]
-            whole = any(fields[name].kind == "choice" for name in changed)
-            for name, spec in fields.items() if changed else ():
+            whole = bool(self.built_for) or any(fields[name].kind == "choice" for name in changed)
+            for name, spec in fields.items() if whole or changed else ():
                 if whole or name in changed or spec.kind == "choice":
                     first = {key.startswith("."): key for key in reversed(spec.keys)}
                     for within, key in first.items():

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import ttmlc.ir.device_rotary  # noqa: F401  # declares the ops that these rules make
 from ttmlc.ir import scalar
-from ttmlc.ir.module import Fact, Form, Kind, Operation, Value
+from ttmlc.ir.module import Fact, Form, Function, Kind, Operation, Value
 from ttmlc.ir.scalar import Const, Scalar
 from ttmlc.ir.types import Axis, RotaryType, TensorType
 from ttmlc.passes.lowering.refusal import cannot
+from ttmlc.source import Span
 
 if TYPE_CHECKING:
     from ttmlc.passes.lower import Lowering
+
+
+TURNED_BY = "heads are turned by the angles of tokens: positions times a table"
 
 
 def _table(lowering: Lowering, operation: Operation) -> Sequence[Value]:
@@ -62,9 +66,21 @@ def _rotary(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     return [lowering.add(operation, op, (lowering.operand(operation, 0), lowering.operand(operation, 1)))]
 
 
-def turned_by(lowering: Lowering, value: Value) -> Scalar | None:
+def turning(lowering: Lowering, value: Value, span: Span | None) -> Value:
+    """The angles that a block is called with.
+
+    Raises:
+        DiagnosticError: they are no angles.
+    """
+    made = lowering.value(value, span)
+    if not isinstance(made.type, RotaryType):
+        raise cannot(span, TURNED_BY)
+    return made
+
+
+def turned_by(function: Function, value: Value, done: Mapping[str, Lowering]) -> Scalar | None:
     """Of an input of a block that heads are turned by, how many angles a token has; else None."""
-    for operation in lowering.function.walk():
+    for operation in function.walk():
         for place, operand in enumerate(operation.operands):
             if operand is None or operand.name != value.name:
                 continue
@@ -72,7 +88,7 @@ def turned_by(lowering: Lowering, value: Value) -> Scalar | None:
                 assert isinstance(value.type, TensorType)
                 return value.type.dims[2].size
             if operation.op == "call":
-                passed = lowering.done[f"{operation.text('block')}"].made.inputs[place].value.type
+                passed = done[operation.text("block")].made.inputs[place].value.type
                 if isinstance(passed, RotaryType):
                     return passed.half
     return None
