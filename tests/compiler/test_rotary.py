@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from ttmlc.api import compile_text
 from ttmlc.ir.evaluate import evaluate
+from ttmlc.ir.parse import parse_module
+from ttmlc.ir.text import print_module
 from ttmlc.source import DiagnosticError, SourceFile
 from ttmlc_runtime import nn, ttnn
 from ttmlc_runtime.errors import ConfigError, InputError
@@ -335,6 +337,22 @@ def test_a_model_saves_its_positions(generic: Any, tmp_path: Path) -> None:
 
 
 # Text
+
+
+def test_what_is_printed_parses_back_at_every_stage(tmp_path: Path) -> None:
+    for stage in compile_text(SourceFile("turned.spec", SPEC), tmp_path / "turned.spec").stages:
+        assert parse_module(print_module(stage.module)) == stage.module, stage.name
+
+
+def test_the_projections_are_joined_behind_the_turning(tmp_path: Path) -> None:
+    """Wherever the turning stands."""
+    early = SPEC.replace("    k = linear", "    q = rotary(q, angles)\n    k = linear", 1).replace(
+        "rotary(q, angles), rotary(k", "q, rotary(k"
+    )
+    for text in (SPEC, early):
+        made = compile_text(SourceFile("turned.spec", text), tmp_path / "turned.spec").text
+        assert "q_proj_k_proj_v_proj" in made
+        assert made.count("nn.rotary(") == 4
 
 
 @pytest.mark.parametrize(
