@@ -9,7 +9,7 @@ from typing import Any
 
 from ttmlc.elaborate.problems import nearest
 from ttmlc.ir import scalar
-from ttmlc.ir.config import Config, ConfigField, FieldKind
+from ttmlc.ir.config import Config, ConfigField, FieldKind, Requirement
 from ttmlc.ir.ops.arithmetic import ACTIVATIONS
 
 MAX_BYTES = 1 << 20
@@ -130,16 +130,24 @@ def met(config: Config, fields: dict[str, scalar.Value], where: str) -> dict[str
             given = entry.name in fields
             default = None if entry.default is None or given else scalar.evaluate(entry.default, known)
             known[entry.name] = fields.get(entry.name, default)
-        for requirement in config.requirements:
-            if not scalar.evaluate(requirement.condition, known):
-                raise PresetError(f"{where}: {requirement.message}")
-        for derived in config.derived:
-            known[derived.name] = scalar.evaluate(derived.value, known)
+        # What is required of the fields comes before what is derived of them, which may have no value without it.
+        waiting = list(config.requirements)
+        for derived in (*config.derived, None):
+            for requirement in [one for one in waiting if _reads(one) <= set(known)]:
+                waiting.remove(requirement)
+                if not scalar.evaluate(requirement.condition, known):
+                    raise PresetError(f"{where}: {requirement.message}")
+            if derived is not None:
+                known[derived.name] = scalar.evaluate(derived.value, known)
     except (ArithmeticError, ValueError, TypeError, KeyError) as error:
         raise PresetError(
             f"{where}: an expression of the spec has no value for these fields: {error}"
         ) from None
     return fields
+
+
+def _reads(requirement: Requirement) -> set[str]:
+    return {leaf.name for leaf in scalar.leaves(requirement.condition) if isinstance(leaf, scalar.Field)}
 
 
 def _value(entry: ConfigField, value: Any, where: str) -> scalar.Value:
@@ -221,8 +229,15 @@ def _runtime_class(config: Config) -> Any:
         gate = None if entry.gate is None else holds
         given = nn.REQUIRED if entry.default is None else default
         if entry.kind is FieldKind.CHOICE:
-            return nn.choice(given, *entry.keys, one_of=entry.choices, nullable=entry.nullable, gate=gate)
-        return makers[entry.kind](given, *entry.keys, nullable=entry.nullable, gate=gate)
+            return nn.choice(
+                given,
+                *entry.keys,
+                one_of=entry.choices,
+                nullable=entry.nullable,
+                gate=gate,
+                inside=entry.inside,
+            )
+        return makers[entry.kind](given, *entry.keys, nullable=entry.nullable, gate=gate, inside=entry.inside)
 
     fields = [(entry.name, Any, maker(entry)) for entry in config.fields]
     space = {"model_type": config.model_type, "fixed": dict(config.fixed), "harmless": config.harmless}

@@ -43,6 +43,7 @@ class Importer:
             here,
             here.parent / "heads",
             here / "heads",
+            shipped() / "rope",
             shipped() / "heads",
             shipped() / "models",
         ]

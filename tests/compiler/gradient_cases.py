@@ -38,6 +38,7 @@ axis heads: features = 2
 axis kv: features = 1
 axis width: features = 2
 axis vocab: features = 5
+axis half: features = 1
 
 """
 SIZES = {"B": 2, "S": 3}
@@ -58,6 +59,8 @@ class Case:
     fields: dict[str, Any] = field(default_factory=dict)
     without: dict[str, int] = field(default_factory=dict)
     """Rows of parameters that get no gradient, by name."""
+    constant: tuple[str, ...] = ()
+    """Inputs that get no gradient."""
 
     @property
     def module(self) -> Module:
@@ -153,7 +156,7 @@ def compare(
     assert len(derived) == len(result.inputs) + len(result.parameters), "names of inputs and parameters clash"
     differences = {}
     for name, array in {**inputs, **parameters}.items():
-        if array.dtype.kind == "f":
+        if array.dtype.kind == "f" and name not in case.constant:
             differences[name] = (
                 _difference(array, loss) if along is None else _slope(array, loss, along, derived, name)
             )
@@ -345,6 +348,12 @@ def _others() -> dict[str, Case]:
         cases[f"activate by the config as {kind}"] = Case(
             f"%y = activate(%x) {{kind = act}} : {X}", fields={"act": kind}
         )
+    for back in ("", " {back = true}"):
+        for width in ("width", "hidden"):  # turned whole, and its first two features
+            heads = f"float[B, heads, S, {width}]"
+            body = f"%y = rotary(%x, %angles){back} : {heads}"
+            inputs = f"%x: {heads}, %angles: float[B, S, half]"
+            cases[f"rotary of {width}{back}"] = Case(body, inputs, constant=("angles",))
     cases["exp"] = Case(f"%y = exp(%x) : {X}")
     cases["rsqrt"] = Case(f"%e = exp(%x) : {X}\n%y = rsqrt(%e) : {X}")
     cases["dropout"] = Case(f"%y = dropout(%x) {{p = p}} : {X}")

@@ -34,6 +34,7 @@ KINDS = {
     "embedding_backward with a row that is skipped": [
         "ReshapeView", "TilizeWithValPadding", "BinaryNg", "BinaryNg", "EmbeddingBackward",
     ],
+    **{f"{name} of a part, by row": ["Matmul", *["BinaryNg"] * 3] for name in ("rotary", "rotary_backward")},
     "activate_backward of relu": ["BinaryNg"],
     "activate_backward of silu": ["BinaryNg"] * 3,
     **{f"activate_backward of {name}": ["UnaryBackward"] for name in ("gelu", "gelu_new", "tanh", "sigmoid")},

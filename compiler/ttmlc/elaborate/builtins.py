@@ -226,6 +226,13 @@ def _dropout(elaborator: Expressions, bound: Bound) -> Meaning:
     )
 
 
+def _rotary(elaborator: Expressions, bound: Bound) -> Meaning:
+    operands: list[Tensor | None] = [tensor(elaborator, bound, name) for name in ("x", "angles")]
+    x = operands[0]
+    assert x is not None
+    return elaborator.apply("rotary", operands, {}, bound.call, name=bound.wanted or x.value.name)
+
+
 def _first(elaborator: Expressions, bound: Bound) -> Meaning:
     x, over = tensor(elaborator, bound, "x"), _axis(elaborator, bound, "over")
     return elaborator.apply("first", [x], {"over": over.name}, bound.call, name=bound.wanted or "first")
@@ -308,6 +315,7 @@ BUILTINS: dict[str, tuple[Signature, Build]] = {
         Signature(("q", "k", "v", "mask", "causal", "scale", "dropout", "window", "bias", "softcap"), 3),
         _attention,
     ),
+    "rotary": (Signature(("x", "angles"), 2), _rotary),
     "dropout": (Signature(("x", "p"), 2), _dropout),
     "first": (Signature(("x", "over"), 2), _first),
     "next": (Signature(("x", "over", "fill"), 2), _next),
@@ -331,7 +339,6 @@ BUILTINS: dict[str, tuple[Signature, Build]] = {
 
 LATER = frozenset(
     {
-        "rotary",
         "softmax",
         "softcap",
         "mean",

@@ -19,7 +19,7 @@ from ttmlc.elaborate.problems import (
     nearest,
     problem,
 )
-from ttmlc.elaborate.scope import Callee
+from ttmlc.elaborate.scope import Callee, TableValue
 from ttmlc.elaborate.values import (
     Base,
     Definition,
@@ -39,7 +39,7 @@ from ttmlc.ir.op import Refusal
 from ttmlc.ir.ops.shape import Rearrange
 from ttmlc.ir.scalar import Const, Index, Scalar
 from ttmlc.ir.scalar import text as scalar_text
-from ttmlc.ir.types import Axis, Dim, Role, TensorType
+from ttmlc.ir.types import Axis, Dim, DType, Role, TensorType
 from ttmlc.language import tree
 from ttmlc.source import DiagnosticError, Span
 
@@ -48,6 +48,10 @@ OPERATORS = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide"}
 
 def _dims(value: Value) -> tuple[Dim, ...]:
     return value.type.dims if isinstance(value.type, TensorType) else ()
+
+
+def _kind(value: Value) -> DType | None:
+    return value.type.dtype if isinstance(value.type, TensorType) else None
 
 
 class Expressions(Making):
@@ -143,6 +147,8 @@ class Expressions(Making):
         found = self.values.get(name) or self.scope.meaning(name)
         if found is not None:
             return found
+        if name in self.scope.tables:
+            return self._table(self.scope.tables[name], node.span)
         if name in ("zeros", "ones"):
             return Init(name)
         if name in self.scope.words:
@@ -158,7 +164,15 @@ class Expressions(Making):
         known = name in self.indices or (self.of_block and name in self.scope.indices)
         return Number(Index(name), "int") if known else None
 
+    def _table(self, table: TableValue, span: Span) -> Tensor:
+        given: dict[str, Attribute] = {"name": table.name, "numbers": table.numbers}
+        return Tensor(
+            self.build.add("table", (), given, name=table.name, span=span, types=(table.type,)), span
+        )
+
     def _member(self, node: tree.Member) -> Meaning:
+        if isinstance(node.owner, tree.Reference) and node.owner.name.text in self.scope.groups():
+            return self.scalar(node)
         owner = self.expression(node.owner)
         if isinstance(owner, Base):
             members = dict(owner.members)
@@ -293,6 +307,9 @@ class Expressions(Making):
             Tensor(left.value, node.args[0].span),
             Tensor(right.value, node.args[1].span),
         ]
+        if node.op == "*" and {_kind(left.value), _kind(right.value)} == {DType.INT, DType.FLOAT}:
+            operands.sort(key=lambda one: one is not None and _kind(one.value) is DType.FLOAT)
+            return self.apply("angles", operands, {}, node.span, name=wanted or "angles")
         return self.apply(op, operands, {}, node.span, name=wanted or "total")
 
     def _call(self, node: tree.Call, wanted: str) -> Meaning:

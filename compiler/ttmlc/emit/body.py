@@ -13,7 +13,7 @@ from ttmlc.emit.python import WIDTH, Arg, Call, Code, Raw, dynamic, flat, identi
 from ttmlc.emit.views import MethodView
 from ttmlc.ir.module import Function, Input, Kind, Module, Operation, Value, plain, scalars_in
 from ttmlc.ir.scalar import Dynamic, leaves
-from ttmlc.ir.types import DeviceType
+from ttmlc.ir.types import DeviceType, RotaryType
 from ttmlc.source import Span
 
 NESTS = {
@@ -223,6 +223,8 @@ class Body:
 
 def annotation(given: Input) -> str:
     """The annotation of a block's input."""
+    if isinstance(given.value.type, RotaryType):
+        return "nn.Rotary"
     return "ttnn.Tensor" if isinstance(given.value.type, DeviceType) else "nn.Mask"
 
 

@@ -22,7 +22,8 @@ from ttmlc.ir.device import DeviceOp, shape_of
 from ttmlc.ir.module import Attribute, Form, Operation, Value
 from ttmlc.ir.op import TABLE
 from ttmlc.ir.scalar import Const, Field, Scalar
-from ttmlc.ir.types import DeviceType, MaskType, Type
+from ttmlc.ir.types import DeviceType, MaskType, RotaryType, Type
+from ttmlc.passes.lowering.storages import OWN
 
 OWNER = "c"
 
@@ -150,13 +151,32 @@ def _ids(operation: Operation, names: Mapping[str, Code]) -> Call:
         Arg(names[name]),
         Arg(Raw(expression(operation.scalar("below"), OWNER)), "below"),
     ]
+    return Call("given.ids", (*args, *_filled(operation)))
+
+
+def _filled(operation: Operation) -> list[Arg]:
+    """What integers are where the caller gives none."""
     default = operation.get("default")
-    if isinstance(default, Form):
-        (filled,) = default.args or (None,)
-        args.append(
-            Arg(Raw(literal(filled.value) if isinstance(filled, Const) else "given.positions"), "default")
-        )
-    return Call("given.ids", tuple(args))
+    if not isinstance(default, Form):
+        return []
+    (filled,) = default.args or (None,)
+    return [Arg(Raw(literal(filled.value) if isinstance(filled, Const) else "given.positions"), "default")]
+
+
+def table_attribute(name: str) -> str:
+    """The attribute of a model that holds the table called ``name``."""
+    return f"{name}_table" if name in OWN else identifier(name)
+
+
+def _rotary(operation: Operation, names: Mapping[str, Code]) -> Call:
+    """``given.rotary("position_ids", position_ids, self.inv_freq, default=given.positions)``."""
+    name = operation.text("input")
+    args = [
+        Arg(Raw(string(name))),
+        Arg(names[name]),
+        Arg(Raw(f"self.{table_attribute(operation.text('table'))}")),
+    ]
+    return Call("given.rotary", (*args, *_filled(operation)))
 
 
 def _mask(operation: Operation, names: Mapping[str, Code]) -> Call:
@@ -172,6 +192,7 @@ def _mask(operation: Operation, names: Mapping[str, Code]) -> Call:
 SPECIAL = {
     "input.ids": _ids,
     "input.mask": _mask,
+    "input.rotary": _rotary,
     "nn.dropout": _dropout,
     "nn.layer_norm": _layer_norm,
     "nn.masked_scores": _masked,
@@ -255,6 +276,8 @@ def shape_text(type_: Type) -> str:
     """A type as trailing comments and docstrings write it."""
     if isinstance(type_, DeviceType):
         return f"[{', '.join(size_text(size) for size in type_.shape)}]"
+    if isinstance(type_, RotaryType):
+        return f"[B, S, {size_text(type_.half)}]"
     return "bool[B, S]" if isinstance(type_, MaskType) else str(type_)
 
 

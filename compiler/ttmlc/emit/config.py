@@ -95,6 +95,8 @@ def _field(entry: ConfigField, built: dict[str, int | float | bool | str | None]
     if entry.choices:
         args.append(Arg(Raw(tuple_of(map(string, entry.choices))), "one_of"))
     args[1:1] = [Arg(Raw(string(key))) for key in entry.keys]
+    if entry.inside:
+        args.append(Arg(Raw(tuple_of(map(string, entry.inside))), "inside"))
     if entry.null_default is not None:
         args.append(Arg(Raw(f"lambda c: {expression(entry.null_default, 'c')}"), "null"))
     if entry.nullable:

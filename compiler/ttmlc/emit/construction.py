@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ttmlc.emit.calls import OWNER, chain
+from ttmlc.emit.calls import OWNER, chain, table_attribute
 from ttmlc.emit.python import Arg, Call, Code, Raw, expression, flat, identifier, layout, string
 from ttmlc.ir.module import Function, Operation
 from ttmlc.ir.scalar import Const, Field
@@ -33,6 +33,9 @@ class Construction:
         storages = [operation for operation in self.function.walk() if operation.op == "storage"]
         self.holders = {identifier(operation.text("holder")) for operation in storages}
         self.held = set(self.holders)
+        for name in dict.fromkeys(o.text("table") for o in self.function.walk() if o.op == "input.rotary"):
+            self.held.add(table_attribute(name))
+            self.lines.append(f"        self.{table_attribute(name)} = nn.Table({identifier(name)}({OWNER}))")
         self._operations(self.function.operations, "at", 8)
 
     def _operations(self, operations: Sequence[Operation], scope: str, indent: int) -> None:

@@ -12,6 +12,7 @@ from ttmlc.emit.blocks import block_view
 from ttmlc.emit.config import config_view
 from ttmlc.emit.models import model_view
 from ttmlc.emit.python import WIDTH
+from ttmlc.emit.tables import table_views
 from ttmlc.emit.views import ModuleView
 from ttmlc.ir.device import ROLES, DeviceOp
 from ttmlc.ir.module import Kind, Level, Module, Operation
@@ -63,12 +64,13 @@ def module_view(module: Module) -> ModuleView:
         block_view(module, function) for function in module.functions if function.kind is Kind.BLOCK
     )
     models = tuple(model_view(module, function) for function in module.models)
-    config = config_view(module)
+    config, tables = config_view(module), table_views(module)
     parts = [line for block in blocks for line in block.build]
     parts += [line for model in models for line in model.build]
     methods = [method for view in blocks for method in view.methods] + [view.call for view in models]
     parts += [line for method in methods for line in (*method.signature, *method.lines)]
     parts += [view.taken for view in blocks]
+    parts += [line for table in tables for line in table.lines]
     text = "\n".join(
         [*parts, *(d.expression for d in config.derived), *(line for f in config.fields for line in f.lines)]
     )
@@ -80,7 +82,8 @@ def module_view(module: Module) -> ModuleView:
     constants = [
         f"{name} = ttnn.{name}_LAYOUT" for name in ("TILE", "ROW_MAJOR") if re.search(rf"\b{name}\b", text)
     ]
-    imports = ["from ttmlc_runtime import nn, ttnn", "from ttmlc_runtime.nn import Integers"]
+    imports = ["import numpy as np"] if tables else []
+    imports += ["from ttmlc_runtime import nn, ttnn", "from ttmlc_runtime.nn import Integers"]
     if used:
         imports.append(f"from ttmlc_runtime.weights import {', '.join(used)}")
     standard = ["import math"] if "math." in text else []
@@ -92,6 +95,7 @@ def module_view(module: Module) -> ModuleView:
         constants=tuple(constants),
         policy=_policy(module),
         config=config,
+        tables=tables,
         blocks=blocks,
         models=models,
     )

@@ -35,6 +35,8 @@ class ConfigField:
 
     ``keys`` are paths into Hugging Face's config.json, in the order they are looked for; ``default`` is None where
     a value must be given. Where there is a ``gate`` that does not hold, the field is none, whatever its keys say.
+    A field of a group has in ``inside`` the keys under which the group's own dictionary may stand; its keys that begin
+    with a dot are read there, the others from the top.
     """
 
     name: str
@@ -45,6 +47,7 @@ class ConfigField:
     null_default: Scalar | None = None
     choices: tuple[str, ...] = ()
     gate: Scalar | None = None
+    inside: tuple[str, ...] = ()
     span: Span | None = field(default=None, compare=False)
 
 

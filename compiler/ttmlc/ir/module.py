@@ -14,7 +14,7 @@ from typing import Union
 
 from ttmlc.ir.config import Config
 from ttmlc.ir.scalar import Apply, Asked, Const, Dynamic, Field, Index, Scalar, leaves
-from ttmlc.ir.types import DeviceType, MaskType, TensorType, Type
+from ttmlc.ir.types import DeviceType, MaskType, RotaryType, TensorType, Type
 from ttmlc.source import Span
 
 
@@ -235,6 +235,8 @@ def scalars_of(function: Function) -> Iterator[Scalar]:
             yield from type_.shape
         elif isinstance(type_, MaskType):
             yield type_.causal
+        elif isinstance(type_, RotaryType):
+            yield type_.half
 
 
 def scalars_in(value: Attribute) -> Iterator[Scalar]:

@@ -136,7 +136,8 @@ class _Parser(Reader):
         null_default = self.scalar() if self.have("null") else None
         keys = self.strings() if self.have("from") else ()
         gate = self.scalar() if self.have("if") else None
-        return ConfigField(name, kind, default, keys, nullable, null_default, choices, gate)
+        inside = self.strings() if self.have("inside") else ()
+        return ConfigField(name, kind, default, keys, nullable, null_default, choices, gate, inside)
 
     def function(self) -> Function:
         kind, name = Kind(self.take("name")), self.take("name")

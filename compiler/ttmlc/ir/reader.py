@@ -17,6 +17,7 @@ from ttmlc.ir.types import (
     Layout,
     MaskType,
     Product,
+    RotaryType,
     SavedType,
     Sum,
     TensorType,
@@ -187,6 +188,13 @@ class Reader:
                 window = self.scalar()
             self.expect("}")
             return MaskType(causal, window)
+        if name == "rotary":
+            self.expect("{")
+            self.expect("half")
+            self.expect("=")
+            half = self.scalar()
+            self.expect("}")
+            return RotaryType(half)
         if name == "saved":
             self.expect("{")
             block = self.take("name")

@@ -72,7 +72,8 @@ def _config(config: Config) -> Iterator[str]:
         if entry.null_default is not None:
             line += f" null {scalar.text(entry.null_default)}"
         line += f" from {_strings(entry.keys)}" if entry.keys else ""
-        yield line + (f" if {scalar.text(entry.gate)}" if entry.gate is not None else "")
+        line += f" if {scalar.text(entry.gate)}" if entry.gate is not None else ""
+        yield line + (f" inside {_strings(entry.inside)}" if entry.inside else "")
     for derived in config.derived:
         yield f"  derived {derived.name}: {'whole' if derived.whole else 'real'} = {scalar.text(derived.value)}"
     for requirement in config.requirements:

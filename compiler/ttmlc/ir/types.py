@@ -162,6 +162,16 @@ class MaskType:
 
 
 @dataclass(frozen=True, slots=True)
+class RotaryType:
+    """The device form of the angles of tokens, [B, S, half]: their cosines and sines, as what turns heads by them."""
+
+    half: Scalar
+
+    def __str__(self) -> str:
+        return f"rotary{{half={scalar.text(self.half)}}}"
+
+
+@dataclass(frozen=True, slots=True)
 class SavedType:
     """What the forward of ``block`` keeps for its backward, as one value of whoever calls it."""
 
@@ -171,4 +181,4 @@ class SavedType:
         return f"saved{{{self.block}}}"
 
 
-Type = Union[TensorType, DeviceType, MaskType, SavedType]
+Type = Union[TensorType, DeviceType, MaskType, RotaryType, SavedType]

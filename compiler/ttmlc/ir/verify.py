@@ -170,7 +170,8 @@ def _call(module: Module, operation: Operation, where: str) -> None:
     wanted = [given.value.type for given in block.inputs]
     if [value.type for value in operation.operands if value is not None] != wanted:
         raise VerificationError(f"{where}: arguments do not fit {name}")
-    if set(operation.get("indices") or ()) != set(indices_of(block.operations)):
+    given = operation.get("indices")
+    if set(given if isinstance(given, tuple) else ()) != set(indices_of(block.operations)):
         raise VerificationError(f"{where}: {name} reads other indices of repeats")
     made = [value.type for value in operation.results]
     if made and made[-1] == SavedType(name):

@@ -7,9 +7,9 @@
                                                          %a = attention(%q, %k, %v, ...)
 
 The three weights become parts of one storage, and so do the biases; the backward, derived after this, is one matmul
-each way as well. What stands between the heads and the attention, such as a norm of the queries, stays where it is.
-One projection that the spec takes apart by labels, as in ``q, k, v = linear(x, (qkv heads head_dim)) as [qkv, ...]``,
-is cut into heads the same way.
+each way as well. What stands between the heads and the attention, such as a norm of the queries or the turn that their
+positions give them, stays where it is. One projection that the spec takes apart by labels, as in
+``q, k, v = linear(x, (qkv heads head_dim)) as [qkv, ...]``, is cut into heads the same way.
 
 Declines when the three read different values, are stored in different orders, or have other readers, and when only
 some have a bias, or not all under one flag.

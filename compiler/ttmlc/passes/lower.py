@@ -32,10 +32,11 @@ from ttmlc.ir.module import (
     plain,
 )
 from ttmlc.ir.scalar import Const, Dynamic, Scalar
-from ttmlc.ir.types import DeviceType, DType, Layout, MaskType, SavedType, TensorType, Type
+from ttmlc.ir.types import DeviceType, DType, Layout, MaskType, RotaryType, SavedType, TensorType, Type
 from ttmlc.passes.base import Outcome, Pass
 from ttmlc.passes.lowering.refusal import cannot
 from ttmlc.passes.lowering.resident import Padding, attention_padding, resident
+from ttmlc.passes.lowering.rotary import TURNED_BY, turned_by
 from ttmlc.passes.lowering.rules import NUMBER, RULES, called
 from ttmlc.passes.lowering.storages import Storages
 from ttmlc.source import Span
@@ -147,7 +148,11 @@ class Lowering:
     def operand(self, operation: Operation, place: int) -> Value | None:
         """The device value of an operand; None where it is absent."""
         value = operation.operands[place] if place < len(operation.operands) else None
-        return None if value is None else self.value(value, operation.span)
+        made = None if value is None else self.value(value, operation.span)
+        turns = operation.op == "rotary" and place == 1
+        if made is not None and isinstance(made.type, RotaryType) != turns:
+            raise cannot(operation.span, TURNED_BY if turns else "angles do nothing but turn heads")
+        return made
 
     def value(self, value: Value, span: Span | None) -> Value:
         """The device value that stands for ``value``.
@@ -219,6 +224,8 @@ class Lowering:
             lowered = DeviceType(BFLOAT16, tuple(dim.size for dim in type_.dims), Layout.TILE)
         elif isinstance(type_, TensorType) and type_.dtype is DType.BOOL:
             lowered = self._mask_form(given)
+        elif (half := turned_by(self.function, given.value, self.done)) is not None:
+            lowered = RotaryType(half)
         elif isinstance(type_, TensorType) and type_.dtype is DType.FLOAT:
             lowered = resident(type_, self.padding, self.function.span)
         else:

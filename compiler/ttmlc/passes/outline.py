@@ -51,6 +51,8 @@ MODULES = frozenset({"Chain", "ClassVar", "Integers", "POLICY", "TILE"})
 """What every emitted module has under a name that a class might have."""
 STAY = frozenset({"call", "repeat", "when", "choose", "merge_batch", "split_batch", *LABEL_OPS, *LOSSES})
 """Operations that stay in the model."""
+ENTERED = frozenset({"table", "angles"})
+"""Operations of the model that are done on the host, where it is entered."""
 
 
 @dataclass(frozen=True)
@@ -208,6 +210,11 @@ class _Model:
         """Take ``operations`` in order, up to the end of a stretch."""
         for operation in operations:
             if operation.op == "param":
+                continue
+            if (
+                operation.op in ENTERED
+            ):  # it reads nothing that a block makes: the stretch around it stays one
+                self.operations.append(operation)
                 continue
             if operation.op in STAY or all(_is_number(value) for value in operation.results):
                 self._end()

@@ -71,7 +71,10 @@ def exactly(a: int, b: int) -> int:
 
 @dataclass(frozen=True)
 class FieldSpec:
-    """What a field may hold, and where it is read from."""
+    """What a field may hold, and where it is read from.
+
+    Keys that begin with a dot are read from the dictionary of the field's group, which stands under one of ``inside``.
+    """
 
     kind: str
     keys: tuple[str, ...]
@@ -81,6 +84,13 @@ class FieldSpec:
     check: Callable[[Any], Any]
     gate: Callable[[Any], bool] | None = None
     """Of the config so far: where it does not hold, the field is None."""
+    inside: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """The first key, for a message."""
+        first = self.keys[0] if self.keys else ""
+        return f"{self.inside[0]}{first}" if first.startswith(".") else first
 
     def value(self, name: str, value: Any) -> Any:
         """``value`` as the field holds it.
@@ -93,7 +103,7 @@ class FieldSpec:
         try:
             return self.check(value)
         except (TypeError, ValueError) as error:
-            keys = f" (key {self.keys[0]!r})" if self.keys else ""
+            keys = f" (key {self.shown!r})" if self.keys else ""
             raise ConfigError(f"{name}{keys} is {value!r} and must be {error}") from None
 
 
@@ -104,8 +114,9 @@ def _maker(kind: str, check: Callable[[Any], Any]) -> Callable[..., Any]:
         nullable: bool = False,
         null: Callable[[Any], Any] | None = None,
         gate: Callable[[Any], bool] | None = None,
+        inside: tuple[str, ...] = (),
     ) -> Any:
-        spec = FieldSpec(kind, keys, default, nullable, null, check, gate)
+        spec = FieldSpec(kind, keys, default, nullable, null, check, gate, inside)
         return dataclasses.field(default=UNSET, metadata={"spec": spec})
 
     make.__doc__ = (
@@ -178,6 +189,7 @@ def choice(
     one_of: tuple[str, ...],
     nullable: bool = False,
     gate: Callable[[Any], bool] | None = None,
+    inside: tuple[str, ...] = (),
 ) -> Any:
     """A field that holds one of some words."""
 
@@ -187,13 +199,19 @@ def choice(
             raise TypeError(f"one of {', '.join(one_of)}{near}")
         return str(value)
 
-    return _maker("choice", check)(default, *keys, nullable=nullable, gate=gate)
+    return _maker("choice", check)(default, *keys, nullable=nullable, gate=gate, inside=inside)
 
 
 MISSING = object()
 
 
-def lookup(values: Mapping[str, Any], key: str) -> Any:
+def chosen(values: Mapping[str, Any], inside: tuple[str, ...]) -> str:
+    """The key of ``inside`` under which a group's dictionary stands: the first that is neither empty nor null."""
+    found = (key for key in inside if isinstance(values.get(key), Mapping) and values[key])
+    return next(found, inside[0] if inside else "")
+
+
+def lookup(values: Any, key: str) -> Any:
     """The value at ``key``: a path with dots, or ``len(path)``; MISSING where it is absent. Null is a value."""
     if key.startswith("len(") and key.endswith(")"):
         found = lookup(values, key[4:-1])

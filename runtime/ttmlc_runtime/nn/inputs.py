@@ -12,6 +12,7 @@ import numpy as np
 from ttmlc_runtime import emulator as types
 from ttmlc_runtime import ttnn
 from ttmlc_runtime.errors import InputError
+from ttmlc_runtime.nn.rotary import Rotary, Table
 
 Labels = Any
 """Labels of a loss, integers or floats: as Integers, of the shape that the loss wants."""
@@ -23,6 +24,8 @@ HIDDEN = -1e9
 FILLING = -1e30
 """Added for keys that only fill up tiles: so much less that even a row which sees nothing averages real keys alone."""
 TILE = 32
+POSITIONS = 1 << 24
+"""Rotary positions are below this."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,15 @@ class Inputs:
         Raises:
             InputError: missing without a default, no integers, or out of range; it names the first that is.
         """
+        array = self._integers(name, value, below, default)
+        return ttnn.Tensor(
+            np.ascontiguousarray(array.reshape(self.shape), np.int32),
+            ttnn.uint32,
+            self.device,
+            ttnn.ROW_MAJOR_LAYOUT,
+        )
+
+    def _integers(self, name: str, value: Integers | None, below: int, default: Any) -> np.ndarray[Any, Any]:
         if value is None:
             if default is None:
                 raise InputError(f"{name} is missing")
@@ -151,12 +163,16 @@ class Inputs:
         wrong = (array < 0) | (array >= below)
         if wrong.any():
             raise InputError(f"{_first(name, array, wrong)} and must be in [0, {below})")
-        return ttnn.Tensor(
-            np.ascontiguousarray(array.reshape(self.shape), np.int32),
-            ttnn.uint32,
-            self.device,
-            ttnn.ROW_MAJOR_LAYOUT,
-        )
+        return array
+
+    def rotary(self, name: str, value: Integers | None, table: Table, *, default: Any = None) -> Rotary:
+        """The angles of tokens at positions that are integers in [0, 2**24), which float32 tells apart.
+
+        Raises:
+            InputError: as of ``ids``.
+        """
+        array = self._integers(name, value, POSITIONS, default)
+        return table.at(array.reshape(self.shape), self.device)
 
     def mask(
         self, name: str, value: Integers | None, *, causal: bool = False, window: int | None = None

@@ -12,9 +12,10 @@ from ttmlc.ir.ops import (
     loss,
     norm,
     rms_norm,
+    rotary,
     shape,
     structure,
 )
 
 __all__ = ["apart", "arithmetic", "attention", "batches", "gradients", "joint", "labels", "linear"]
-__all__ += ["loss", "norm", "rms_norm", "shape", "structure"]
+__all__ += ["loss", "norm", "rms_norm", "rotary", "shape", "structure"]

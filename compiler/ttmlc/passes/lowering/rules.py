@@ -12,10 +12,11 @@ from ttmlc.ir.module import Attribute, Operation, Region, Value
 from ttmlc.ir.op import TABLE
 from ttmlc.ir.ops import loss
 from ttmlc.ir.scalar import Const, Scalar
-from ttmlc.ir.types import Axis, DeviceType, DType, MaskType, SavedType, TensorType, Type
+from ttmlc.ir.types import Axis, DeviceType, DType, MaskType, RotaryType, SavedType, TensorType, Type
 from ttmlc.passes.lowering.heads import HEADS, of_losses, unit_of
 from ttmlc.passes.lowering.refusal import cannot
 from ttmlc.passes.lowering.resident import resident
+from ttmlc.passes.lowering.rotary import ROTARY, turning
 from ttmlc.passes.lowering.training import TRAINING, heads_of, unpadded
 
 if TYPE_CHECKING:
@@ -205,6 +206,9 @@ def _call(lowering: Lowering, operation: Operation) -> Sequence[Value]:
             operands.append(lowering.storages.shared(value, operation.span))
         elif isinstance(type_, MaskType):
             operands.append(lowering.mask(value, type_))
+        elif isinstance(type_, RotaryType):
+            assert value is not None
+            operands.append(turning(lowering, value, operation.span))
         elif isinstance(type_, DeviceType) and type_.dtype == UINT32:
             assert value is not None
             operands.append(lowering.ids(value, operation.span))
@@ -301,6 +305,7 @@ RULES: dict[str, Lowered] = {
     **{name: _loss(f"nn.{name}") for name in loss.LOSSES},
     **TRAINING,
     **HEADS,
+    **ROTARY,
 }
 
 NOT_YET = frozenset({"where", "exp", "rsqrt", "reduce", "repeat_to", "zeros"})
