@@ -260,6 +260,8 @@ def indices_of(operations: tuple[Operation, ...]) -> tuple[str, ...]:
     for operation in operations:
         own: list[str] = []
         for name, value in operation.attributes:
+            if name == "numbers":  # those of a table, which indexes its own axis
+                continue
             if operation.op in ("call", "call_backward") and name == "indices" and isinstance(value, tuple):
                 own += [index for index in value if isinstance(index, str)]
             for part in scalars_in(value):
