@@ -18,7 +18,6 @@ from ttmlc.passes.autodiff import Autodiff
 
 HEAD = """module g tensor from "g.spec"
 doc "G."
-prefix ""
 passes []
 config G for "g"
   field act: activation = 'gelu'

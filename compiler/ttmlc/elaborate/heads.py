@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from ttmlc.elaborate.blocks import Blocks
 from ttmlc.elaborate.configs import ConfigBuilder
-from ttmlc.elaborate.names import INPUTS, path, plain
-from ttmlc.elaborate.offers import BaseModel, DeclinedHead, HeadElaborator, head_class
+from ttmlc.elaborate.names import INPUTS, plain
+from ttmlc.elaborate.offers import BaseModel, DeclinedHead, HeadElaborator, head_class, prefixes_of
 from ttmlc.elaborate.problems import DECLARED_TWICE, NOT_YET, Problems, problem
 from ttmlc.elaborate.scope import DYNAMIC, Callee, Scope, defaults_of
 from ttmlc.ir.config import Config
@@ -91,9 +91,6 @@ class Heads:
         """Make one model, or note why it is not made."""
         trouble = Problems()
         with trouble.kept():
-            if offers.also:
-                message = "prefixes that are only read are not compiled yet"
-                raise problem(NOT_YET, message, offers.also[0].span)
             self.blocks.reach(offer)
             names = self.blocks.scope if node.over is None else _over(node.over, self.blocks.scope, joined)
             family = _scope_of(self.file, self.used, names, joined)
@@ -101,8 +98,8 @@ class Heads:
             family.defaults = self.blocks.scope.defaults
             scope = _scope_of(home, self.used, names, joined)
             making = HeadElaborator(scope, trouble, self.blocks.done, failed=self.blocks.failed, of_head=True)
-            prefix = "" if offers.at is None else path(offers.at)
-            function = making.head(name, node, offer, prefix, base, family)
+            prefixes = prefixes_of(self.file, offers.model.text, offer)
+            function = making.head(name, node, offer, prefixes, base, family)
         if not trouble.found and not trouble.silent:
             self.functions.append(function)
             self.compiled.append(offer)

@@ -10,7 +10,7 @@ from ttmlc.elaborate.byname import check_heads
 from ttmlc.elaborate.configs import ConfigBuilder
 from ttmlc.elaborate.heads import Heads
 from ttmlc.elaborate.names import class_name
-from ttmlc.elaborate.offers import DeclinedHead
+from ttmlc.elaborate.offers import DeclinedHead, prefixes_of
 from ttmlc.elaborate.problems import (
     DECLARED_TWICE,
     NOT_YET,
@@ -79,10 +79,7 @@ def _elaborate(
     _classes(file, config, (*made, *offered.functions), problems)
     problems.raise_any(Span(file.span.file, 0, 0))
     docs = [item.text for item in file.items if isinstance(item, tree.Doc)]
-    prefix = next(
-        (str(i.at.value) for i in file.items if isinstance(i, tree.Offers) and i.at is not None), ""
-    )
-    functions = (*made, *offered.functions)
+    functions = (*(replace(one, prefixes=prefixes_of(file, one.name)) for one in made), *offered.functions)
     module = Module(
         name=name,
         level=Level.TENSOR,
@@ -90,7 +87,6 @@ def _elaborate(
         doc=docs[0] if docs else f"{models[0].name.text}.",
         config=_exact(config),
         functions=(*blocks.called_by(functions), *functions),
-        prefix=prefix,
     )
     return module, tuple(offered.declined)
 

@@ -56,7 +56,7 @@ def model_view(module: Module, function: Function) -> ModelView:
     return ModelView(
         name=function.name,
         doc=f"{kind} {function.name} of {where}{line}.",
-        prefix=string(module.prefix),
+        prefix=_prefix(function.prefixes),
         stale=tuple(string(pattern) for pattern in module.config.stale),
         labels=(*_over(function), *_labels(function)),
         output=output,
@@ -67,6 +67,12 @@ def model_view(module: Module, function: Function) -> ModelView:
 
 def _shape(output: Operation) -> str:
     return f"[{', '.join(size_text(size) for size in shape_of(output.get('shape') or ()))}]"
+
+
+def _prefix(prefixes: tuple[str, ...]) -> str:
+    """One prefix as a string, several as a tuple."""
+    written = [string(prefix) for prefix in prefixes]
+    return tuple_of(written) if len(written) > 1 else "".join(written) or string("")
 
 
 def _over(function: Function) -> list[str]:

@@ -139,6 +139,8 @@ class Function:
     outputs: tuple[tuple[str, Value], ...]
     span: Span | None = field(default=None, compare=False)
     saved: tuple[Value, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    """Of a model what may stand before the base's names in checkpoints with a head; the first is its own."""
 
     @property
     def block(self) -> str:
@@ -204,7 +206,6 @@ class Module:
     functions: tuple[Function, ...]
     facts: tuple[Fact, ...] = ()
     build: Build = Build()
-    prefix: str = ""
     passes: tuple[str, ...] = ()
 
     def function(self, name: str) -> Function:

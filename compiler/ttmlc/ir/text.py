@@ -46,7 +46,6 @@ def _strings(values: tuple[str, ...]) -> str:
 def _module(module: Module) -> Iterator[str]:
     yield f"module {module.name} {module.level.value} from {json.dumps(module.source)}"
     yield f"doc {json.dumps(module.doc)}"
-    yield f"prefix {json.dumps(module.prefix)}"
     yield f"passes {_strings(module.passes)}"
     if not module.build.is_generic:
         fields = ", ".join(f"{name} = {scalar.literal(value)}" for name, value in module.build.fields)
@@ -120,6 +119,8 @@ def _input(given: Input) -> str:
 
 def _function(function: Function) -> Iterator[str]:
     yield f"{function.kind.value} {function.name}({', '.join(map(_input, function.inputs))})"
+    if function.prefixes:
+        yield f"  prefixes {_strings(function.prefixes)}"
     for operation in function.operations:
         yield from _operation(operation, "  ")
     if function.saved:

@@ -68,7 +68,7 @@ class Outline(Pass):
         for function in module.functions:
             if function.kind is Kind.MODEL:
                 base = module.models[0] if function is not module.models[0] else None
-                models.append(_Model(function, base, module.prefix if base else "", blocks).run())
+                models.append(_Model(function, base, blocks).run())
         own = [function for function in module.functions if function.kind is not Kind.MODEL]
         made = in_order_of_calls((*own, *blocks.made), models)
         return Outcome(replace(module, functions=(*parameters(made, models), *models)))
@@ -171,7 +171,6 @@ class _Model:
 
     function: Function
     base: Function | None
-    prefix: str
     blocks: Blocks
     operations: list[Operation] = field(default_factory=list)
     stretch: list[Operation] = field(default_factory=list)
@@ -291,7 +290,7 @@ class _Model:
             outputs = (("result", results[0]),)
         operations = (*inside, *(replace(operation) for operation in stretch))
         own = [word for word in words if "{" not in word]
-        if self.prefix and own[:1] == [self.prefix]:
+        if self.base is not None and own[:1] == list(self.function.prefixes[:1]):
             own = own[1:]
         name = camel(own) or camel([self._after(stretch, params, results)])
         name = name if len(name) > 1 else f"{name}Block"

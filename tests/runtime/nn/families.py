@@ -19,6 +19,11 @@ torch: Any = pytest.importorskip("torch", reason="the reference computes with it
 transformers: Any = pytest.importorskip("transformers", reason="the reference")
 
 VOCAB = 99
+LINEAR = {"rope_type": "linear", "rope_theta": 500.0, "factor": 2.0}
+LLAMA3 = {
+    "rope_type": "llama3", "rope_theta": 50000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,44 @@ FAMILIES = {
             "a span": Head("GPT2ForQuestionAnswering", {}, "span"),
         },
         types=VOCAB,
+    ),
+    "llama": Family(
+        "llama",
+        "LlamaConfig",
+        {
+            "vocab_size": VOCAB,
+            "hidden_size": 96,
+            "num_attention_heads": 3,
+            "num_key_value_heads": 1,
+            "intermediate_size": 130,
+            "num_hidden_layers": 2,
+            "max_position_embeddings": 140,
+            "classifier_dropout": 0.0,
+            "bos_token_id": None,
+            "eos_token_id": None,
+            "use_cache": False,
+        },
+        {
+            "the decoder": Head("LlamaModel", {"num_key_value_heads": 3, "rms_norm_eps": 1e-5}, "outputs"),
+            "next words, tied": Head("LlamaForCausalLM", {"tie_word_embeddings": True}, "words"),
+            "next words, biased": Head(
+                "LlamaForCausalLM",
+                {"attention_bias": True, "mlp_bias": True, "hidden_act": "gelu", "pad_token_id": 3},
+                "words",
+            ),
+            "next words, wide heads": Head(
+                "LlamaForCausalLM",
+                {
+                    "num_attention_heads": 6,
+                    "num_key_value_heads": 2,
+                    "head_dim": 64,
+                    "rope_parameters": LLAMA3,
+                },
+                "words",
+            ),
+            "a class for each word": Head("LlamaForTokenClassification", {"num_labels": 7}, "tags"),
+            "a span": Head("LlamaForQuestionAnswering", {"rope_parameters": LINEAR}, "span"),
+        },
     ),
 }
 CELLS = [(name, head) for name, family in FAMILIES.items() for head in family.heads]
