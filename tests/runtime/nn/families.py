@@ -24,6 +24,21 @@ LLAMA3 = {
     "rope_type": "llama3", "rope_theta": 50000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }  # fmt: skip
+DECODER = {
+    "vocab_size": VOCAB,
+    "hidden_size": 96,
+    "num_attention_heads": 3,
+    "num_key_value_heads": 1,
+    "head_dim": 32,
+    "intermediate_size": 130,
+    "num_hidden_layers": 2,
+    "max_position_embeddings": 140,
+    "classifier_dropout": 0.0,
+    "bos_token_id": None,
+    "eos_token_id": None,
+    "use_cache": False,
+}
+"""Odd sizes of decoders with grouped queries."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +60,8 @@ class Family:
     heads: Mapping[str, Head]
     types: int = 0
     """How many different ``token_type_ids`` it takes; 0 where it has none."""
+    double: bool = True
+    """Whether the reference computes in float64. A query that sees no key is not a number in Transformers there."""
 
 
 FAMILIES = {
@@ -84,19 +101,7 @@ FAMILIES = {
     "llama": Family(
         "llama",
         "LlamaConfig",
-        {
-            "vocab_size": VOCAB,
-            "hidden_size": 96,
-            "num_attention_heads": 3,
-            "num_key_value_heads": 1,
-            "intermediate_size": 130,
-            "num_hidden_layers": 2,
-            "max_position_embeddings": 140,
-            "classifier_dropout": 0.0,
-            "bos_token_id": None,
-            "eos_token_id": None,
-            "use_cache": False,
-        },
+        DECODER,
         {
             "the decoder": Head("LlamaModel", {"num_key_value_heads": 3, "rms_norm_eps": 1e-5}, "outputs"),
             "next words, tied": Head("LlamaForCausalLM", {"tie_word_embeddings": True}, "words"),
@@ -117,6 +122,42 @@ FAMILIES = {
             ),
             "a class for each word": Head("LlamaForTokenClassification", {"num_labels": 7}, "tags"),
             "a span": Head("LlamaForQuestionAnswering", {"rope_parameters": LINEAR}, "span"),
+        },
+    ),
+    "mistral": Family(
+        "mistral",
+        "MistralConfig",
+        DECODER,
+        {
+            "next words, in a window": Head("MistralForCausalLM", {"sliding_window": 5}, "words"),
+            "next words, in no window": Head("MistralForCausalLM", {"sliding_window": None}, "words"),
+            "a class for each word": Head(
+                "MistralForTokenClassification", {"num_labels": 7, "sliding_window": 40}, "tags"
+            ),
+            "a span": Head("MistralForQuestionAnswering", {"sliding_window": 200}, "span"),
+        },
+        double=False,
+    ),
+    "qwen2": Family(
+        "qwen2",
+        "Qwen2Config",
+        DECODER,
+        {
+            "next words": Head("Qwen2ForCausalLM", {}, "words"),
+            "next words, tied": Head("Qwen2ForCausalLM", {"tie_word_embeddings": True}, "words"),
+            "a class for each word": Head("Qwen2ForTokenClassification", {"num_labels": 7}, "tags"),
+            "a span": Head("Qwen2ForQuestionAnswering", {}, "span"),
+        },
+    ),
+    "qwen3": Family(
+        "qwen3",
+        "Qwen3Config",
+        {**DECODER, "head_dim": 64},
+        {
+            "next words": Head("Qwen3ForCausalLM", {}, "words"),
+            "next words, biased": Head("Qwen3ForCausalLM", {"attention_bias": True, "head_dim": 32}, "words"),
+            "a class for each word": Head("Qwen3ForTokenClassification", {"num_labels": 7}, "tags"),
+            "a span": Head("Qwen3ForQuestionAnswering", {"num_key_value_heads": 3}, "span"),
         },
     ),
 }
@@ -161,8 +202,10 @@ def batch(family: Family, head: Head, tokens: int, *, types: bool, mask: bool, r
     if types and family.types:
         given["token_type_ids"] = rng.integers(0, family.types, (rows, tokens))
     count = int(head.options.get("num_labels", 2))
-    words = np.where(rng.random((rows, tokens)) < 0.4, rng.integers(0, VOCAB, (rows, tokens)), -100)
-    words[0, -1] = 7  # one counts always
+    # What a hidden token says counts for nobody; one word counts always.
+    chosen = (rng.random((rows, tokens)) < 0.4) & (seen == 1)
+    words = np.where(chosen, rng.integers(0, VOCAB, (rows, tokens)), -100)
+    words[0, -1] = 7
     labels: dict[str, Arrays] = {
         "outputs": {},
         "words": {"labels": words},

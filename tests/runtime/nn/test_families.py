@@ -23,12 +23,12 @@ FAST = {("gpt2", "next words, tied", 33), ("gpt2", "next words, untied", 7), ("g
 
 @cache
 def pair(family: str, head: str) -> tuple[Any, Any]:
-    """Transformers' model in float64 and ours in float32, with the same weights."""
+    """Transformers' model, in float64 where it can, and ours in float32, with the same weights."""
     found = FAMILIES[family]
     model = families.theirs(found, found.heads[head])
     with TemporaryDirectory() as folder:
         made = families.ours(found, model, Path(folder))
-    return model.double(), made
+    return (model.double() if found.double else model), made
 
 
 def cells() -> list[Any]:
