@@ -45,6 +45,7 @@ from ttmlc.ir.ops.structure import map_paths, paths
 from ttmlc.ir.scalar import Asked, leaves
 from ttmlc.ir.types import TensorType
 from ttmlc.passes.base import Outcome, Pass
+from ttmlc.passes.lowering.refusal import cannot
 from ttmlc.source import Span
 
 MODULES = frozenset({"Chain", "ClassVar", "Integers", "POLICY", "TILE"})
@@ -249,6 +250,7 @@ class _Model:
         params = [name for name in _read(stretch, self.params) if name not in self.inside]
         given_at_construction = [v for name in params for v in self.params[name].reads()]
         given_at_construction += [v for v in _reads(stretch) if v.name in self.inside]
+        self._no_padding(stretch)
         self.inside.update(params)
         shared = _common([path for name in params for path in paths(self.params[name].get("at") or "")])
         # The last word stays with the parameter where all have one owner: it is what they are called by.
@@ -298,6 +300,17 @@ class _Model:
         make = Function(name, Kind.BLOCK, taken, operations, outputs, _span(stretch))
         head = self.function.name.rpartition("For")[2]
         return self.blocks.add((name, f"{head}{name}"), _plainly(make))
+
+    def _no_padding(self, stretch: Sequence[Operation]) -> None:
+        """Refuse lookups in another block's table whose row of padding learns nothing: only that one knows of it."""
+        for operation in stretch:
+            table = operation.operands[1] if operation.op == "embedding" else None
+            made = self.params.get(table.name) if table is not None and table.name in self.inside else None
+            if made is not None and made.get("zero_row") is not None:
+                message = (
+                    "a table with a row of padding is looked up in two blocks, which is not compiled yet"
+                )
+                raise cannot(operation.span, message)
 
     def _after(self, stretch: Sequence[Operation], params: Sequence[str], results: Sequence[Value]) -> str:
         """What a block is called after whose parameters share no path."""
