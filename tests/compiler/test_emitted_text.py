@@ -14,6 +14,7 @@ import pytest
 from ttmlc.api import compile_spec, compile_text
 from ttmlc.source import SourceFile
 
+from tests.compiler.decoders import written
 from tests.compiler.small_specs import BODIES, spec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,6 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for train in (True, False):
             word = re.sub(r"\W+", "_", name) + ("" if train else "_infer")
             (path / f"{word}.py").write_text(emitted(body, train=train))
+    (path / "decoder.py").write_text(written().read_text())
     (path / "bert_infer.py").write_text(compile_spec(BERT, train=False).text)
     (path / "bert_tiny.py").write_text(compile_spec(BERT, preset="bert-tiny").text)
     (path.parent / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
