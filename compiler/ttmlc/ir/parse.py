@@ -158,15 +158,20 @@ class _Parser(Reader):
             alternatives = tuple(t for t in types if isinstance(t, TensorType)) if len(types) > 1 else ()
             inputs.append(Input(value, default, optional, alternatives, parameter))
             self.have(",")
-        operations = self.operations("saved", "return")
-        saved = self.values_until("return") if self.tokens[self.place - 1][1] == "saved" else ()
+        operations = self.operations("predicts", "saved", "return")
+        ended = self.tokens[self.place - 1][1]
+        predicts = self.attribute() if ended == "predicts" else None
+        assert predicts is None or isinstance(predicts, Form)
+        if predicts is not None:
+            self.expect("return")  # a model saves nothing
+        saved = self.values_until("return") if ended == "saved" else ()
         outputs = []
         while not self.have("end"):
             output = self.take("name")
             self.expect("=")
             outputs.append((output, self.value()))
             self.have(",")
-        return Function(name, kind, tuple(inputs), operations, tuple(outputs), saved=saved)
+        return Function(name, kind, tuple(inputs), operations, tuple(outputs), saved=saved, predicts=predicts)
 
     def values_until(self, word: str) -> tuple[Value, ...]:
         found = []
