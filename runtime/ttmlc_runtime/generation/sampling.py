@@ -69,8 +69,7 @@ class Sampling:
     @property
     def eos(self) -> tuple[int, ...]:
         """The tokens that end a row."""
-        found = self.eos_token_id
-        return () if found is None else (found,) if isinstance(found, Integral) else tuple(found)  # type: ignore[arg-type]  # numpy's integers are Integral
+        return () if self.eos_token_id is None else tuple(np.atleast_1d(self.eos_token_id).tolist())
 
     @property
     def pad(self) -> int | None:
@@ -182,11 +181,11 @@ def _seeds(seed: Seeds, rows: int) -> list[np.random.SeedSequence]:
 
 
 def _whole(name: str, value: object, least: int) -> None:
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise InputError(f"{name} must be a whole number from {least} on, not {value!r}")
 
 
 def _real(name: str, value: object, wanted: str, fits: Any) -> None:
-    number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    number = not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
     if not number or not fits(value):
         raise InputError(f"{name} must be a number {wanted}, not {value!r}")
