@@ -121,14 +121,14 @@ def met(config: Config, fields: dict[str, scalar.Value], where: str) -> dict[str
     known: dict[str, scalar.Value] = {}
     try:
         for entry in config.fields:
-            if entry.gate is not None and not scalar.evaluate(entry.gate, known):
+            if entry.gate is not None and not config.evaluate(entry.gate, known):
                 if fields.get(entry.name) is not None:
                     message = f"{entry.name} is none for these fields, and {fields[entry.name]!r} is given"
                     raise PresetError(f"{where}: {message}")
                 known[entry.name] = None
                 continue
             given = entry.name in fields
-            default = None if entry.default is None or given else scalar.evaluate(entry.default, known)
+            default = None if entry.default is None or given else config.evaluate(entry.default, known)
             known[entry.name] = fields.get(entry.name, default)
         # What is required of the fields comes before what is derived of them, which may have no value without it.
         waiting = list(config.requirements)

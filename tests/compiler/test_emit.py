@@ -14,7 +14,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 from ttmlc.api import compile_spec, compile_text
-from ttmlc.emit.python import WIDTH, Arg, Call, Either, Raw, expression, layout
+from ttmlc.emit.python import WIDTH, Arg, Call, Raw, expression, layout
 from ttmlc.ir.scalar import Apply, Const, Field
 from ttmlc.source import SourceFile
 from ttmlc.specs import models
@@ -334,19 +334,6 @@ def test_any_word_of_a_path_names_a_value_soundly(word: str, tmp_path: Path) -> 
     assert not any(name.startswith("_") for name in names)
 
 
-def test_a_choice_breaks_as_a_formatter_breaks_it() -> None:
-    long = Call("at.parameter", (Arg(Raw('"' + "path" * 17 + '"')), Arg(Raw("(c.vocab, c.hidden)"))))
-    short = Either(Raw("word"), "c.tie", Call("at.parameter", (Arg(Raw('"path"')),)))
-    assert layout("weight=", short, 4, ",") == ['    weight=word if c.tie else at.parameter("path"),']
-    assert layout("weight=", Either(Raw("word"), "c.tie", long), 4, ",") == [
-        "    weight=word",
-        "    if c.tie",
-        f"    else {long.callee}(",
-        f"        {long.args[0].value.code}, (c.vocab, c.hidden)",  # type: ignore[union-attr]
-        "    ),",
-    ]
-
-
 def test_a_derived_value_has_the_type_that_it_is_of() -> None:
     derived = "flag = true\n    other = hidden > 2 or flag\n    rate = 0.5\n    wide = 2 * hidden\n    same = rate\n"
     text = (
@@ -357,3 +344,22 @@ def test_a_derived_value_has_the_type_that_it_is_of() -> None:
     emitted = compile_text(SourceFile("small.spec", text), Path("small.spec")).text
     found = dict(re.findall(r"def (\w+)\(self\) -> (\w+):\n        return", emitted))
     assert found == {"flag": "bool", "other": "bool", "rate": "float", "wide": "int", "same": "float"}
+
+
+def test_a_field_may_default_to_a_value_that_is_derived_above_it() -> None:
+    text = (
+        'config Small for "small":\n    vocab: size = 19 from vocab_size\n    hidden: size = 32 from hidden_size\n'
+        "    twice = 2 * hidden\n    more = twice + 1\n    limit: int = more from limit\n\n"
+        "model SmallModel(input_ids: int[B, S]):\n"
+        '    return h=embedding(input_ids, vocab, hidden, at="e", init=zeros)\n'
+    )
+    module = compile_text(SourceFile("small.spec", text), Path("small.spec")).stages[0].module
+    assert module.config.values({})["limit"] == 65
+    assert module.config.values({"hidden": 8})["limit"] == 17
+    assert module.config.values({"limit": 3}) == {
+        "vocab": 19,
+        "hidden": 32,
+        "twice": 64,
+        "more": 65,
+        "limit": 3,
+    }

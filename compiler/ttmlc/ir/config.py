@@ -88,6 +88,14 @@ class Config:
         yield from (entry.name for entry in self.fields)
         yield from (entry.name for entry in self.derived)
 
+    def evaluate(self, value: Scalar, known: dict[str, Plain]) -> Plain:
+        """``value``, where ``known`` has the fields that it reads; the derived values that it reads are added there."""
+        for leaf in scalar.leaves(value):
+            for entry in self.derived if isinstance(leaf, scalar.Field) and leaf.name not in known else ():
+                if entry.name == leaf.name:
+                    known[entry.name] = self.evaluate(entry.value, known)
+        return scalar.evaluate(value, known)
+
     def values(self, given: Mapping[str, Plain]) -> dict[str, Plain]:
         """Every field and derived value, where ``given`` sets some fields and the rest take their defaults.
 
@@ -96,14 +104,14 @@ class Config:
         """
         known: dict[str, Plain] = {}
         for entry in self.fields:
-            if entry.gate is not None and not scalar.evaluate(entry.gate, known):
+            if entry.gate is not None and not self.evaluate(entry.gate, known):
                 known[entry.name] = None
             elif entry.name in given and (given[entry.name] is not None or entry.nullable):
                 known[entry.name] = given[entry.name]
             elif entry.default is None:
                 raise ValueError(f"{entry.name} has no default: give it a value")
             else:
-                known[entry.name] = scalar.evaluate(entry.default, known)
+                known[entry.name] = self.evaluate(entry.default, known)
         for entry_ in self.derived:
             known[entry_.name] = scalar.evaluate(entry_.value, known)
         return known
