@@ -148,8 +148,8 @@ def commentless(text: str) -> list[str]:
     return [line for line in found if not re.match(r" *# (\w+\.spec:\d+  |decided)", line)]
 
 
-def test_what_is_printed_compiles_to_the_same_module(tmp_path: Path) -> None:
-    path = ROOT / "specs/models/distilbert.spec"
+@pytest.mark.parametrize("path", [path for path in FAMILIES if path in models()], ids=lambda path: path.stem)
+def test_what_is_printed_compiles_to_the_same_module(path: Path) -> None:
     file = expand_file(path)
     text = print_tree(file)
     again = parse(SourceFile(path.name, text))
