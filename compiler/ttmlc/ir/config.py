@@ -90,10 +90,10 @@ class Config:
 
     def evaluate(self, value: Scalar, known: dict[str, Plain]) -> Plain:
         """``value``, where ``known`` has the fields that it reads; the derived values that it reads are added there."""
-        for leaf in scalar.leaves(value):
-            for entry in self.derived if isinstance(leaf, scalar.Field) and leaf.name not in known else ():
-                if entry.name == leaf.name:
-                    known[entry.name] = self.evaluate(entry.value, known)
+        read = {leaf.name for leaf in scalar.leaves(value) if isinstance(leaf, scalar.Field)}
+        for entry in self.derived:
+            if entry.name in read - known.keys():
+                known[entry.name] = self.evaluate(entry.value, known)
         return scalar.evaluate(value, known)
 
     def values(self, given: Mapping[str, Plain]) -> dict[str, Plain]:
