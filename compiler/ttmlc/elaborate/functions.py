@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from ttmlc.elaborate import integers
 from ttmlc.elaborate.binding import Bound, Signature
 from ttmlc.elaborate.branches import Branches
 from ttmlc.elaborate.names import INPUTS, OUTPUT_MEMBERS, class_name, path, plain
@@ -22,8 +23,9 @@ from ttmlc.elaborate.problems import (
 )
 from ttmlc.elaborate.scope import tensor_type
 from ttmlc.elaborate.values import Init, Number, Poison, Tensor, describe
+from ttmlc.ir import scalar
 from ttmlc.ir.builder import Builder
-from ttmlc.ir.module import Attribute, Form, Function, Input, Kind, Region, Value
+from ttmlc.ir.module import COMPUTED, Attribute, Form, Function, Input, Kind, Region, Value
 from ttmlc.ir.scalar import Const, Scalar, leaves
 from ttmlc.ir.types import DType, TensorType
 from ttmlc.language import tree
@@ -37,9 +39,13 @@ PARAM = Signature(("init", "pad"), 0)
 
 @dataclass
 class Elaborator(Branches):
-    """One function on its way into the IR. A head is one ``of_head``: its inputs may be absent."""
+    """One function on its way into the IR. A head is one ``of_head``: its inputs may be absent.
+
+    A model or a head is one ``of_model``: the host takes part in it.
+    """
 
     of_head: bool = False
+    of_model: bool = False
 
     def block(self, node: tree.Function) -> Function:
         """A block as a function."""
@@ -51,6 +57,7 @@ class Elaborator(Branches):
 
     def model(self, node: tree.Model) -> Function:
         """A model as a function."""
+        self.of_model = True
         inputs = tuple(
             given for given in (self._param(param) for param in node.params or ()) if given is not None
         )
@@ -67,6 +74,7 @@ class Elaborator(Branches):
             raise problem(
                 WRONG_SHAPE, "the first input must be int[B, S] without a default: it gives B and S", span
             )
+        self.defaults(node.params or ())
         outputs = self._body(node.body, node.name)
         return Function(
             class_name(node.name), Kind.MODEL, inputs, tuple(self.build.operations), outputs, node.span
@@ -116,9 +124,29 @@ class Elaborator(Branches):
             return Const(node.value)
         if isinstance(node, tree.Literal) and isinstance(node.value, bool) and type_.dtype is DType.BOOL:
             return Const(node.value)
+        if self.of_model and not isinstance(node, tree.Literal):
+            return COMPUTED
         raise problem(
             NOT_YET, "this default is not compiled yet", node.span, hint="Whole numbers and position(S) are."
         )
+
+    def defaults(self, params: Sequence[tree.Param]) -> None:
+        """Choose what inputs are where they are not given, in order: each is made of those before it."""
+        names = [param.name.text for param in params]
+        for place, param in enumerate(params):
+            given, name = self.inputs.get(param.name.text), param.name.text
+            raw = self.values.get(name)
+            if given is None or given.default != COMPUTED or not isinstance(raw, Tensor):
+                continue
+            all_values = self.values
+            self.values = {key: value for key, value in all_values.items() if key not in names[place:]}
+            all_values[name] = Poison()
+            try:
+                with self.problems.kept():
+                    all_values[name] = made = integers.default(self, param, raw)
+                    self.owned[name] = made.value
+            finally:
+                self.values = all_values
 
     # Statements
 
@@ -163,12 +191,26 @@ class Elaborator(Branches):
             self._param_statement(node)
         elif isinstance(node, tree.Repeat):
             self._repeat(node)
+        elif isinstance(node, tree.Require):
+            self._require(node)
         elif isinstance(node, (tree.If, tree.Match)) and (self.of_head or self.calling):
             if any(isinstance(part, tree.Return) for part in tree.walk(node)):
                 raise problem(NOT_YET, "returning from here is not compiled yet", node.span)
             self.run((node,), "")
         elif not isinstance(node, tree.Doc):
             raise problem(NOT_YET, "this statement is not compiled yet", node.span)
+
+    def _require(self, node: tree.Require) -> None:
+        """A condition of each call; of one under a condition, only where that holds."""
+        if not self.of_model:
+            raise problem(NOT_YET, "'require' in a block is not compiled yet", node.span)
+        condition = self.condition(node.condition)
+        for known in self.holding:
+            condition = scalar.apply("or", integers.denied(known), condition)
+        text = "this model cannot be called so" if node.message is None else str(node.message.value)
+        if condition != Const(True):
+            given: dict[str, Attribute] = {"condition": condition, "message": text}
+            self.build.add_all("require", (), given, span=node.span)
 
     def _assign(self, node: tree.Assign) -> None:
         names = []

@@ -125,6 +125,7 @@ def _config(file: tree.File, problems: Problems) -> tuple[Config, Scope, ConfigB
         numbers=builder.numbers,
         words=builder.words(),
         choices={entry.name: entry.choices for entry in config.fields if entry.choices},
+        nullable=frozenset(entry.name for entry in config.fields if entry.nullable),
         poisoned=frozenset(builder.poisoned),
     )
     return config, scope, builder

@@ -34,6 +34,8 @@ class Scope:
     words: tuple[str, ...] = ()
     choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
     poisoned: frozenset[str] = frozenset()
+    nullable: frozenset[str] = frozenset()
+    """Fields of the config that may be none."""
 
     def meaning(self, name: str) -> Meaning | None:
         """What ``name`` means, or None."""

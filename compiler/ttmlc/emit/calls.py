@@ -128,32 +128,43 @@ def _activation(value: Attribute) -> str:
 
 def _ids(operation: Operation, names: Mapping[str, Code]) -> Call:
     """``given.ids("token_type_ids", token_type_ids, below=c.types, default=0)``."""
-    name = operation.text("input")
-    args = [
-        Arg(Raw(string(name))),
-        Arg(names[name]),
-        Arg(Raw(expression(operation.scalar("below"), OWNER)), "below"),
-    ]
+    below = Arg(Raw(expression(operation.scalar("below"), OWNER)), "below")
+    return Call("given.ids", (*_input(operation, names), below, *default_of(operation)))
+
+
+def default_of(operation: Operation) -> list[Arg]:
+    """The default of an input as an argument, where it has one."""
     default = operation.get("default")
-    if isinstance(default, Form):
-        (filled,) = default.args or (None,)
-        args.append(
-            Arg(Raw(literal(filled.value) if isinstance(filled, Const) else "given.positions"), "default")
-        )
-    return Call("given.ids", tuple(args))
+    if not isinstance(default, Form):
+        return []
+    (filled,) = default.args or (None,)
+    return [Arg(Raw(literal(filled.value) if isinstance(filled, Const) else "given.positions"), "default")]
 
 
 def _mask(operation: Operation, names: Mapping[str, Code]) -> Call:
-    name = operation.text("input")
-    args = [Arg(Raw(string(name))), Arg(names[name])]
+    args = _input(operation, names)
     if operation.get("causal") is not None:
         args.append(Arg(Raw(expression(operation.scalar("causal"), OWNER)), "causal"))
     return Call("given.mask", tuple(args))
 
 
+def _places(operation: Operation, names: Mapping[str, Code]) -> Call:
+    """``given.places("index", index, (B, 1, 1, S))``."""
+    shape = tuple_of(expression(size, OWNER) for size in shape_of(operation.get("shape") or ()))
+    return Call("given.places", (*_input(operation, names), Arg(Raw(shape))))
+
+
+def _input(operation: Operation, names: Mapping[str, Code]) -> list[Arg]:
+    """What messages call an input, and it itself, or what the host made."""
+    name = operation.text("input")
+    made = operation.operands[0] if operation.operands else None
+    return [Arg(Raw(string(name))), Arg(names[name if made is None else made.name])]
+
+
 SPECIAL = {
     "input.ids": _ids,
     "input.mask": _mask,
+    "input.places": _places,
     "nn.dropout": _dropout,
     "nn.layer_norm": _layer_norm,
     "nn.masked_scores": _masked,

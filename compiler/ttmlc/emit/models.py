@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ttmlc.emit.body import Body, sizes_read
-from ttmlc.emit.calls import OWNER, call, size_text
+from ttmlc.emit.body import sizes_read
+from ttmlc.emit.calls import OWNER, call, default_of, size_text
 from ttmlc.emit.construction import Construction, exploded
+from ttmlc.emit.host import Hosting
 from ttmlc.emit.python import (
     WIDTH,
     Arg,
@@ -27,9 +28,10 @@ from ttmlc.ir.device_labels import HostOp
 from ttmlc.ir.device_training import LossOp
 from ttmlc.ir.module import Function, Input, Module, Operation
 from ttmlc.ir.op import TABLE
+from ttmlc.ir.ops.integers import on_host
 from ttmlc.ir.ops.structure import conditions
 from ttmlc.ir.scalar import Apply, Dynamic, Scalar
-from ttmlc.ir.types import TensorType
+from ttmlc.ir.types import TensorType, Type
 from ttmlc.passes.lowering.refusal import cannot
 
 
@@ -93,7 +95,7 @@ def _kinds(given: Input) -> str:
 
 
 @dataclass
-class Calling(Body):
+class Calling(Hosting):
     """``__call__`` of a model."""
 
     losses: dict[str, Operation] = field(default_factory=dict)
@@ -120,7 +122,7 @@ class Calling(Body):
         makers = {value.name: o for o in self.function.operations for value in o.results}
         self.makers = makers
         for operation in self.function.operations:
-            if operation.op == "choose":
+            if operation.op == "choose" and not on_host(operation):
                 self.losses.update({v.name: makers[v.name] for v in operation.operands if v is not None})
         read = {v.name for o in self.function.operations if is_loss(o) for v in o.operands if v is not None}
         self.early = [o for o in self.function.operations if o.op == "output" and o.result.name in read]
@@ -132,6 +134,8 @@ class Calling(Body):
             self.turned[held] = f"{held}_block" if held in self.given else held
 
     def special(self, operation: Operation, indent: int) -> bool:
+        if self.host(operation, indent):
+            return True
         if operation.op == "repeat":
             self._loop(operation, indent)
         elif operation.op == "choose":
@@ -146,7 +150,10 @@ class Calling(Body):
                 labels = self._labels(operation)
                 self.speak(operation, indent)
                 name = self.name(operation.result, self.places[id(operation)])
-                self.lines += _guarded(name, labels, self._loss(operation), indent)
+                loss = self._loss(operation)
+                self.lines += (
+                    _guarded(name, labels, loss, indent) if labels else layout(f"{name} = ", loss, indent)
+                )
         else:
             return False
         return True
@@ -176,12 +183,12 @@ class Calling(Body):
         return Call(declaration.callee, tuple(args))
 
     def _labels(self, loss: Operation) -> str:
-        """The input that the labels of a loss are, or are made of."""
+        """The optional input that the labels of a loss are, or are made of; nothing where there is none."""
+        optional = {given.value.name for given in self.function.inputs if given.optional}
         value = loss.operands[1]
         while value is not None and value.name in self.makers:
-            value = self.makers[value.name].operands[0]
-        assert value is not None
-        return identifier(value.name)
+            value = next(iter(self.makers[value.name].operands), None)
+        return identifier(value.name) if value is not None and value.name in optional else ""
 
     def _choose(self, operation: Operation, indent: int) -> None:
         """The first whose condition holds; nothing where what all of them read is not given."""
@@ -190,6 +197,8 @@ class Calling(Body):
         self.speak(operation, indent)
         pad = " " * indent
         name = self.name(operation.result, self.places[id(operation)])
+        if not labels:
+            raise cannot(operation.span, "a choice among losses is of labels that the caller may give")
         self.lines.append(f"{pad}if {labels} is None:")
         self.lines.append(f"{pad}    {name} = None")
         asked = [*conditions(operation), None]
@@ -224,6 +233,9 @@ class Calling(Body):
             if name != target:
                 self.lines.append(f"{pad}    {target} = {name}")
             self.take(result, target)
+
+    def default_of(self, operation: Operation) -> list[Arg]:
+        return default_of(operation)
 
     def code(self, operation: Operation) -> Call:
         if operation.op.startswith("input."):
@@ -282,7 +294,8 @@ class Calling(Body):
             f"{name} {_shape(made[value.name])}" if value.name in made else name
             for name, value in self.function.outputs
         ]
-        labels = [given for given in self.function.inputs if given.optional]
+        first = self.function.inputs[0].value.type
+        labels = [one for one in self.function.inputs if one.optional or _apart(one.value.type, first)]
         types = [f"{one.value.name} {_kinds(one)}" for one in labels]
         shape = str(self.function.inputs[0].value.type).removeprefix("int")
         given = f"Integers {shape}{''.join(f', {one}' for one in types)}"
@@ -290,6 +303,11 @@ class Calling(Body):
         if len(line) + 14 <= WIDTH:
             return line
         return f"{given}\n        -> {', '.join(shapes)}.\n        "
+
+
+def _apart(type_: Type, first: Type) -> bool:
+    """Whether an input has another shape than the first."""
+    return isinstance(type_, TensorType) and isinstance(first, TensorType) and type_.dims != first.dims
 
 
 def outer_axes(function: Function) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ttmlc.emit.blocks import block_view
+from ttmlc.emit.body import code_of
 from ttmlc.emit.config import config_view
 from ttmlc.emit.models import model_view
 from ttmlc.emit.python import WIDTH
@@ -78,7 +79,8 @@ def module_view(module: Module) -> ModuleView:
     constants = [
         f"{name} = ttnn.{name}_LAYOUT" for name in ("TILE", "ROW_MAJOR") if re.search(rf"\b{name}\b", text)
     ]
-    imports = ["from ttmlc_runtime import nn, ttnn", "from ttmlc_runtime.nn import Integers"]
+    numpy = ["import numpy as np", ""] if re.search(r"\bnp\.", code_of(text)) else []
+    imports = [*numpy, "from ttmlc_runtime import nn, ttnn", "from ttmlc_runtime.nn import Integers"]
     if used:
         imports.append(f"from ttmlc_runtime.weights import {', '.join(used)}")
     standard = ["import math"] if "math." in text else []

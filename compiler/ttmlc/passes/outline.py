@@ -26,17 +26,20 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from ttmlc.ir.module import Function, Input, Kind, Level, Module, Operation, Region, Value, plain, rewrite
-from ttmlc.ir.ops.labels import LABEL_OPS
+from ttmlc.ir.ops.integers import on_host
 from ttmlc.ir.ops.loss import LOSSES
-from ttmlc.ir.ops.structure import map_paths, paths
+from ttmlc.ir.ops.structure import defaults, map_paths, paths
 from ttmlc.ir.types import TensorType
 from ttmlc.passes.base import Outcome, Pass
+from ttmlc.passes.prune import keep_live
 from ttmlc.source import Span
 
 MODULES = frozenset({"Chain", "ClassVar", "Integers", "POLICY", "TILE"})
 """What every emitted module has under a name that a class might have."""
-STAY = frozenset({"call", "repeat", "choose", "merge_batch", "split_batch", *LABEL_OPS, *LOSSES})
-"""Operations that stay in the model."""
+APART = 5
+"""Lines between two operations of which a reader would not say that they stand together."""
+STAY = frozenset({"call", "repeat", "choose", "split_batch", *LOSSES})
+"""Operations that stay in the model, beside those of the host."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,7 @@ class _Model:
 
     def __post_init__(self) -> None:
         self.params = {o.result.name: o for o in self.function.operations if o.op == "param"}
+        self.defaults = defaults(self.function)
         self.ends = {value.name for _, value in self.function.outputs} | self._returned_by_base()
 
     def _returned_by_base(self) -> set[str]:
@@ -181,6 +185,9 @@ class _Model:
         """The model as a sequence of blocks."""
         for operation in self.function.operations:
             if operation.op == "param":
+                continue
+            if on_host(operation):  # it reads nothing that a stretch makes, and does not end one
+                self.operations.append(operation)
                 continue
             if operation.op in STAY or all(_is_number(value) for value in operation.results):
                 self._end()
@@ -207,6 +214,7 @@ class _Model:
         results = [v for operation in stretch for v in operation.results if v.name in later]
         if not results:
             return
+        stretch = list(keep_live(tuple(stretch), results))
         params = _read(stretch, self.params)
         self.inside.update(params)
         shared = _common([path for name in params for path in paths(self.params[name].get("at") or "")])
@@ -223,9 +231,10 @@ class _Model:
         )
         owners = shared[:-1] if one else shared
         read = [v for v in _reads(stretch) if v.name not in made and v.name not in self.params]
-        given = [
-            one.value for one in self.function.inputs if one.value in read
-        ]  # in the order of the model's
+        # In the order of the model's, those that are made of others where they are not given too.
+        order = [one.value.name for one in self.function.inputs]
+        of = {**{name: name for name in order}, **self.defaults}
+        given = sorted((v for v in read if v.name in of), key=lambda v: order.index(of[v.name]))
         inputs = [v for v in read if v not in given] + given
         block = self._block(stretch, params, owners, shared, inputs, results)
         at = ".".join(owners)
@@ -365,14 +374,16 @@ def _elsewhere(param: Operation) -> Operation:
 
 
 def _span(operations: Sequence[Operation]) -> Span | None:
+    """The lines of ``operations``; where they stand apart, those of the last."""
     spans = [operation.span for operation in operations if operation.span is not None]
     files = {id(span.file) for span in spans}
     if not spans or len(files) > 1:
         return spans[0] if spans else None
-    first, *others = spans
-    for span in others:
-        first = first.to(span)
-    return first
+    found = spans[-1]
+    for span in sorted(spans, key=lambda span: span.start, reverse=True):
+        if span.end_line + APART >= found.line:
+            found = span.to(found)
+    return found
 
 
 def camel(words: Sequence[str]) -> str:

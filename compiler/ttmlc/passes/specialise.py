@@ -73,6 +73,8 @@ def _settled(function: Function) -> Function:
     def settle(operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
         kept = []
         for old in operations:
+            if old.op == "require" and old.get("condition") == Const(True):
+                continue
             operands = tuple(None if value is None else one(value) for value in old.operands)
             operation = replace(old, operands=operands)
             if operation.body is not None:

@@ -6,6 +6,7 @@ from ttmlc.ir.ops import (
     attention,
     batches,
     gradients,
+    integers,
     joint,
     labels,
     linear,
@@ -15,5 +16,15 @@ from ttmlc.ir.ops import (
     structure,
 )
 
-__all__ = ["apart", "arithmetic", "attention", "batches", "gradients", "joint", "labels", "linear"]
+__all__ = [
+    "apart",
+    "arithmetic",
+    "attention",
+    "batches",
+    "gradients",
+    "integers",
+    "joint",
+    "labels",
+    "linear",
+]
 __all__ += ["loss", "norm", "shape", "structure"]

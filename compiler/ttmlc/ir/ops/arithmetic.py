@@ -44,14 +44,17 @@ class Binary(Elementwise):
                 raise Refusal(f"{self.name} needs a second tensor or a scalar", at="b")
             return (a,)
         b = tensor(types[1], "b")
-        if a.dtype is not b.dtype:
+        dtype = a.dtype
+        if {a.dtype, b.dtype} == {DType.INT, DType.BOOL}:  # what is true counts one
+            dtype = DType.INT
+        elif a.dtype is not b.dtype:
             raise Refusal(
                 f"{self.name} cannot join {a.dtype.value} and {b.dtype.value}",
                 at="b",
                 label=f"is {b}",
                 related=(("a", f"is {a}"),),
             )
-        return (TensorType(a.dtype, broadcast([("a", a), ("b", b)])),)
+        return (TensorType(dtype, broadcast([("a", a), ("b", b)])),)
 
     def reference(self, arrays: Sequence[Any], call: Call) -> tuple[Any, ...]:
         a, b = call.types[:2]
