@@ -176,9 +176,7 @@ class Inputs:
         Raises:
             InputError: no integers, of another shape, or out of range; it names the first that is.
         """
-        array = np.asarray(value)
-        if array.ndim or not isinstance(value, int):
-            array = self.integers(name, value, self.outer)
+        array = np.asarray(value) if isinstance(value, int) else self.integers(name, value, self.outer)
         below = shape[-1]
         wrong = (array < 0) | (array >= below)
         if wrong.any():

@@ -224,8 +224,7 @@ def _aligned(arrays: Sequence[Any], call: Call) -> list[Any]:
     ]
 
 
-HOST = frozenset(
-    {"fill", "index", "compare", "either", "argmax", "running", "require", "choose"}
-    | {"add", "subtract", "multiply"}
-)
+OWN = frozenset({"fill", "index", "compare", "either", "argmax", "running", "require"})
+"""Ops that the host alone has."""
+HOST = OWN | {"choose", "add", "subtract", "multiply"}
 """Ops that the host computes, where what they make are whole numbers."""

@@ -11,6 +11,7 @@ from ttmlc.ir.device import UINT32
 from ttmlc.ir.module import Attribute, Operation, Region, Value
 from ttmlc.ir.op import TABLE
 from ttmlc.ir.ops import loss
+from ttmlc.ir.ops.integers import OWN
 from ttmlc.ir.scalar import Const, Scalar
 from ttmlc.ir.types import Axis, DeviceType, DType, MaskType, SavedType, TensorType, Type
 from ttmlc.passes.lowering import hosted
@@ -291,6 +292,7 @@ RULES: dict[str, Lowered] = {
     **{name: _loss(f"nn.{name}") for name in loss.LOSSES},
     **TRAINING,
     **HEADS,
+    **dict.fromkeys(OWN, hosted.computed),
 }
 
 NOT_YET = frozenset({"where", "exp", "rsqrt", "reduce", "repeat_to", "zeros"})
