@@ -15,7 +15,7 @@ from ttmlc.elaborate.problems import BAD_SCALAR, MISFIT, NOT_YET, problem
 from ttmlc.elaborate.values import Meaning, Number, Tensor, describe
 from ttmlc.ir import scalar
 from ttmlc.ir.ops.integers import RELATIONS, WHOLE
-from ttmlc.ir.scalar import Apply, Asked, Const, Field, Scalar, leaves
+from ttmlc.ir.scalar import Apply, Asked, Const, Field, Scalar
 from ttmlc.ir.types import DType, TensorType, dim_text
 from ttmlc.language import tree
 from ttmlc.source import Span
@@ -48,14 +48,27 @@ def certain(elaborator: Expressions, value: Scalar, span: Span) -> Scalar:
     Raises:
         DiagnosticError: a field that it reads may be none, and nobody has asked.
     """
-    for leaf in leaves(value):
-        if not isinstance(leaf, Field) or leaf.name not in elaborator.scope.nullable:
-            continue
-        said = (part for condition in elaborator.holding for part in _implied(condition))
-        if scalar.apply("not", scalar.apply("is_none", leaf)) not in said:
-            hint = f"Ask first: 'if {leaf.name} is none:' and so on."
-            raise problem(BAD_SCALAR, f"{leaf.name!r} may be none here", span, hint=hint)
+    unasked = next(_unasked(elaborator.scope.nullable, value, elaborator.holding), None)
+    if unasked is not None:
+        hint = f"Ask first: 'if {unasked} is none:' and so on."
+        raise problem(BAD_SCALAR, f"{unasked!r} may be none here", span, hint=hint)
     return value
+
+
+def _unasked(nullable: frozenset[str], value: Scalar, holding: Sequence[Scalar]) -> Iterator[str]:
+    """The fields that ``value`` reads and that may be none where ``holding`` is all that is known."""
+    if isinstance(value, Field) and value.name in nullable:
+        said = [part for condition in holding for part in _implied(condition)]
+        if scalar.apply("not", scalar.apply("is_none", value)) not in said:
+            yield value.name
+    elif isinstance(value, Apply) and value.op == "select":
+        condition, yes, no = value.args
+        yield from _unasked(nullable, condition, holding)
+        yield from _unasked(nullable, yes, (*holding, condition))
+        yield from _unasked(nullable, no, (*holding, denied(condition)))
+    elif isinstance(value, Apply) and value.op != "is_none":
+        for part in value.args:
+            yield from _unasked(nullable, part, holding)
 
 
 def denied(a: Scalar) -> Scalar:

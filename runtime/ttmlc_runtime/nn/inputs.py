@@ -257,4 +257,5 @@ def _odd_mask(name: str, array: np.ndarray[Any, Any]) -> str:
 def _first(name: str, array: np.ndarray[Any, Any], wrong: np.ndarray[Any, Any]) -> str:
     """The first element that is wrong, with its place."""
     place = tuple(int(at) for at in np.argwhere(wrong)[0])
-    return f"{name}[{', '.join(map(str, place))}] is {array[place]}"
+    inside = f"[{', '.join(map(str, place))}]" if place else ""
+    return f"{name}{inside} is {array[place]}"

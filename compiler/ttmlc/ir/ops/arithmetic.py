@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any, Union
 
 from ttmlc.ir.module import Operation, Value
 from ttmlc.ir.op import Adjoint, Attributes, AttributeSpec, AxisRule, Cost, Refusal, TensorOp, register
-from ttmlc.ir.ops.common import align, broadcast, check_rate, floating, per_element, rules, tensor
+from ttmlc.ir.ops.common import (
+    align,
+    batch_first,
+    broadcast,
+    check_rate,
+    floating,
+    per_element,
+    rules,
+    tensor,
+)
 from ttmlc.ir.scalar import Const
 from ttmlc.ir.types import Axis, DType, TensorType, Type
 
@@ -54,7 +63,8 @@ class Binary(Elementwise):
                 label=f"is {b}",
                 related=(("a", f"is {a}"),),
             )
-        return (TensorType(dtype, broadcast([("a", a), ("b", b)])),)
+        dims = broadcast([("a", a), ("b", b)])
+        return (TensorType(dtype, batch_first(dims) if dtype is DType.INT else dims),)
 
     def reference(self, arrays: Sequence[Any], call: Call) -> tuple[Any, ...]:
         a, b = call.types[:2]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ttmlc.ir.module import Operation
 from ttmlc.ir.op import Attributes, AttributeSpec, AxisRule, Cost, Refusal, TensorOp, Unfit, register
-from ttmlc.ir.ops.common import align, broadcast, rules, tensor, traffic
+from ttmlc.ir.ops.common import align, batch_first, broadcast, rules, tensor, traffic
 from ttmlc.ir.scalar import Const
 from ttmlc.ir.types import Axis, DType, TensorType, Type, dim_text
 
@@ -113,7 +113,7 @@ class Compare(HostOp):
         if attributes["relation"] not in RELATIONS:
             raise Refusal(f"{attributes['relation']!r} compares nothing", at="relation")
         a, b = whole(types[0], "a"), whole(types[1], "b")
-        return (TensorType(DType.BOOL, broadcast([("a", a), ("b", b)])),)
+        return (TensorType(DType.BOOL, batch_first(broadcast([("a", a), ("b", b)]))),)
 
     def reference(self, arrays: Sequence[Any], call: Call) -> tuple[Any, ...]:
         a, b = _aligned(arrays, call)
@@ -135,7 +135,8 @@ class Either(HostOp):
             raise Refusal(
                 "alternatives must be of one type", at="b", label=f"is {b}", related=(("a", f"is {a}"),)
             )
-        return (TensorType(a.dtype, broadcast([("condition", condition), ("a", a), ("b", b)])),)
+        dims = broadcast([("condition", condition), ("a", a), ("b", b)])
+        return (TensorType(a.dtype, batch_first(dims)),)
 
     def reference(self, arrays: Sequence[Any], call: Call) -> tuple[Any, ...]:
         import numpy as np
