@@ -170,6 +170,8 @@ def comparison(elaborator: Expressions, node: tree.Operator, wanted: str) -> Mea
 
 def where(elaborator: Expressions, bound: Bound) -> Meaning:
     condition = tensor(elaborator, bound, "condition")
+    if not isinstance(condition.value.type, TensorType) or condition.value.type.dtype is not DType.BOOL:
+        raise problem(MISFIT, "'condition' must be bool", condition.span, f"is {describe(condition)}")
     alternatives = [
         whole(elaborator, elaborator.argument(bound, name), bound.span(name), f"{name!r} must be")
         for name in ("yes", "no")

@@ -313,7 +313,7 @@ class Lowering:
 
     def ids(self, value: Value, span: Span | None) -> Value:
         """Integers on the device: a block's own, or entered from the model's input."""
-        made, bound = hosted.on_host(self, value), self.bound(value.name)
+        made, bound = hosted.on_host(self, value, span), self.bound(value.name)
         if value.name in self.values and made is None:
             return self.value(value, span)
         if len(getattr(value.type, "dims", ())) != 2:
@@ -333,7 +333,7 @@ class Lowering:
         """The mask form of a bool value: a block's own, or entered from the model's input."""
         if value is None:
             return None
-        made = hosted.on_host(self, value)
+        made = hosted.on_host(self, value, self.function.span)
         if made is not None:
             name = hosted.called(self, value)
             return self.enter(made, "input.mask", scalar.text(causal), "mask", input=name, causal=causal)

@@ -52,6 +52,7 @@ def whole(lowering: Lowering, value: Value | None, span: Span | None) -> Value:
         DiagnosticError: they are neither.
     """
     assert value is not None
+    refuse_absent(lowering, value, span)
     made = lowering.values.get(value.name)
     if value.name in lowering.defaulted and made is not None:
         return _checked(lowering, value, lowering.defaulted[value.name], made)
@@ -61,8 +62,6 @@ def whole(lowering: Lowering, value: Value | None, span: Span | None) -> Value:
     given = lowering.inputs.get(source.name)
     if made is not None or given is None or getattr(value.type, "dtype", None) not in WHOLE:
         raise cannot(span, "whole numbers are made of inputs of the model, and of each other")
-    if given.optional:
-        raise cannot(span, f"{source.name!r} may be absent: what is made of it is not compiled yet")
     return _checked(lowering, value, source.name, source)
 
 
@@ -81,10 +80,30 @@ def _checked(lowering: Lowering, value: Value, name: str, source: Value) -> Valu
     return lowering.entered[value.name, "integers"]
 
 
-def on_host(lowering: Lowering, value: Value) -> Value | None:
-    """What the host made of ``value``, and its name for messages; None where it is as the caller gave it."""
+def on_host(lowering: Lowering, value: Value, span: Span | None) -> Value | None:
+    """What the host made for ``value``; None where it is as the caller gave it.
+
+    Raises:
+        DiagnosticError: it is made of what may be absent.
+    """
     made = lowering.values.get(value.name)
-    return made if made is not None and isinstance(made.type, TensorType) else None
+    if made is None or not isinstance(made.type, TensorType):
+        return None
+    refuse_absent(lowering, value, span)
+    return made
+
+
+def refuse_absent(lowering: Lowering, value: Value, span: Span | None) -> None:
+    """Refuse whole numbers that are made of an input which may be absent."""
+    makers = {made.name: one for one in lowering.function.operations for made in one.results}
+    waiting = [value]
+    while waiting:
+        found = waiting.pop()
+        given = lowering.inputs.get(found.name)
+        if given is not None and given.optional:
+            raise cannot(span, f"{found.name!r} may be absent: what is made of it stays with losses")
+        maker = makers.get(found.name)
+        waiting += [] if maker is None else [one for one in maker.operands if one is not None]
 
 
 def called(lowering: Lowering, value: Value) -> str:
@@ -98,6 +117,7 @@ def places(lowering: Lowering, value: Value, shape: tuple[Scalar, ...], span: Sp
     made = lowering.values.get(value.name)
     if made is not None and isinstance(made.type, DeviceType):
         return made
+    refuse_absent(lowering, value, span)
     source = made if made is not None else lowering.merged.get(value.name, value)
     if made is None and source.name not in lowering.inputs:
         raise cannot(span, "an index is an input of the model, or made of some")
