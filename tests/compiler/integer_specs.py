@@ -41,3 +41,31 @@ offers TinyModel at "tiny":
     SequenceClassification(pooled=last_real(base.last_hidden_state, base.input_ids), p=0, at="score", bias=false)
     Choose
 '''  # noqa: E501  # a statement is one line
+
+MADE = """config Made for "made":
+    vocab: size = 19 from vocab_size
+    hidden: size = 32 from hidden_size
+    heads: size = 1 from num_heads
+    fill: token = 3 from fill
+    head_dim = hidden / heads
+
+defaults:
+    linear, embedding, param: init=normal(0.5)
+
+model MadeModel(ids: int[B, S], mask: bool[B, S] = ids != fill, best: int[B] = argmax(ids, S)):
+    param word: [vocab, hidden] at "word.weight"
+    h = word[ids]
+    q = linear(h, (heads head_dim), at="q") as [B, heads, S, head_dim]
+    a = attention(q, q, q, mask=mask, causal=true) as [B, S, (heads head_dim)]
+    b = attention(q, q, q, mask=(ids != 5), causal=true) as [B, S, (heads head_dim)]
+    g = word[where(ids == 9, best, size(S) - 1)]
+    return h=linear(a + b, hidden, at="o"), best=pick(g, S, best), last=last(h, S), second=pick(h, S, 1)
+
+head Next(base, labels?: int[B, S]):
+    logits = linear(base.h, vocab, at="lm")
+    own = cross_entropy(logits, where(base.ids == fill, -100, next(base.ids, S)), over=vocab)
+    return own=own, loss=cross_entropy(logits, labels, over=vocab), logits=logits
+
+offers MadeModel at "made":
+    Next
+"""

@@ -17,7 +17,7 @@ from ttmlc.ir.verify import verify
 from ttmlc.source import DiagnosticError, SourceFile
 from ttmlc_runtime.errors import InputError
 
-from tests.compiler.integer_specs import CAUSAL
+from tests.compiler.integer_specs import CAUSAL, MADE
 from tests.compiler.test_emit import load
 
 torch: Any = pytest.importorskip("torch", reason="numbers and gradients are compared with torch's")
@@ -267,6 +267,26 @@ def test_an_expression_means_on_the_host_what_it_means(expression: str, tmp_path
         table = {"word.weight": model.state_dict()["word.weight"].astype(np.float64)}
         wanted = evaluate(found, "SmallModel", {"pad": pad}, table, given)["h"]
         assert np.abs(model(**given).h.numpy() - wanted).max() < 1e-12
+
+
+def test_masks_labels_and_indexes_are_made_on_the_host(tmp_path: Path) -> None:
+    source = SourceFile("made.spec", MADE)
+    found = elaborate_file(source, tmp_path / "made.spec")
+    made = load(compile_text(source, tmp_path / "made.spec").text, tmp_path / "made.py")
+    ids = np.array([[1, 9, 4, 5, 12, 2], [7, 9, 6, 5, 3, 3]])
+    for name, more in (("MadeModel", {}), ("MadeForNext", {}), ("MadeModel", {"best": np.array([0, 5])})):
+        model = getattr(made, name)(made.MadeConfig(), dtype="float64")
+        values = {key: value.astype(np.float64) for key, value in model.state_dict().items()}
+        wanted = evaluate(found, name, {}, values, {"ids": ids, **more})
+        given = model(ids, **more)
+        for key, value in wanted.items():
+            assert np.abs(getattr(given, key).numpy() - value).max() < 1e-12, key
+    model = made.MadeForNext(made.MadeConfig(), dtype="float64")
+    model.train()
+    found = model(ids)
+    assert found.loss is None
+    found.own.backward()  # a loss of what the model is given, with nothing beside it
+    assert all(parameter.grad is not None for _, parameter in model.named_parameters())
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,10 @@ def whole(elaborator: Expressions, meaning: Meaning, span: Span, what: str) -> T
     if isinstance(meaning, Number) and meaning.kind == "int":
         return filled(elaborator, certain(elaborator, meaning.scalar, span), NUMBER, span, "number")
     if not isinstance(meaning, Tensor) or not is_whole(meaning):
+        type_ = meaning.value.type if isinstance(meaning, Tensor) else None
+        if isinstance(type_, TensorType) and type_.dtype is DType.FLOAT:
+            message = f"{what} whole numbers: others are not compiled yet"
+            raise problem(NOT_YET, message, span, f"is {describe(meaning)}")
         raise problem(MISFIT, f"{what} whole numbers", span, f"is {describe(meaning)}")
     return Tensor(meaning.value, span)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ttmlc.emit.body import Body
-from ttmlc.emit.calls import OWNER
+from ttmlc.emit.calls import OWNER, default_of
 from ttmlc.emit.python import Arg, Call, Raw, expression, flat, identifier, layout, string
 from ttmlc.ir.module import Operation, Value
 from ttmlc.ir.ops.integers import HOST, on_host
@@ -92,14 +92,10 @@ class Hosting(Body):
         args = [Arg(Raw(string(name))), Arg(code)]
         if wanted:
             args.append(Arg(Raw(f"({wanted},)" if len(x.type.dims) == 1 else f"({wanted})")))
-        args += self.default_of(operation)
+        args += default_of(operation)
         callee = "given.flags" if x.type.dtype.value == "bool" else "given.integers"
         self.lines += layout(f"{flat(code)} = ", Call(callee, tuple(args)), indent)
         self.take(operation.result, flat(code))
-
-    def default_of(self, operation: Operation) -> list[Arg]:
-        """The default of an input as an argument, where it has one."""
-        raise NotImplementedError
 
     def _of_tokens(self, x: Value) -> bool:
         """Whether ``x`` is as the first input is."""

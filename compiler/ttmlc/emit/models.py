@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ttmlc.emit.body import sizes_read
-from ttmlc.emit.calls import OWNER, call, default_of, size_text
+from ttmlc.emit.calls import OWNER, call, size_text
 from ttmlc.emit.construction import Construction, exploded
 from ttmlc.emit.host import Hosting
 from ttmlc.emit.python import (
@@ -233,9 +233,6 @@ class Calling(Hosting):
             if name != target:
                 self.lines.append(f"{pad}    {target} = {name}")
             self.take(result, target)
-
-    def default_of(self, operation: Operation) -> list[Arg]:
-        return default_of(operation)
 
     def code(self, operation: Operation) -> Call:
         if operation.op.startswith("input."):

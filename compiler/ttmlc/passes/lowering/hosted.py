@@ -6,6 +6,7 @@ ids; an index of an axis as rows of zeros with a one, because the product with t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 TURNED = tuple(map(Const, (0, 2, 1, 3)))
 """What stands before the matrices, and their rows, exchanged."""
+
+AHEAD = frozenset({"parameter", "input.integers"})
+"""What a model begins with."""
 
 
 def computed(lowering: Lowering, operation: Operation) -> Sequence[Value]:
@@ -74,9 +78,13 @@ def _checked(lowering: Lowering, value: Value, name: str, source: Value) -> Valu
             "default": Form("full", (default,)) if isinstance(default, Const) else default,
         }
         kept = {key: entry for key, entry in given.items() if entry is not None}
-        lowering.entered[value.name, "integers"] = lowering.outermost().add(
-            "input.integers", (source,), kept, name=name, span=lowering.function.span
-        )
+        build = lowering.outermost()
+        made = build.add("input.integers", (source,), kept, name=name, span=lowering.function.span)
+        if source.name == name:  # before whatever reads it, on the device too
+            own = build.operations.pop()
+            ahead = itertools.takewhile(lambda one: one.op in AHEAD, build.operations)
+            build.operations.insert(len(list(ahead)), own)
+        lowering.entered[value.name, "integers"] = made
     return lowering.entered[value.name, "integers"]
 
 
