@@ -263,10 +263,10 @@ def picked_once(
     for maker in found:
         if maker is None or first is None or maker.operands[0] != first.operands[0]:
             return None
-        x, at = maker.operands
-        if maker.attributes != first.attributes or x is None or at is None:
+        source, place = maker.operands
+        if maker.attributes != first.attributes or source is None or place is None:
             return None
-        places.append(Tensor(at, maker.span or span))
+        places.append(Tensor(place, maker.span or span))
     assert first is not None and first.operands[0] is not None
     at = elaborator.apply("choose", places, {"conditions": tuple(conditions)}, span, name="index")
     x = Tensor(first.operands[0], span)

@@ -147,7 +147,7 @@ class EmbeddingGradient(GradientOp):
 class Stated(GradientOp):
     """The result type says how."""
 
-    operands = ("x",)
+    operands: tuple[str, ...] = ("x",)
     states_types = True
 
     def dims(self, call: Call) -> tuple[TensorType, TensorType]:
