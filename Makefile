@@ -44,7 +44,7 @@ bench: env-numbers ## Ratios against peers, in one run; JSON in benchmarks/resul
 	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(PY) benchmarks/run.py
 
 generated: env-numbers ## Emit the checked-in modules anew
-	$(BIN)/ttmlc compile specs/models/bert.spec -o generated
+	@for spec in specs/models/*.spec; do $(BIN)/ttmlc compile $$spec -o generated || exit 1; done
 
 golden: env-numbers ## Rewrite golden files; review the difference
 	$(PY) -m pytest -q --update-golden tests

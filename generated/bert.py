@@ -86,7 +86,7 @@ class BertConfig(nn.Config):
 
 
 class Embeddings(nn.Block):
-    """Embeddings of bert.spec:50."""
+    """Embeddings of bert.spec:51."""
 
     def __init__(self, at: nn.Scope, c: BertConfig) -> None:
         super().__init__(at, c)
@@ -113,11 +113,11 @@ class Embeddings(nn.Block):
         """input_ids: [B, S], token_type_ids: [B, S], position_ids: [B, S] -> [B, 1, S, hidden]."""
         c, kernels = self.config, self.kernels
         B, S = input_ids.shape[0], input_ids.shape[1]
-        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
+        # bert.spec:51  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
         type_ = ttnn.embedding(token_type_ids, self.token_type_embeddings.weight, layout=TILE)
-        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
+        # bert.spec:52  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
         pos = ttnn.embedding(position_ids, self.position_embeddings.weight, layout=TILE)  # [B, S, hidden]
-        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
+        # bert.spec:53  embed: h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNo ...
         # decided: fuse-residual, sink-views
         word = ttnn.embedding(input_ids, self.word_embeddings.weight, layout=TILE)  # [B, S, hidden]
         h = ttnn.layer_norm(
@@ -137,11 +137,11 @@ class Embeddings(nn.Block):
         c, kernels = self.config, self.kernels
         B, S = input_ids.shape[0], input_ids.shape[1]
         seed = self.seed()
-        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
+        # bert.spec:51  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
         type_ = ttnn.embedding(token_type_ids, self.token_type_embeddings.weight, layout=TILE)
-        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
+        # bert.spec:52  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
         pos = ttnn.embedding(position_ids, self.position_embeddings.weight, layout=TILE)  # [B, S, hidden]
-        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
+        # bert.spec:53  embed: h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNo ...
         # decided: sink-views
         word = ttnn.embedding(input_ids, self.word_embeddings.weight, layout=TILE)  # [B, S, hidden]
         total = ttnn.reshape(ttnn.add(ttnn.add(word, type_), pos), (B, 1, S, c.hidden))  # [B, 1, S, hidden]
@@ -163,7 +163,7 @@ class Embeddings(nn.Block):
         """dh: [B, 1, S, hidden] -> no gradient: the inputs are no floats."""
         c, kernels = self.config, self.kernels
         seed = saved.seed
-        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
+        # bert.spec:53  embed: h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNo ...
         dtotal, dweight, dbias = nn.layer_norm_backward(
             nn.dropout(dh, c.p, seed, 1),
             saved.total,
@@ -179,12 +179,12 @@ class Embeddings(nn.Block):
                     saved.input_ids, self.word_embeddings.weight, dtotal, skip_row=c.pad
                 ),
             )
-        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
+        # bert.spec:52  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
         if self.position_embeddings.trainable:
             self.position_embeddings.accumulate(
                 weight=nn.embedding_backward(saved.position_ids, self.position_embeddings.weight, dtotal)
             )
-        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
+        # bert.spec:51  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
         if self.token_type_embeddings.trainable:
             self.token_type_embeddings.accumulate(
                 weight=nn.embedding_backward(saved.token_type_ids, self.token_type_embeddings.weight, dtotal)
@@ -239,9 +239,10 @@ class Attention(nn.Block):
             output_concat_heads=True,
             **kernels.attention,
         )  # [B, 1, S, heads * head_dim]
-        # bert.spec:37  return layer_norm(x + dropout(linear(a, hidden, at="output.dense")), at="output.La ...
-        # decided: fuse-residual
+        # bert.spec:37  dense = dropout(linear(a, hidden, at="output.dense"))
         dense = ttnn.linear(a, self.dense.weight, bias=self.dense.bias, **kernels.matmul)  # [B, 1, S, hidden]
+        # bert.spec:38  return layer_norm(x + dense, at="output.LayerNorm")
+        # decided: fuse-residual
         return ttnn.layer_norm(
             dense,
             residual_input_tensor=x,
@@ -268,8 +269,9 @@ class Attention(nn.Block):
         kept = nn.dropout(weights, c.p_attn, seed, 1)  # [B, heads, S, S]
         attention = ttnn.matmul(kept, v, **kernels.matmul)  # [B, heads, S, head_dim]
         a = ttnn.experimental.nlp_concat_heads(attention)  # [B, 1, S, heads * head_dim]
-        # bert.spec:37  return layer_norm(x + dropout(linear(a, hidden, at="output.dense")), at="output.La ...
+        # bert.spec:37  dense = dropout(linear(a, hidden, at="output.dense"))
         dense = ttnn.linear(a, self.dense.weight, bias=self.dense.bias, **kernels.matmul)  # [B, 1, S, hidden]
+        # bert.spec:38  return layer_norm(x + dense, at="output.LayerNorm")
         total = ttnn.add(x, nn.dropout(dense, c.p, seed, 2))  # [B, 1, S, hidden]
         y, mean, rstd = nn.layer_norm(
             total, self.layer_norm.weight, self.layer_norm.bias, c.eps, **kernels.norm
@@ -282,11 +284,12 @@ class Attention(nn.Block):
         """dy: [B, 1, S, hidden] -> gradient of x."""
         c, kernels = self.config, self.kernels
         seed = saved.seed
-        # bert.spec:37  return layer_norm(x + dropout(linear(a, hidden, at="output.dense")), at="output.La ...
+        # bert.spec:38  return layer_norm(x + dense, at="output.LayerNorm")
         dtotal, dweight, dbias = nn.layer_norm_backward(
             dy, saved.total, saved.mean, saved.rstd, self.layer_norm.weight, **kernels.norm
         )
         self.layer_norm.accumulate(weight=dweight, bias=dbias)
+        # bert.spec:37  dense = dropout(linear(a, hidden, at="output.dense"))
         ddense = nn.dropout(dtotal, c.p, seed, 2)  # [B, 1, S, hidden]
         da = ttnn.matmul(ddense, self.dense.weight, transpose_b=True, **kernels.matmul)
         if self.dense.trainable:
@@ -324,7 +327,7 @@ class Attention(nn.Block):
 
 
 class FeedForward(nn.Block):
-    """FeedForward of bert.spec:39."""
+    """FeedForward of bert.spec:40."""
 
     def __init__(self, at: nn.Scope, c: BertConfig) -> None:
         super().__init__(at, c)
@@ -344,7 +347,7 @@ class FeedForward(nn.Block):
     def infer(self, x: ttnn.Tensor) -> ttnn.Tensor:
         """x: [B, 1, S, hidden] -> [B, 1, S, hidden]."""
         c, kernels = self.config, self.kernels
-        # bert.spec:40  u = act(linear(x, inner, at="intermediate.dense"))
+        # bert.spec:41  u = act(linear(x, inner, at="intermediate.dense"))
         # decided: fuse-activation
         u = ttnn.linear(
             x,
@@ -353,7 +356,7 @@ class FeedForward(nn.Block):
             activation=nn.fused(c.act),
             **kernels.matmul,
         )  # [B, 1, S, inner]
-        # bert.spec:41  return layer_norm(x + dropout(linear(u, hidden, at="output.dense")), at="output.La ...
+        # bert.spec:42  return layer_norm(x + dropout(linear(u, hidden, at="output.dense")), at="output.La ...
         # decided: fuse-residual
         dense = ttnn.linear(u, self.output_dense.weight, bias=self.output_dense.bias, **kernels.matmul)
         return ttnn.layer_norm(
@@ -369,12 +372,12 @@ class FeedForward(nn.Block):
         """As ``infer``, in the form that has a backward; and what that reads."""
         c, kernels = self.config, self.kernels
         seed = self.seed()
-        # bert.spec:40  u = act(linear(x, inner, at="intermediate.dense"))
+        # bert.spec:41  u = act(linear(x, inner, at="intermediate.dense"))
         dense = ttnn.linear(
             x, self.intermediate_dense.weight, bias=self.intermediate_dense.bias, **kernels.matmul
         )  # [B, 1, S, inner]
         u = nn.activate(dense, c.act)  # [B, 1, S, inner]
-        # bert.spec:41  return layer_norm(x + dropout(linear(u, hidden, at="output.dense")), at="output.La ...
+        # bert.spec:42  return layer_norm(x + dropout(linear(u, hidden, at="output.dense")), at="output.La ...
         output_dense = ttnn.linear(u, self.output_dense.weight, bias=self.output_dense.bias, **kernels.matmul)
         total = ttnn.add(x, nn.dropout(output_dense, c.p, seed, 1))  # [B, 1, S, hidden]
         y, mean, rstd = nn.layer_norm(
@@ -386,7 +389,7 @@ class FeedForward(nn.Block):
         """dy: [B, 1, S, hidden] -> gradient of x."""
         c, kernels = self.config, self.kernels
         seed = saved.seed
-        # bert.spec:41  return layer_norm(x + dropout(linear(u, hidden, at="output.dense")), at="output.La ...
+        # bert.spec:42  return layer_norm(x + dropout(linear(u, hidden, at="output.dense")), at="output.La ...
         dtotal, dweight, dbias = nn.layer_norm_backward(
             dy, saved.total, saved.mean, saved.rstd, self.layer_norm.weight, **kernels.norm
         )
@@ -401,7 +404,7 @@ class FeedForward(nn.Block):
                 ),
                 bias=ttnn.sum(ddense_rows, dim=-2, keepdim=True, **kernels.reduce),
             )
-        # bert.spec:40  u = act(linear(x, inner, at="intermediate.dense"))
+        # bert.spec:41  u = act(linear(x, inner, at="intermediate.dense"))
         ddense = nn.activate_backward(du, saved.dense, c.act)  # [B, 1, S, inner]
         dx = ttnn.matmul(ddense, self.intermediate_dense.weight, transpose_b=True, **kernels.matmul)
         if self.intermediate_dense.trainable:
@@ -417,7 +420,7 @@ class FeedForward(nn.Block):
 
 
 class PoolerDense(nn.Block):
-    """PoolerDense of bert.spec:56."""
+    """PoolerDense of bert.spec:57."""
 
     def __init__(self, at: nn.Scope, c: BertConfig) -> None:
         super().__init__(at, c)
@@ -430,7 +433,7 @@ class PoolerDense(nn.Block):
         """h: [B, 1, S, hidden] -> [B, 1, 1, hidden]."""
         c, kernels = self.config, self.kernels
         B = h.shape[0]
-        # bert.spec:56  return last_hidden_state=h, pooler_output=tanh(linear(first(h, S), hidden, at="poo ...
+        # bert.spec:57  return last_hidden_state=h, pooler_output=tanh(linear(first(h, S), hidden, at="poo ...
         # decided: fuse-activation
         first = ttnn.slice(h, (0, 0, 0, 0), (B, 1, 1, c.hidden))  # [B, 1, 1, hidden]
         return ttnn.linear(
@@ -441,7 +444,7 @@ class PoolerDense(nn.Block):
         """As ``infer``, in the form that has a backward; and what that reads."""
         c, kernels = self.config, self.kernels
         B, S = h.shape[0], h.shape[2]
-        # bert.spec:56  return last_hidden_state=h, pooler_output=tanh(linear(first(h, S), hidden, at="poo ...
+        # bert.spec:57  return last_hidden_state=h, pooler_output=tanh(linear(first(h, S), hidden, at="poo ...
         first = ttnn.slice(h, (0, 0, 0, 0), (B, 1, 1, c.hidden))  # [B, 1, 1, hidden]
         dense = ttnn.linear(first, self.dense.weight, bias=self.dense.bias, **kernels.matmul)
         pooler_output = nn.activate(dense, "tanh")  # [B, 1, 1, hidden]
@@ -451,7 +454,7 @@ class PoolerDense(nn.Block):
         """dpooler_output: [B, 1, 1, hidden] -> gradient of h."""
         kernels = self.kernels
         S = saved.S
-        # bert.spec:56  return last_hidden_state=h, pooler_output=tanh(linear(first(h, S), hidden, at="poo ...
+        # bert.spec:57  return last_hidden_state=h, pooler_output=tanh(linear(first(h, S), hidden, at="poo ...
         ddense = nn.activate_backward(dpooler_output, saved.dense, "tanh")  # [B, 1, 1, hidden]
         dfirst = ttnn.matmul(ddense, self.dense.weight, transpose_b=True, **kernels.matmul)
         if self.dense.trainable:
@@ -467,7 +470,7 @@ class PoolerDense(nn.Block):
 
 
 class Predictions(nn.Block):
-    """Predictions of bert.spec:43."""
+    """Predictions of bert.spec:44."""
 
     def __init__(self, at: nn.Scope, c: BertConfig, word: Chain) -> None:
         super().__init__(at, c)
@@ -487,34 +490,34 @@ class Predictions(nn.Block):
     def infer(self, x: ttnn.Tensor) -> ttnn.Tensor:
         """x: [B, 1, S, hidden] -> [B, 1, S, vocab]."""
         c, kernels = self.config, self.kernels
-        # bert.spec:44  t = act(linear(x, hidden, at="transform.dense"))
+        # bert.spec:45  t = act(linear(x, hidden, at="transform.dense"))
         # decided: fuse-activation
         t = ttnn.linear(
             x, self.dense.weight, bias=self.dense.bias, activation=nn.fused(c.act), **kernels.matmul
         )  # [B, 1, S, hidden]
-        # bert.spec:45  n = layer_norm(t, at="transform.LayerNorm")
+        # bert.spec:46  n = layer_norm(t, at="transform.LayerNorm")
         n = ttnn.layer_norm(
             t, weight=self.layer_norm.weight, bias=self.layer_norm.bias, epsilon=c.eps, **kernels.norm
         )  # [B, 1, S, hidden]
-        # bert.spec:46  return linear(n, vocab, weight=word if tie, at="decoder", bias="bias" if tie else  ...
+        # bert.spec:47  return linear(n, vocab, weight=word if tie, at="decoder", bias="bias" if tie else  ...
         return ttnn.linear(n, self.decoder.weight, bias=self.decoder.bias, transpose_b=True, **kernels.matmul)
 
     def forward(self, x: ttnn.Tensor) -> tuple[ttnn.Tensor, nn.Saved]:
         """As ``infer``, in the form that has a backward; and what that reads."""
         c, kernels = self.config, self.kernels
-        # bert.spec:44  t = act(linear(x, hidden, at="transform.dense"))
+        # bert.spec:45  t = act(linear(x, hidden, at="transform.dense"))
         dense = ttnn.linear(x, self.dense.weight, bias=self.dense.bias, **kernels.matmul)  # [B, 1, S, hidden]
         t = nn.activate(dense, c.act)  # [B, 1, S, hidden]
-        # bert.spec:45  n = layer_norm(t, at="transform.LayerNorm")
+        # bert.spec:46  n = layer_norm(t, at="transform.LayerNorm")
         n, mean, rstd = nn.layer_norm(t, self.layer_norm.weight, self.layer_norm.bias, c.eps, **kernels.norm)
-        # bert.spec:46  return linear(n, vocab, weight=word if tie, at="decoder", bias="bias" if tie else  ...
+        # bert.spec:47  return linear(n, vocab, weight=word if tie, at="decoder", bias="bias" if tie else  ...
         y = ttnn.linear(n, self.decoder.weight, bias=self.decoder.bias, transpose_b=True, **kernels.matmul)
         return y, nn.Saved(x=x, dense=dense, t=t, n=n, mean=mean, rstd=rstd)
 
     def backward(self, saved: nn.Saved, dy: ttnn.Tensor) -> nn.Gradients:
         """dy: [B, 1, S, vocab] -> gradient of x."""
         c, kernels = self.config, self.kernels
-        # bert.spec:46  return linear(n, vocab, weight=word if tie, at="decoder", bias="bias" if tie else  ...
+        # bert.spec:47  return linear(n, vocab, weight=word if tie, at="decoder", bias="bias" if tie else  ...
         dn = ttnn.matmul(dy, self.decoder.weight, **kernels.matmul)  # [B, 1, S, hidden]
         if self.decoder.trainable:
             dy_rows = nn.rows(dy)
@@ -524,12 +527,12 @@ class Predictions(nn.Block):
                 ),
                 bias=ttnn.sum(dy_rows, dim=-2, keepdim=True, **kernels.reduce),
             )
-        # bert.spec:45  n = layer_norm(t, at="transform.LayerNorm")
+        # bert.spec:46  n = layer_norm(t, at="transform.LayerNorm")
         dt, dweight, dbias = nn.layer_norm_backward(
             dn, saved.t, saved.mean, saved.rstd, self.layer_norm.weight, **kernels.norm
         )
         self.layer_norm.accumulate(weight=dweight, bias=dbias)
-        # bert.spec:44  t = act(linear(x, hidden, at="transform.dense"))
+        # bert.spec:45  t = act(linear(x, hidden, at="transform.dense"))
         ddense = nn.activate_backward(dt, saved.dense, c.act)  # [B, 1, S, hidden]
         dx = ttnn.matmul(ddense, self.dense.weight, transpose_b=True, **kernels.matmul)  # [B, 1, S, hidden]
         if self.dense.trainable:
@@ -696,7 +699,7 @@ class QaOutputs(nn.Block):
         """h: [B, 1, S, hidden] -> [B, 1, 1, S], [B, 1, 1, S]."""
         kernels = self.kernels
         B, S = h.shape[0], h.shape[2]
-        # heads.spec:45  start_logits, end_logits = linear(base.last_hidden_state, span, at=at) as [span,  ...
+        # heads.spec:45  start_logits, end_logits = linear(tokens, span, at=at) as [span, B, S]
         qa_outputs = ttnn.linear(h, self.qa_outputs.weight, bias=self.qa_outputs.bias, **kernels.matmul)
         qa_outputs_rows = ttnn.permute(qa_outputs, (0, 1, 3, 2))  # [B, 1, 2, S]
         start_logits = ttnn.slice(qa_outputs_rows, (0, 0, 0, 0), (B, 1, 1, S))  # [B, 1, 1, S]
@@ -707,7 +710,7 @@ class QaOutputs(nn.Block):
         """As ``infer``, in the form that has a backward; and what that reads."""
         kernels = self.kernels
         B, S = h.shape[0], h.shape[2]
-        # heads.spec:45  start_logits, end_logits = linear(base.last_hidden_state, span, at=at) as [span,  ...
+        # heads.spec:45  start_logits, end_logits = linear(tokens, span, at=at) as [span, B, S]
         qa_outputs = ttnn.linear(h, self.qa_outputs.weight, bias=self.qa_outputs.bias, **kernels.matmul)
         qa_outputs_rows = ttnn.permute(qa_outputs, (0, 1, 3, 2))  # [B, 1, 2, S]
         start_logits = ttnn.slice(qa_outputs_rows, (0, 0, 0, 0), (B, 1, 1, S))  # [B, 1, 1, S]
@@ -717,7 +720,7 @@ class QaOutputs(nn.Block):
     def backward(self, saved: nn.Saved, dstart_logits: ttnn.Tensor, dend_logits: ttnn.Tensor) -> nn.Gradients:
         """dstart_logits: [B, 1, 1, S], dend_logits: [B, 1, 1, S] -> gradient of h."""
         kernels = self.kernels
-        # heads.spec:45  start_logits, end_logits = linear(base.last_hidden_state, span, at=at) as [span,  ...
+        # heads.spec:45  start_logits, end_logits = linear(tokens, span, at=at) as [span, B, S]
         dqa_outputs_rows = ttnn.concat([dstart_logits, dend_logits], dim=-2)  # [B, 1, 2, S]
         dqa_outputs = ttnn.permute(dqa_outputs_rows, (0, 1, 3, 2))  # [B, 1, S, 2]
         dh = ttnn.matmul(dqa_outputs, self.qa_outputs.weight, transpose_b=True, **kernels.matmul)
@@ -733,7 +736,7 @@ class QaOutputs(nn.Block):
 
 
 class MultipleChoiceEmbeddings(nn.Block):
-    """MultipleChoiceEmbeddings of bert.spec:50."""
+    """MultipleChoiceEmbeddings of bert.spec:51."""
 
     def __init__(self, at: nn.Scope, c: BertConfig) -> None:
         super().__init__(at, c)
@@ -760,11 +763,11 @@ class MultipleChoiceEmbeddings(nn.Block):
         """token_type_ids: [B, S], position_ids: [B, S], input_ids: [B, S] -> [B, 1, S, hidden]."""
         c, kernels = self.config, self.kernels
         B, S = token_type_ids.shape[0], token_type_ids.shape[1]
-        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
+        # bert.spec:51  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
         type_ = ttnn.embedding(token_type_ids, self.token_type_embeddings.weight, layout=TILE)
-        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
+        # bert.spec:52  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
         pos = ttnn.embedding(position_ids, self.position_embeddings.weight, layout=TILE)  # [B, S, hidden]
-        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
+        # bert.spec:53  embed: h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNo ...
         # decided: fuse-residual, sink-views
         word = ttnn.embedding(input_ids, self.word_embeddings.weight, layout=TILE)  # [B, S, hidden]
         h = ttnn.layer_norm(
@@ -784,11 +787,11 @@ class MultipleChoiceEmbeddings(nn.Block):
         c, kernels = self.config, self.kernels
         B, S = token_type_ids.shape[0], token_type_ids.shape[1]
         seed = self.seed()
-        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
+        # bert.spec:51  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
         type_ = ttnn.embedding(token_type_ids, self.token_type_embeddings.weight, layout=TILE)
-        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
+        # bert.spec:52  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
         pos = ttnn.embedding(position_ids, self.position_embeddings.weight, layout=TILE)  # [B, S, hidden]
-        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
+        # bert.spec:53  embed: h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNo ...
         # decided: sink-views
         word = ttnn.embedding(input_ids, self.word_embeddings.weight, layout=TILE)  # [B, S, hidden]
         total = ttnn.reshape(ttnn.add(ttnn.add(word, type_), pos), (B, 1, S, c.hidden))  # [B, 1, S, hidden]
@@ -810,7 +813,7 @@ class MultipleChoiceEmbeddings(nn.Block):
         """dh: [B, 1, S, hidden] -> no gradient: the inputs are no floats."""
         c, kernels = self.config, self.kernels
         seed = saved.seed
-        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
+        # bert.spec:53  embed: h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNo ...
         dtotal, dweight, dbias = nn.layer_norm_backward(
             nn.dropout(dh, c.p, seed, 1),
             saved.total,
@@ -826,12 +829,12 @@ class MultipleChoiceEmbeddings(nn.Block):
                     saved.input_ids, self.word_embeddings.weight, dtotal, skip_row=c.pad
                 ),
             )
-        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
+        # bert.spec:52  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
         if self.position_embeddings.trainable:
             self.position_embeddings.accumulate(
                 weight=nn.embedding_backward(saved.position_ids, self.position_embeddings.weight, dtotal)
             )
-        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
+        # bert.spec:51  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
         if self.token_type_embeddings.trainable:
             self.token_type_embeddings.accumulate(
                 weight=nn.embedding_backward(saved.token_type_ids, self.token_type_embeddings.weight, dtotal)
@@ -902,7 +905,7 @@ class BertModelOutput(nn.Output):
 
 
 class BertModel(nn.Model[BertConfig]):
-    """model BertModel of bert.spec:48."""
+    """model BertModel of bert.spec:49."""
 
     Config = BertConfig
     policy = POLICY
@@ -927,22 +930,22 @@ class BertModel(nn.Model[BertConfig]):
         c = self.config
         given = nn.Inputs(self.device, input_ids)  # B and S come from input_ids
         B, S = given.shape
-        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
-        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
-        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
+        # bert.spec:51  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
+        # bert.spec:52  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
+        # bert.spec:53  embed: h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNo ...
         h = self.embeddings(
             given.ids("input_ids", input_ids, below=c.vocab),
             given.ids("token_type_ids", token_type_ids, below=c.types, default=0),
             given.ids("position_ids", position_ids, below=c.positions, default=given.positions),
         )
         mask = given.mask("attention_mask", attention_mask, causal=c.causal)
-        # bert.spec:53  repeat i in layers at "encoder.layer.{i}":
+        # bert.spec:54  repeat i in layers at "encoder.layer.{i}":
         for attention, feed_forward in zip(self.attention, self.feed_forward, strict=True):
-            # bert.spec:54  h = Attention(h, attention_mask, at="attention")
+            # bert.spec:55  h = Attention(h, attention_mask, at="attention")
             h = attention(h, mask)
-            # bert.spec:55  h = FeedForward(h)
+            # bert.spec:56  h = FeedForward(h)
             h = feed_forward(h)
-        # bert.spec:56  return last_hidden_state=h, pooler_output=tanh(linear(first(h, S), hidden, at="poo ...
+        # bert.spec:57  return last_hidden_state=h, pooler_output=tanh(linear(first(h, S), hidden, at="poo ...
         pooler_output = self.pooler_dense(h)
         return BertModelOutput(
             last_hidden_state=nn.Activation(h, (B, S, c.hidden)),
@@ -959,7 +962,7 @@ class BertForMaskedLMOutput(nn.Output):
 
 
 class BertForMaskedLM(nn.Model[BertConfig]):
-    """head BertForMaskedLM of bert.spec:59."""
+    """head BertForMaskedLM of bert.spec:60."""
 
     Config = BertConfig
     policy = POLICY
@@ -988,22 +991,22 @@ class BertForMaskedLM(nn.Model[BertConfig]):
         c = self.config
         given = nn.Inputs(self.device, input_ids)  # B and S come from input_ids
         B, S = given.shape
-        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
-        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
-        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
+        # bert.spec:51  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
+        # bert.spec:52  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
+        # bert.spec:53  embed: h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNo ...
         h = self.embeddings(
             given.ids("input_ids", input_ids, below=c.vocab),
             given.ids("token_type_ids", token_type_ids, below=c.types, default=0),
             given.ids("position_ids", position_ids, below=c.positions, default=given.positions),
         )
         mask = given.mask("attention_mask", attention_mask, causal=c.causal)
-        # bert.spec:53  repeat i in layers at "encoder.layer.{i}":
+        # bert.spec:54  repeat i in layers at "encoder.layer.{i}":
         for attention, feed_forward in zip(self.attention, self.feed_forward, strict=True):
-            # bert.spec:54  h = Attention(h, attention_mask, at="attention")
+            # bert.spec:55  h = Attention(h, attention_mask, at="attention")
             h = attention(h, mask)
-            # bert.spec:55  h = FeedForward(h)
+            # bert.spec:56  h = FeedForward(h)
             h = feed_forward(h)
-        # bert.spec:59  MaskedLM(logits=Predictions(base.last_hidden_state, base.word, at="cls.predictions"))
+        # bert.spec:60  MaskedLM(logits=Predictions(base.last_hidden_state, base.word, at="cls.predictions"))
         logits = self.predictions(h)
         logits = nn.Activation(logits, (B, S, c.vocab))
         # heads.spec:31  return loss=cross_entropy(logits, labels, over=vocab), logits=logits
@@ -1020,7 +1023,7 @@ class BertLMHeadModelOutput(nn.Output):
 
 
 class BertLMHeadModel(nn.Model[BertConfig]):
-    """head BertLMHeadModel of bert.spec:60."""
+    """head BertLMHeadModel of bert.spec:61."""
 
     Config = BertConfig
     policy = POLICY
@@ -1049,22 +1052,22 @@ class BertLMHeadModel(nn.Model[BertConfig]):
         c = self.config
         given = nn.Inputs(self.device, input_ids)  # B and S come from input_ids
         B, S = given.shape
-        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
-        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
-        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
+        # bert.spec:51  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
+        # bert.spec:52  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
+        # bert.spec:53  embed: h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNo ...
         h = self.embeddings(
             given.ids("input_ids", input_ids, below=c.vocab),
             given.ids("token_type_ids", token_type_ids, below=c.types, default=0),
             given.ids("position_ids", position_ids, below=c.positions, default=given.positions),
         )
         mask = given.mask("attention_mask", attention_mask, causal=c.causal)
-        # bert.spec:53  repeat i in layers at "encoder.layer.{i}":
+        # bert.spec:54  repeat i in layers at "encoder.layer.{i}":
         for attention, feed_forward in zip(self.attention, self.feed_forward, strict=True):
-            # bert.spec:54  h = Attention(h, attention_mask, at="attention")
+            # bert.spec:55  h = Attention(h, attention_mask, at="attention")
             h = attention(h, mask)
-            # bert.spec:55  h = FeedForward(h)
+            # bert.spec:56  h = FeedForward(h)
             h = feed_forward(h)
-        # bert.spec:60  CausalLM(logits=Predictions(base.last_hidden_state, base.word, at="cls.predictions ...
+        # bert.spec:61  CausalLM(logits=Predictions(base.last_hidden_state, base.word, at="cls.predictions ...
         logits = self.predictions(h)
         logits = nn.Activation(logits, (B, S, c.vocab))
         # heads.spec:34  return loss=cross_entropy(logits, next(labels, S), over=vocab), logits=logits
@@ -1082,7 +1085,7 @@ class BertForPreTrainingOutput(nn.Output):
 
 
 class BertForPreTraining(nn.Model[BertConfig]):
-    """head BertForPreTraining of bert.spec:61."""
+    """head BertForPreTraining of bert.spec:62."""
 
     Config = BertConfig
     policy = POLICY
@@ -1116,24 +1119,24 @@ class BertForPreTraining(nn.Model[BertConfig]):
         c = self.config
         given = nn.Inputs(self.device, input_ids)  # B and S come from input_ids
         B, S = given.shape
-        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
-        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
-        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
+        # bert.spec:51  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
+        # bert.spec:52  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
+        # bert.spec:53  embed: h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNo ...
         h = self.embeddings(
             given.ids("input_ids", input_ids, below=c.vocab),
             given.ids("token_type_ids", token_type_ids, below=c.types, default=0),
             given.ids("position_ids", position_ids, below=c.positions, default=given.positions),
         )
         mask = given.mask("attention_mask", attention_mask, causal=c.causal)
-        # bert.spec:53  repeat i in layers at "encoder.layer.{i}":
+        # bert.spec:54  repeat i in layers at "encoder.layer.{i}":
         for attention, feed_forward in zip(self.attention, self.feed_forward, strict=True):
-            # bert.spec:54  h = Attention(h, attention_mask, at="attention")
+            # bert.spec:55  h = Attention(h, attention_mask, at="attention")
             h = attention(h, mask)
-            # bert.spec:55  h = FeedForward(h)
+            # bert.spec:56  h = FeedForward(h)
             h = feed_forward(h)
-        # bert.spec:56  return last_hidden_state=h, pooler_output=tanh(linear(first(h, S), hidden, at="poo ...
+        # bert.spec:57  return last_hidden_state=h, pooler_output=tanh(linear(first(h, S), hidden, at="poo ...
         pooler_output = self.pooler_dense(h)
-        # bert.spec:61  PreTraining(logits=Predictions(base.last_hidden_state, base.word, at="cls.predicti ...
+        # bert.spec:62  PreTraining(logits=Predictions(base.last_hidden_state, base.word, at="cls.predicti ...
         logits = self.predictions(h)
         # heads.spec:58  order = linear(base.pooler_output, relation, at=at)
         order = self.cls_seq_relationship(pooler_output)
@@ -1159,7 +1162,7 @@ class BertForNextSentencePredictionOutput(nn.Output):
 
 
 class BertForNextSentencePrediction(nn.Model[BertConfig]):
-    """head BertForNextSentencePrediction of bert.spec:62."""
+    """head BertForNextSentencePrediction of bert.spec:63."""
 
     Config = BertConfig
     policy = POLICY
@@ -1187,22 +1190,22 @@ class BertForNextSentencePrediction(nn.Model[BertConfig]):
         c = self.config
         given = nn.Inputs(self.device, input_ids)  # B and S come from input_ids
         B = given.shape[0]
-        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
-        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
-        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
+        # bert.spec:51  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
+        # bert.spec:52  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
+        # bert.spec:53  embed: h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNo ...
         h = self.embeddings(
             given.ids("input_ids", input_ids, below=c.vocab),
             given.ids("token_type_ids", token_type_ids, below=c.types, default=0),
             given.ids("position_ids", position_ids, below=c.positions, default=given.positions),
         )
         mask = given.mask("attention_mask", attention_mask, causal=c.causal)
-        # bert.spec:53  repeat i in layers at "encoder.layer.{i}":
+        # bert.spec:54  repeat i in layers at "encoder.layer.{i}":
         for attention, feed_forward in zip(self.attention, self.feed_forward, strict=True):
-            # bert.spec:54  h = Attention(h, attention_mask, at="attention")
+            # bert.spec:55  h = Attention(h, attention_mask, at="attention")
             h = attention(h, mask)
-            # bert.spec:55  h = FeedForward(h)
+            # bert.spec:56  h = FeedForward(h)
             h = feed_forward(h)
-        # bert.spec:56  return last_hidden_state=h, pooler_output=tanh(linear(first(h, S), hidden, at="poo ...
+        # bert.spec:57  return last_hidden_state=h, pooler_output=tanh(linear(first(h, S), hidden, at="poo ...
         pooler_output = self.pooler_dense(h)
         # heads.spec:54  logits = linear(base.pooler_output, relation, at=at)
         logits = self.cls_seq_relationship(pooler_output)
@@ -1221,7 +1224,7 @@ class BertForSequenceClassificationOutput(nn.Output):
 
 
 class BertForSequenceClassification(nn.Model[BertConfig]):
-    """head BertForSequenceClassification of bert.spec:63."""
+    """head BertForSequenceClassification of bert.spec:64."""
 
     Config = BertConfig
     policy = POLICY
@@ -1251,22 +1254,22 @@ class BertForSequenceClassification(nn.Model[BertConfig]):
         c = self.config
         given = nn.Inputs(self.device, input_ids)  # B and S come from input_ids
         B = given.shape[0]
-        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
-        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
-        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
+        # bert.spec:51  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
+        # bert.spec:52  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
+        # bert.spec:53  embed: h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNo ...
         h = self.embeddings(
             given.ids("input_ids", input_ids, below=c.vocab),
             given.ids("token_type_ids", token_type_ids, below=c.types, default=0),
             given.ids("position_ids", position_ids, below=c.positions, default=given.positions),
         )
         mask = given.mask("attention_mask", attention_mask, causal=c.causal)
-        # bert.spec:53  repeat i in layers at "encoder.layer.{i}":
+        # bert.spec:54  repeat i in layers at "encoder.layer.{i}":
         for attention, feed_forward in zip(self.attention, self.feed_forward, strict=True):
-            # bert.spec:54  h = Attention(h, attention_mask, at="attention")
+            # bert.spec:55  h = Attention(h, attention_mask, at="attention")
             h = attention(h, mask)
-            # bert.spec:55  h = FeedForward(h)
+            # bert.spec:56  h = FeedForward(h)
             h = feed_forward(h)
-        # bert.spec:56  return last_hidden_state=h, pooler_output=tanh(linear(first(h, S), hidden, at="poo ...
+        # bert.spec:57  return last_hidden_state=h, pooler_output=tanh(linear(first(h, S), hidden, at="poo ...
         pooler_output = self.pooler_dense(h)
         # heads.spec:37  logits = linear(dropout(pooled, p), num_labels, bias=bias, at=at)
         logits = self.classifier(pooler_output)
@@ -1297,7 +1300,7 @@ class BertForTokenClassificationOutput(nn.Output):
 
 
 class BertForTokenClassification(nn.Model[BertConfig]):
-    """head BertForTokenClassification of bert.spec:64."""
+    """head BertForTokenClassification of bert.spec:65."""
 
     Config = BertConfig
     policy = POLICY
@@ -1324,20 +1327,20 @@ class BertForTokenClassification(nn.Model[BertConfig]):
         c = self.config
         given = nn.Inputs(self.device, input_ids)  # B and S come from input_ids
         B, S = given.shape
-        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
-        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
-        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
+        # bert.spec:51  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
+        # bert.spec:52  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
+        # bert.spec:53  embed: h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNo ...
         h = self.embeddings(
             given.ids("input_ids", input_ids, below=c.vocab),
             given.ids("token_type_ids", token_type_ids, below=c.types, default=0),
             given.ids("position_ids", position_ids, below=c.positions, default=given.positions),
         )
         mask = given.mask("attention_mask", attention_mask, causal=c.causal)
-        # bert.spec:53  repeat i in layers at "encoder.layer.{i}":
+        # bert.spec:54  repeat i in layers at "encoder.layer.{i}":
         for attention, feed_forward in zip(self.attention, self.feed_forward, strict=True):
-            # bert.spec:54  h = Attention(h, attention_mask, at="attention")
+            # bert.spec:55  h = Attention(h, attention_mask, at="attention")
             h = attention(h, mask)
-            # bert.spec:55  h = FeedForward(h)
+            # bert.spec:56  h = FeedForward(h)
             h = feed_forward(h)
         # heads.spec:41  logits = linear(dropout(base.last_hidden_state, p), num_labels, at=at)
         logits = self.token_classification_classifier(h)
@@ -1357,7 +1360,7 @@ class BertForQuestionAnsweringOutput(nn.Output):
 
 
 class BertForQuestionAnswering(nn.Model[BertConfig]):
-    """head BertForQuestionAnswering of bert.spec:65."""
+    """head BertForQuestionAnswering of bert.spec:66."""
 
     Config = BertConfig
     policy = POLICY
@@ -1387,22 +1390,22 @@ class BertForQuestionAnswering(nn.Model[BertConfig]):
         c = self.config
         given = nn.Inputs(self.device, input_ids)  # B and S come from input_ids
         B, S = given.shape
-        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
-        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
-        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
+        # bert.spec:51  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
+        # bert.spec:52  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
+        # bert.spec:53  embed: h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNo ...
         h = self.embeddings(
             given.ids("input_ids", input_ids, below=c.vocab),
             given.ids("token_type_ids", token_type_ids, below=c.types, default=0),
             given.ids("position_ids", position_ids, below=c.positions, default=given.positions),
         )
         mask = given.mask("attention_mask", attention_mask, causal=c.causal)
-        # bert.spec:53  repeat i in layers at "encoder.layer.{i}":
+        # bert.spec:54  repeat i in layers at "encoder.layer.{i}":
         for attention, feed_forward in zip(self.attention, self.feed_forward, strict=True):
-            # bert.spec:54  h = Attention(h, attention_mask, at="attention")
+            # bert.spec:55  h = Attention(h, attention_mask, at="attention")
             h = attention(h, mask)
-            # bert.spec:55  h = FeedForward(h)
+            # bert.spec:56  h = FeedForward(h)
             h = feed_forward(h)
-        # heads.spec:45  start_logits, end_logits = linear(base.last_hidden_state, span, at=at) as [span,  ...
+        # heads.spec:45  start_logits, end_logits = linear(tokens, span, at=at) as [span, B, S]
         start_logits, end_logits = self.qa_outputs(h)
         start_logits = nn.Activation(start_logits, (B, S))
         # heads.spec:22  return cross_entropy(logits, clamp(position, 0, size(S)), over=S, ignore=size(S))
@@ -1432,7 +1435,7 @@ class BertForMultipleChoiceOutput(nn.Output):
 
 
 class BertForMultipleChoice(nn.Model[BertConfig]):
-    """head BertForMultipleChoice of bert.spec:66."""
+    """head BertForMultipleChoice of bert.spec:67."""
 
     Config = BertConfig
     policy = POLICY
@@ -1461,22 +1464,22 @@ class BertForMultipleChoice(nn.Model[BertConfig]):
         c = self.config
         given = nn.Inputs(self.device, input_ids, over="choices")  # batch * choices rows on the device
         batch, choices = given.outer
-        # bert.spec:50  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
-        # bert.spec:51  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
-        # bert.spec:52  h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNorm"))
+        # bert.spec:51  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
+        # bert.spec:52  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
+        # bert.spec:53  embed: h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNo ...
         h = self.multiple_choice_embeddings(
             given.ids("token_type_ids", token_type_ids, below=c.types, default=0),
             given.ids("position_ids", position_ids, below=c.positions, default=given.positions),
             given.ids("input_ids", input_ids, below=c.vocab),
         )
         mask = given.mask("attention_mask", attention_mask, causal=c.causal)
-        # bert.spec:53  repeat i in layers at "encoder.layer.{i}":
+        # bert.spec:54  repeat i in layers at "encoder.layer.{i}":
         for attention, feed_forward in zip(self.attention, self.feed_forward, strict=True):
-            # bert.spec:54  h = Attention(h, attention_mask, at="attention")
+            # bert.spec:55  h = Attention(h, attention_mask, at="attention")
             h = attention(h, mask)
-            # bert.spec:55  h = FeedForward(h)
+            # bert.spec:56  h = FeedForward(h)
             h = feed_forward(h)
-        # bert.spec:56  return last_hidden_state=h, pooler_output=tanh(linear(first(h, S), hidden, at="poo ...
+        # bert.spec:57  return last_hidden_state=h, pooler_output=tanh(linear(first(h, S), hidden, at="poo ...
         pooler_output = self.pooler_dense(h)
         pooler_output = nn.reshape(pooler_output, (batch, 1, choices, c.hidden))
         # heads.spec:50  logits = linear(dropout(pooled, p), 1, at=at) as [B, choices]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,12 @@ import ttmlc.ir.ops  # noqa: F401  # importing the two declares the ops
 from ttmlc.elaborate import DeclinedHead, elaborate, elaborate_heads
 from ttmlc.elaborate.problems import nearest
 from ttmlc.emit.module import emit
+from ttmlc.expand import expand
 from ttmlc.ir import scalar
 from ttmlc.ir.module import Module
 from ttmlc.ir.text import print_module
-from ttmlc.language import load, parse
-from ttmlc.language.format import format_text
+from ttmlc.language import load, parse, tree
+from ttmlc.language.format import format_text, print_tree
 from ttmlc.passes.base import Declined
 from ttmlc.passes.pipeline import Stage, pipeline, run
 from ttmlc.presets import (
@@ -42,8 +43,10 @@ from ttmlc.specs import finder, presets, shipped
 
 __all__ = [
     "Compiled", "DeclinedHead", "DiagnosticError", "PresetError", "check", "compile_spec", "compile_text",
-    "declined_heads", "elaborate_file", "format_file", "verify", "write", "write_text",
+    "declined_heads", "elaborate_file", "expand_file", "expanded", "format_file", "read_object", "verify", "write",
+    "write_text",
 ]  # fmt: skip
+CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,8 @@ def elaborate_file(file: SourceFile, path: Path, *, heads: bool = True) -> Modul
     Raises:
         DiagnosticError: with everything that is wrong.
     """
-    return elaborate(parse(file), module_name(path), finder(path), heads=heads)
+    find = finder(path)
+    return elaborate(expand(parse(file), find), module_name(path), find, heads=heads)
 
 
 def declined_heads(path: Path) -> tuple[DeclinedHead, ...]:
@@ -95,7 +99,17 @@ def declined_heads(path: Path) -> tuple[DeclinedHead, ...]:
     Raises:
         DiagnosticError: the spec is wrong.
     """
-    return elaborate_heads(parse(load(path)), module_name(path), finder(path))[1]
+    find = finder(path)
+    return elaborate_heads(expand(parse(load(path)), find), module_name(path), find)[1]
+
+
+def expand_file(path: Path) -> tree.File:
+    """A spec with what it extends written out: one tree that extends nothing.
+
+    Raises:
+        DiagnosticError: it does not parse, or does not fit what it extends.
+    """
+    return expand(parse(load(path)), finder(path))
 
 
 def module_name(path: Path) -> str:
@@ -112,13 +126,15 @@ def module_name(path: Path) -> str:
     return name
 
 
-def compile_spec(path: Path, *, preset: str = "", config: Path | None = None, train: bool = True) -> Compiled:
+def compile_spec(
+    path: Path, *, preset: str = "", config: Path | Mapping[str, Any] | None = None, train: bool = True
+) -> Compiled:
     """Compile a spec: the generic module, or one specialised for a preset or a config.json.
 
     Args:
         path: the spec.
         preset: the name of a shipped preset, or the path of a YAML file.
-        config: a Hugging Face config.json.
+        config: a Hugging Face config.json, or what one holds.
         train: whether blocks get a forward and a backward, and heads their losses. Without, models have no ``labels``
             to give, so that who gives them is told by Python instead of getting no loss.
 
@@ -130,7 +146,12 @@ def compile_spec(path: Path, *, preset: str = "", config: Path | None = None, tr
 
 
 def compile_text(
-    file: SourceFile, path: Path, *, preset: str = "", config: Path | None = None, train: bool = True
+    file: SourceFile,
+    path: Path,
+    *,
+    preset: str = "",
+    config: Path | Mapping[str, Any] | None = None,
+    train: bool = True,
 ) -> Compiled:
     """As :func:`compile_spec`, for text that is read already."""
     module = elaborate_file(file, path)
@@ -139,8 +160,10 @@ def compile_text(
     if preset:
         preset_path = find_preset(preset, module.name)
         fields, label = preset_fields(preset_path, module.name, module.config), preset_path.stem
+    elif isinstance(config, Mapping):
+        fields, label = hugging_face_fields(config, module.config, CONFIG), CONFIG
     elif config is not None:
-        fields, label = hugging_face_fields(config, module.config), config.parent.name or config.name
+        fields = hugging_face_fields(read_object(config), module.config, str(config))
         label = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{config.parent.resolve().name}/{config.name}")
     met(module.config, fields, label or "the defaults")
     stages = run(module, pipeline(tuple(fields.items()), label, train=train))
@@ -200,6 +223,15 @@ def check(path: Path) -> Module:
         DiagnosticError: with everything that is wrong.
     """
     return run(elaborate_file(load(path), path), pipeline())[-1].module
+
+
+def expanded(path: Path) -> str:
+    """A spec with what it extends written out, in canonical form, without comments.
+
+    Raises:
+        DiagnosticError: it does not parse, or does not fit what it extends.
+    """
+    return print_tree(expand_file(path))
 
 
 def format_file(path: Path) -> tuple[str, str]:

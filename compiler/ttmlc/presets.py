@@ -9,7 +9,7 @@ from typing import Any
 
 from ttmlc.elaborate.problems import nearest
 from ttmlc.ir import scalar
-from ttmlc.ir.config import Config, ConfigField, FieldKind
+from ttmlc.ir.config import Config, ConfigField, FieldKind, Requirement
 from ttmlc.ir.ops.arithmetic import ACTIVATIONS
 
 MAX_BYTES = 1 << 20
@@ -121,18 +121,33 @@ def met(config: Config, fields: dict[str, scalar.Value], where: str) -> dict[str
     known: dict[str, scalar.Value] = {}
     try:
         for entry in config.fields:
-            default = None if entry.default is None else scalar.evaluate(entry.default, known)
+            if entry.gate is not None and not scalar.evaluate(entry.gate, known):
+                if fields.get(entry.name) is not None:
+                    message = f"{entry.name} is none for these fields, and {fields[entry.name]!r} is given"
+                    raise PresetError(f"{where}: {message}")
+                known[entry.name] = None
+                continue
+            given = entry.name in fields
+            default = None if entry.default is None or given else scalar.evaluate(entry.default, known)
             known[entry.name] = fields.get(entry.name, default)
-        for requirement in config.requirements:
-            if not scalar.evaluate(requirement.condition, known):
-                raise PresetError(f"{where}: {requirement.message}")
-        for derived in config.derived:
-            known[derived.name] = scalar.evaluate(derived.value, known)
+        # What is required of the fields comes before what is derived of them, which may have no value without it.
+        waiting = list(config.requirements)
+        for derived in (*config.derived, None):
+            for requirement in [one for one in waiting if _reads(one) <= set(known)]:
+                waiting.remove(requirement)
+                if not scalar.evaluate(requirement.condition, known):
+                    raise PresetError(f"{where}: {requirement.message}")
+            if derived is not None:
+                known[derived.name] = scalar.evaluate(derived.value, known)
     except (ArithmeticError, ValueError, TypeError, KeyError) as error:
         raise PresetError(
             f"{where}: an expression of the spec has no value for these fields: {error}"
         ) from None
     return fields
+
+
+def _reads(requirement: Requirement) -> set[str]:
+    return {leaf.name for leaf in scalar.leaves(requirement.condition) if isinstance(leaf, scalar.Field)}
 
 
 def _value(entry: ConfigField, value: Any, where: str) -> scalar.Value:
@@ -154,20 +169,20 @@ def _value(entry: ConfigField, value: Any, where: str) -> scalar.Value:
     return float(value) if entry.kind in (FieldKind.FLOAT, FieldKind.RATE) else value
 
 
-def hugging_face_fields(path: Path, config: Config) -> dict[str, scalar.Value]:
-    """The fields that a Hugging Face config.json sets, read as the emitted config class would.
+def hugging_face_fields(values: Mapping[str, Any], config: Config, where: str) -> dict[str, scalar.Value]:
+    """The fields that the contents of a config.json set, read as the emitted config class would.
 
     Raises:
-        PresetError: it is no such file, or does not fit.
+        PresetError: they do not fit.
     """
     from ttmlc_runtime.errors import ConfigError
 
     try:
-        made = _runtime_class(config).from_hugging_face(read_object(path))
+        made = _runtime_class(config).from_hugging_face(values)
     except ConfigError as error:
-        raise PresetError(f"{path}: {error}") from None
+        raise PresetError(f"{where}: {str(error).removeprefix('config.json: ')}") from None
     fields = {entry.name: getattr(made, entry.name) for entry in config.fields}
-    return met(config, fields, str(path))
+    return met(config, fields, where)
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -206,11 +221,23 @@ def _runtime_class(config: Config) -> Any:
             assert entry.default is not None
             return scalar.evaluate(entry.default, {name: getattr(made, name) for name in names})
 
+        def holds(made: Any) -> bool:
+            assert entry.gate is not None
+            return bool(scalar.evaluate(entry.gate, {name: getattr(made, name) for name in names}))
+
         names = [other.name for other in config.fields[: config.fields.index(entry)]]
+        gate = None if entry.gate is None else holds
         given = nn.REQUIRED if entry.default is None else default
         if entry.kind is FieldKind.CHOICE:
-            return nn.choice(given, *entry.keys, one_of=entry.choices, nullable=entry.nullable)
-        return makers[entry.kind](given, *entry.keys, nullable=entry.nullable)
+            return nn.choice(
+                given,
+                *entry.keys,
+                one_of=entry.choices,
+                nullable=entry.nullable,
+                gate=gate,
+                inside=entry.inside,
+            )
+        return makers[entry.kind](given, *entry.keys, nullable=entry.nullable, gate=gate, inside=entry.inside)
 
     fields = [(entry.name, Any, maker(entry)) for entry in config.fields]
     space = {"model_type": config.model_type, "fixed": dict(config.fixed), "harmless": config.harmless}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from pathlib import Path
 
 from ttmlc.elaborate.problems import NO_SUCH_SPEC, nearest, problem
+from ttmlc.expand.codes import NO_BASE
 from ttmlc.language import load, parse, tree
 
 
@@ -21,8 +23,10 @@ def models() -> list[Path]:
 
 
 def presets(model: str = "") -> list[Path]:
-    """The shipped presets, of one model or of all; a preset's name begins with its model's."""
-    return sorted((shipped() / "presets").glob(f"{model}-*.yaml" if model else "*.yaml"))
+    """The shipped presets, of one model or of all, each of which says ``model: name`` on a line of its own."""
+    found = sorted((shipped() / "presets").glob("*.yaml"))
+    line = re.compile(rf"^model: {re.escape(model)}$", re.MULTILINE)
+    return [path for path in found if not model or line.search(path.read_text(encoding="utf-8"))]
 
 
 def finder(spec: Path) -> Importer:
@@ -31,7 +35,7 @@ def finder(spec: Path) -> Importer:
 
 
 class Importer:
-    """Finds the specs that a ``use`` names, each read once."""
+    """Finds the specs that a ``use`` names, and those that declare what is extended, each read once."""
 
     def __init__(self, spec: Path) -> None:
         here = spec.parent
@@ -39,6 +43,7 @@ class Importer:
             here,
             here.parent / "heads",
             here / "heads",
+            shipped() / "rope",
             shipped() / "heads",
             shipped() / "models",
         ]
@@ -62,3 +67,24 @@ class Importer:
                 )
             self._read[name.text] = parse(load(found))
         return self._read[name.text]
+
+    def declaring(self, kind: str, name: tree.Name) -> tree.File | None:
+        """The tree of the spec that declares a config or model: the one in the first folder that has any.
+
+        Only a spec that has the line ``model Name``, or ``config Name``, is read whole.
+
+        Raises:
+            DiagnosticError: several in one folder do, or the one that does is wrong.
+        """
+        line = re.compile(rf"^{kind}\s+{re.escape(name.text)}\b", re.MULTILINE)
+        for folder in self._folders:
+            paths = sorted(folder.glob("*.spec")) if folder.is_dir() else []
+            found = [path for path in paths if line.search(load(path).text)]
+            if len(found) > 1:
+                names = " and ".join(path.name for path in found)
+                hint = "Say which with 'use'."
+                message = f"several specs declare {kind} {name.text!r}: {names}"
+                raise problem(NO_BASE, message, name.span, hint=hint)
+            if found:
+                return self(tree.Name(name.span, found[0].stem))
+        return None

@@ -18,7 +18,6 @@ from ttmlc.passes.autodiff import Autodiff
 
 HEAD = """module g tensor from "g.spec"
 doc "G."
-prefix ""
 passes []
 config G for "g"
   field act: activation = 'gelu'
@@ -27,6 +26,7 @@ config G for "g"
   field turned: bool = false
   field causal: bool = true
   field p: float = 0.1
+  field reach: size? = 2
 end
 axis B: batch = @B
 axis S: tokens = @S
@@ -37,6 +37,7 @@ axis heads: features = 2
 axis kv: features = 1
 axis width: features = 2
 axis vocab: features = 5
+axis half: features = 1
 
 """
 SIZES = {"B": 2, "S": 3}
@@ -57,6 +58,8 @@ class Case:
     fields: dict[str, Any] = field(default_factory=dict)
     without: dict[str, int] = field(default_factory=dict)
     """Rows of parameters that get no gradient, by name."""
+    constant: tuple[str, ...] = ()
+    """Inputs that get no gradient."""
 
     @property
     def module(self) -> Module:
@@ -152,7 +155,7 @@ def compare(
     assert len(derived) == len(result.inputs) + len(result.parameters), "names of inputs and parameters clash"
     differences = {}
     for name, array in {**inputs, **parameters}.items():
-        if array.dtype.kind == "f":
+        if array.dtype.kind == "f" and name not in case.constant:
             differences[name] = (
                 _difference(array, loss) if along is None else _slope(array, loss, along, derived, name)
             )
@@ -263,6 +266,25 @@ def _attention() -> dict[str, Case]:
             cases[f"attention{name}{' and a mask' if mask else ''}"] = Case(body, SEEN)
     body = f"%y = attention(%x, %x, %x) : {HEADS}"
     cases["attention of one value"] = Case(body, f"%x: {HEADS}")
+    shared = "float[B, kv, S, width]"
+    for mask in ("", ", %mask"):
+        for name, given in {
+            "in groups": "group = 2",
+            "in groups, causal": "causal = true, group = 2, dropout = p",
+            "in groups, through a window": "causal = true, group = 2, window = 2",
+        }.items():
+            body = f"%y = attention(%x, %k, %v{mask}) {{{given}}} : {HEADS}"
+            inputs = f"%x: {HEADS}, %k: {shared}, %v: {shared}, %mask: bool[B, S]"
+            cases[f"attention {name}{' and a mask' if mask else ''}"] = Case(body, inputs)
+        # A query that sees nothing has no slope: where keys are hidden, a window of one would be such.
+        for window in ("2", "7", "reach", "none") if mask else ("1", "2", "7", "reach", "none"):
+            body = f"%y = attention(%x, %k, %v{mask}) {{causal = true, window = {window}}} : {HEADS}"
+            cases[f"attention through a window of {window}{' and a mask' if mask else ''}"] = Case(body, SEEN)
+    cases["attention of groups of one"] = Case(f"%y = attention(%x, %k, %v) {{group = 1}} : {HEADS}", SEEN)
+    grouped = "float[B, kv, (heads S), width]"
+    cases["group_queries"] = Case(f"%y = group_queries(%x) : {grouped}", f"%x: {HEADS}")
+    body = f"%g = group_queries(%x) : {grouped}\n%e = exp(%g) : {grouped}\n%y = ungroup_queries(%e) : {HEADS}"
+    cases["ungroup_queries"] = Case(body, f"%x: {HEADS}")
     scores = "float[B, heads, S, S']"
     for mask in ("", ", %m"):
         body = (
@@ -281,6 +303,9 @@ def _linear() -> dict[str, Case]:
             for stored, weight in (("", W), (" {stored_in_out = true}", WT), (" {stored_in_out = false}", W)):
                 body = f"{weight}{BIAS if bias else ''}%y = linear(%x, %w{bias}){stored} : {made}"
                 cases[f"linear of [{dims}]{bias}{stored}"] = Case(body, f"%x: float[{dims}]")
+    biased = param("b", "float[inner]", ", only = causal")
+    body = f"{W}{biased}%y = linear(%x, %w, %b) : {MADE}"
+    cases["linear with a bias by the config"] = Case(body, f"%x: {X}")
     body = f"%y = linear(%x, %w, %b) : {MADE}"
     cases["linear by inputs"] = Case(body, f"%x: {X}, %w: float[inner, hidden], %b: float[inner]")
     joined = "float[{(heads width) + (kv width) + (kv width)}, hidden]"
@@ -322,6 +347,12 @@ def _others() -> dict[str, Case]:
         cases[f"activate by the config as {kind}"] = Case(
             f"%y = activate(%x) {{kind = act}} : {X}", fields={"act": kind}
         )
+    for back in ("", " {back = true}"):
+        for width in ("width", "hidden"):  # turned whole, and its first two features
+            heads = f"float[B, heads, S, {width}]"
+            body = f"%y = rotary(%x, %angles){back} : {heads}"
+            inputs = f"%x: {heads}, %angles: float[B, S, half]"
+            cases[f"rotary of {width}{back}"] = Case(body, inputs, constant=("angles",))
     cases["exp"] = Case(f"%y = exp(%x) : {X}")
     cases["rsqrt"] = Case(f"%e = exp(%x) : {X}\n%y = rsqrt(%e) : {X}")
     cases["dropout"] = Case(f"%y = dropout(%x) {{p = p}} : {X}")
@@ -378,6 +409,12 @@ def _others() -> dict[str, Case]:
             made = NORM if bias else param("w", "float[hidden]")
             body = f"{made}%y = layer_norm(%x, %w{bias}) {{eps = {eps}}} : {X}"
             cases[f"layer_norm{bias} eps {eps}"] = Case(body)
+    for rounds in ("", ', round = "after_weight"'):
+        for eps in ("1e-05", "eps", "0.5"):
+            body = f"{param('w', 'float[hidden]')}%y = rms_norm(%x, %w) {{eps = {eps}{rounds}}} : {X}"
+            cases[f"rms_norm eps {eps}{rounds}"] = Case(body)
+    body = f"{param('w', 'float[width]')}%y = rms_norm(%x, %w) {{eps = eps}} : {HEADS}"
+    cases["rms_norm of heads"] = Case(body, f"%x: {HEADS}")
     cases["layer_norm of one row"] = Case(
         f"{NORM}%y = layer_norm(%x, %w, %b) {{eps = eps}} : float[hidden]", "%x: float[hidden]"
     )

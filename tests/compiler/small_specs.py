@@ -11,6 +11,8 @@ HEAD = """config Small for "small":
     causal: bool = false from is_decoder
     head_dim = hidden / heads
 
+axis qkv: q | k | v
+
 defaults:
     linear, embedding, param: init=normal(0.5)
     layer_norm: eps=1e-5
@@ -32,6 +34,14 @@ block Outer(x: [B, S, hidden]):
     return x + Inner(act(Inner(x, at="one")), at="two")
 
 """
+NUMBERED = """block Numbered(x: [B, S, hidden]):
+    return x * (i + 2) + Inner(x, at="in") / (i + 1 if causal else 2 ** i)
+
+block Nested(x: [B, S, hidden]):
+    return Numbered(tanh(x), at="deep")
+
+"""
+"""Blocks that read the index of the repeat that they stand in."""
 BODIES = {
     "an activation of a sum": "h = act(h + linear(h, hidden, at=\"a\"))\nreturn h=h",
     "tanh form": "h = gelu_new(h)\nreturn h=h",
@@ -75,13 +85,40 @@ BODIES = {
         "h = layer_norm(h + word[types] + word[types], at=\"n\")\n"
         "repeat i in layers at \"layer.{i}\":\n    h = Inner(h, at=\"a\")\n    h = Outer(h, at=\"b\")\nreturn h=h"
     ),
+    "one projection, cut by labels": (
+        "q, k, v = linear(h, (qkv heads head_dim), at=\"c\", stored=[in, out]) as [qkv, B, heads, S, head_dim]\n"
+        "a = attention(q, k, v, mask=mask, scale=1.0 / heads) as [B, S, (heads head_dim)]\n"
+        "return h=linear(a, hidden, at=\"o\", stored=[in, out])"
+    ),
+    "one projection, cut by labels, of which one is read twice": (
+        "q, k, v = linear(h, (qkv heads head_dim), at=\"c\") as [qkv, B, heads, S, head_dim]\n"
+        "a = attention(q, k, k, mask=mask) + v\nreturn h=a as [B, S, (heads head_dim)]"
+    ),
+    "a repeat with parameters of its own": (
+        "repeat i in layers at \"layer.{i}\":\n    h = h + Inner(layer_norm(h, at=\"n\"), at=\"w\")\nreturn h=h"
+    ),
+    "the index of a repeat": (
+        "repeat i in layers at \"layer.{i}\":\n    h = Numbered(h, at=\"a\")\n    h = Inner(h, at=\"b\")\nreturn h=h"
+    ),
+    "the index of a repeat, deeper down": (
+        "repeat i in layers at \"layer.{i}\":\n    h = h + Nested(h, at=\"n\") * (i + 1)\nreturn h=h"
+    ),
+    "an optional input": (
+        "e = h + word[types]\nif given(more):\n    e = e + word[more]\nh = e + h\nreturn h=linear(h, hidden, at=\"a\")"
+    ),
+    "an optional input with a table of its own": (
+        "if given(more):\n    h = h + embedding(more, vocab, hidden, at=\"more\")\n    h = Inner(h, at=\"w\")\n"
+        "return h=linear(h, hidden, at=\"a\")"
+    ),
     "a value that is made and not read": "unused = linear(h, hidden, at=\"unused\")\nreturn h=h",
 }  # fmt: skip
 
 
 def spec(body: str) -> str:
     lines = "".join(f"    {line}\n" for line in body.split("\n"))
+    more = ", more?: int[B, S]" if "more" in body else ""
+    numbered = NUMBERED if "repeat i " in body else ""
     return (
-        f"{HEAD}model SmallModel(ids: int[B, S], mask: bool[B, S] = 1, types: int[B, S] = 3):\n"
+        f"{HEAD}{numbered}model SmallModel(ids: int[B, S], mask: bool[B, S] = 1, types: int[B, S] = 3{more}):\n"
         f'    param word: [vocab, hidden] at "word.weight"\n    h = word[ids]\n{lines}'
     )

@@ -171,6 +171,21 @@ def test_fmt_checks_shows_and_writes(tmp_path: Path) -> None:
     assert ttmlc("fmt", "--check", str(spec))[0] == 0
 
 
+def test_expand_prints_one_spec_that_says_the_same(tmp_path: Path) -> None:
+    family = ROOT / "specs/models/distilbert.spec"
+    code, out, _ = ttmlc("expand", str(family))
+    assert code == 0
+    assert out == api.expanded(family)
+    (tmp_path / "distilbert.spec").write_text(out)
+    assert ttmlc("expand", str(tmp_path / "distilbert.spec"))[1] == out
+    assert ttmlc("fmt", "--check", str(tmp_path))[0] == 0
+    (tmp_path / "other.spec").write_text('config Other extends Nothing for "other":\n    p = 1\n')
+    code, out, err = ttmlc("expand", str(tmp_path / "other.spec"))
+    assert (code, out) == (1, "")
+    assert "error[E0301]" in err
+    assert ttmlc("expand", str(tmp_path / "nowhere.spec"))[0] == 3
+
+
 def test_list_shows_models_heads_and_presets() -> None:
     code, out, _ = ttmlc("list")
     assert code == 0

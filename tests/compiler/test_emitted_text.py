@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from ttmlc.api import compile_spec, compile_text
 from ttmlc.source import SourceFile
+from ttmlc.specs import models, presets
 
 from tests.compiler.small_specs import BODIES, spec
 
@@ -34,8 +35,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for train in (True, False):
             word = re.sub(r"\W+", "_", name) + ("" if train else "_infer")
             (path / f"{word}.py").write_text(emitted(body, train=train))
-    (path / "bert_infer.py").write_text(compile_spec(BERT, train=False).text)
-    (path / "bert_tiny.py").write_text(compile_spec(BERT, preset="bert-tiny").text)
+    for model in models():
+        (path / f"{model.stem}_infer.py").write_text(compile_spec(model, train=False).text)
+        for preset in presets(model.stem)[:1]:
+            (path / f"{model.stem}_sized.py").write_text(compile_spec(model, preset=preset.stem).text)
     (path.parent / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     return path
 

@@ -11,7 +11,6 @@ from ttmlc.passes.fusion.scale import FuseScale
 
 HEAD = """module t ttnn from "t.spec"
 doc "T."
-prefix ""
 passes []
 config T for "t"
 end

@@ -18,7 +18,7 @@ from ttmlc.ir.text import print_module
 from ttmlc.ir.types import TensorType
 from ttmlc.ir.verify import verify
 from ttmlc.language import parse
-from ttmlc.source import SourceFile
+from ttmlc.source import DiagnosticError, SourceFile
 
 
 def made(function: Function, op: str) -> list[Operation]:
@@ -144,15 +144,49 @@ def test_what_is_given_and_of_which_type_decides() -> None:
     assert np.allclose(run(found, labels=np.ones((2, 3)), more=np.ones((2, 3, 8)))["y"], (h + 1) * 3)
 
 
-def test_a_head_with_a_config_of_its_own_is_declined() -> None:
-    text = "head Score(base):\n    config:\n        size: size = 3 from size\n    return y=base.h\n"
-    found, declined = elaborate_heads(
-        parse(SourceFile("small.spec", f"{SMALL}{text}{OFFER}\n")),
-        "small",
-        lambda name: pytest.fail("not used"),
+def test_a_head_has_fields_of_its_own() -> None:
+    text = (
+        "head Score(base):\n    config:\n        size: size = 3 from size\n        unread: int = 3 from unread\n"
+        '        fixed kind = "plain"\n        harmless more_*\n        stale "*.old"\n'
+        '        require size < 5, "too large"\n'
+        '    return y=linear(base.h, size, at="score", init=zeros, bias=false)\n'
     )
-    assert [model.name for model in found.models] == ["SmallModel"]
-    assert [entry.reason for entry in declined] == ["the config of one head is not compiled yet"]
+    found = small(text)
+    assert run(found, fields={"size": 4})["y"].shape == (2, 3, 4)
+    config = found.config
+    assert [entry.keys for entry in config.fields if entry.name == "size"] == [("size",)]
+    assert "unread" not in config.names()
+    assert config.fixed[-1:] == (("kind", "plain"),)
+    assert (config.harmless[-1], config.stale[-1]) == ("more_*", "*.old")
+    assert [entry.message for entry in config.requirements][-1] == "too large"
+
+
+def test_the_fields_of_a_head_that_is_not_offered_are_none_of_the_modules() -> None:
+    fields = "        width: size = 3 from width\n        fixed kind = 1\n"
+    other = f"head Other(base):\n    config:\n{fields}    return y=base.h\n\n"
+    found = small("head Score(base):\n    return y=base.h\n", before=other)
+    assert "width" not in found.config.names()
+    assert not found.config.fixed
+
+
+def test_a_field_of_a_head_may_not_be_called_as_one_of_the_model() -> None:
+    text = "head Score(base):\n    config:\n        hidden: size = 3 from size\n    return y=base.h\n"
+    with pytest.raises(DiagnosticError, match="'hidden' is declared twice"):
+        small(text)
+
+
+def test_a_head_may_return_two_losses_each_with_its_labels() -> None:
+    text = (
+        "head Score(base, labels?: int[B, S], types?: int[B, S]):\n"
+        '    a = linear(base.h, vocab, at="a", init=zeros)\n    b = linear(base.h, vocab, at="b", init=zeros)\n'
+        "    return loss=cross_entropy(a, labels, over=vocab), other=cross_entropy(b, types, over=vocab), a=a\n"
+    )
+    found = small(text)
+    ids = np.ones((2, 3), int)
+    assert set(run(found)) == {"a"}
+    assert set(run(found, labels=ids)) == {"a", "loss"}
+    assert set(run(found, types=ids)) == {"a", "other"}
+    assert set(run(found, labels=ids, types=ids)) == {"a", "loss", "other"}
 
 
 def test_what_only_a_declined_head_calls_is_no_error() -> None:

@@ -24,7 +24,6 @@ from tests.compiler.test_ir import scalars
 
 TEXT = """module small tensor from "small.spec"
 doc ""
-prefix ""
 passes []
 config Small for "small"
   field vocab: size = 7

@@ -24,7 +24,6 @@ from ttmlc.source import DiagnosticError
 TINY = (Path(__file__).parent / "tiny.ir").read_text()
 HEAD = """module t ttnn from "t.spec"
 doc "T."
-prefix ""
 passes []
 config T for "t"
   field act: activation = 'gelu'

@@ -56,11 +56,15 @@ def test_the_emitted_backward_is_the_slope(name: str, causal: bool, tmp_path: Pa
     parameters = model.state_dict()
     pruned = next(stage.module for stage in compiled.stages if stage.name == "prune")
 
+    inputs = {"ids": ids, "mask": mask}
+    if "more" in BODIES[name]:
+        inputs["more"] = rng.integers(0, 19, (2, 9))
+
     def reference(moved: dict[str, Any]) -> dict[str, Any]:
-        return evaluate(pruned, "SmallModel", {"causal": causal}, moved, {"ids": ids, "mask": mask})
+        return evaluate(pruned, "SmallModel", {"causal": causal}, moved, inputs)
 
     weights = {key: rng.normal(size=value.shape) for key, value in reference(parameters).items()}
-    output = model(ids, mask=mask)
+    output = model(**inputs)
     total: Any = 0.0
     for key, by in weights.items():
         held = output[key]

@@ -35,23 +35,20 @@ def test_the_module_computes_what_the_reference_does(name: str, causal: bool, tm
     rng = np.random.default_rng(2)
     ids = rng.integers(0, 19, (2, 33))
     mask = np.arange(33)[None] < np.array([[33], [20]])
-    found = model(ids, mask=mask)
     pruned = next(stage.module for stage in compiled.stages if stage.name == "prune")
-    wanted = evaluate(
-        pruned,
-        "SmallModel",
-        {"causal": causal},
-        model.state_dict(),
-        {"ids": ids, "mask": mask},
-    )
-    assert found.keys() == tuple(wanted)
-    for output in wanted:
-        values = found[output].numpy()
-        assert values.shape == wanted[output].shape
-        seen = mask if values.shape[:2] == mask.shape else np.ones(values.shape[:1], bool)
-        # Both compute in float64; a row that sees nothing is only defined to be numbers.
-        assert np.abs(values - wanted[output])[seen if values.ndim < 4 else slice(0, 1)].max() < 1e-11
-        assert np.isfinite(values).all()
+    optional = {"more": rng.integers(0, 19, (2, 33))} if "more" in BODIES[name] else {}
+    for given in ({}, optional) if optional else ({},):
+        inputs = {"ids": ids, "mask": mask, **given}
+        found = model(**inputs)
+        wanted = evaluate(pruned, "SmallModel", {"causal": causal}, model.state_dict(), inputs)
+        assert found.keys() == tuple(wanted)
+        for output in wanted:
+            values = found[output].numpy()
+            assert values.shape == wanted[output].shape
+            seen = mask if values.shape[:2] == mask.shape else np.ones(values.shape[:1], bool)
+            # Both compute in float64; a row that sees nothing is only defined to be numbers.
+            assert np.abs(values - wanted[output])[seen if values.ndim < 4 else slice(0, 1)].max() < 1e-11
+            assert np.isfinite(values).all()
     assert "unused" not in compiled.text
 
 

@@ -13,6 +13,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 def training_calls(request: Data) -> Data:
     """The programs of each call, by kind, and what it gives; and the same of one more call with other numbers."""
+    import numpy as np
     import ttnn
     from ttmlc_runtime import nn
 
@@ -33,6 +34,8 @@ def training_calls(request: Data) -> Data:
         scores, over_keys = make(batch, 2, tokens, tokens), make(batch, 1, 1, tokens)
         causal = make(batch, 1, tokens, tokens)
         ids, table = rows(batch, tokens), make(99, features, layout=ttnn.ROW_MAJOR_LAYOUT)
+        heads, part = make(batch, 2, tokens, features), nn.Table(np.ones(features // 2 - 1))
+        places = np.arange(batch * tokens).reshape(batch, tokens)
         calls: dict[str, Callable[[int], Any]] = {
             "dropout": lambda n, x=x: nn.dropout(x, 0.1, n, n),
             "layer_norm": lambda _, x=x, w=weight, b=bias: nn.layer_norm(x, w, b, 1e-12, **kernels.norm),
@@ -45,6 +48,7 @@ def training_calls(request: Data) -> Data:
             "layer_norm_backward without bias": lambda _, a=(dy, x, mean, rstd, weight): (
                 nn.layer_norm_backward(*a, bias=False, **kernels.norm)
             ),
+            "rms_norm_backward": lambda _, a=(dy, x, weight): nn.rms_norm_backward(*a, 1e-6, **kernels.norm),
             "softmax_backward": lambda _, s=scores: nn.softmax_backward(s, s, **kernels.softmax),
             "masked_scores over keys": lambda _, s=scores, m=over_keys: nn.masked_scores(s, 0.125, m),
             "masked_scores causal": lambda _, s=scores, m=causal: nn.masked_scores(s, 0.125, m),
@@ -55,6 +59,12 @@ def training_calls(request: Data) -> Data:
             ),
             "embedding_backward of three dims": lambda _, i=ids, t=table, a=(batch, tokens, features): (
                 nn.embedding_backward(i, t, make(*a))
+            ),
+            "rotary of a part, by row": lambda n, x=heads, t=part, p=places: nn.rotary(
+                x, t.at(p + n, device), **kernels.attention
+            ),
+            "rotary_backward of a part, by row": lambda n, x=heads, t=part, p=places: nn.rotary_backward(
+                x, t.at(p + n, device), **kernels.attention
             ),
             **{
                 f"activate_backward of {name}": lambda _, n=name, a=(dy, x): nn.activate_backward(*a, n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import inspect
 import json
@@ -110,25 +111,25 @@ def test_every_divergence_is_of_use() -> None:
     assert {entry.reason for entry in unused} == set()
 
 
-def modules() -> Iterator[tuple[str, Any]]:
-    """Each model of each generated module, small, with what it is called with."""
+def modules() -> Iterator[Any]:
+    """Each generated module."""
     for path in sorted((ROOT / "generated").glob("*.py")):
         spec = importlib.util.spec_from_file_location(f"replayed_{path.stem}", path)
         assert spec and spec.loader
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module
         spec.loader.exec_module(module)
-        yield path.stem, module
+        yield module
 
 
 def test_every_call_that_our_modules_make_is_answered_as_ttnn_answers_it(real: Real) -> None:
     found: list[Call] = []
-    for name, module in modules():
-        assert name == "bert", "say how the model is called"
+    for module in modules():
+        kind = models_of(module)[0]
         for sizes in ({"hidden": 64, "heads": 2, "inner": 128}, {"hidden": 768, "heads": 12, "inner": 3072}):
             for act, causal in (("gelu", False), ("relu", True), ("gelu_new", False)):
-                config = module.BertConfig(layers=1, vocab=99, positions=140, act=act, causal=causal, **sizes)
-                model = module.BertModel(config)
+                config = config_of(module, layers=1, vocab=99, positions=140, act=act, causal=causal, **sizes)
+                model = kind(config)
                 for batch, tokens in ((1, 1), (3, 7), (2, 33), (2, 128)):
                     ids, mask = np.ones((batch, tokens), int), np.tri(batch, tokens, dtype=int)
                     found += calls_of(lambda: model(ids))  # noqa: B023  # called at once
@@ -163,12 +164,11 @@ def test_every_call_that_our_modules_make_in_training_is_answered_as_ttnn_answer
 ) -> None:
     """Of every model; in a fast run with one of the choices and one shape each, in turn."""
     found: list[Call] = []
-    for name, module in modules():
-        assert name == "bert", "say how the models are trained"
+    for module in modules():
         for number, kind in enumerate(models_of(module)):
             for choices in TRAINED if whole else TRAINED[number % len(TRAINED) :][:1]:
                 sizes = {"hidden": 64, "heads": 2, "inner": 96, "layers": 1, "vocab": 99, "positions": 140}
-                config = module.BertConfig(**{**sizes, **choices})
+                config = config_of(module, **{**sizes, **choices})
                 for batch, tokens, mask in SHAPES if whole else SHAPES[number % len(SHAPES) :][:1]:
                     optimizer = ("adamw", "adam", "sgd", "lion")[(number + tokens) % 4]
                     asked = {"batch": batch, "seq": tokens, "mask": mask, "entry": "train"}
@@ -183,6 +183,15 @@ def test_every_call_that_our_modules_make_in_training_is_answered_as_ttnn_answer
     refused = [str(call) for call, answer in zip(calls, answers, strict=True) if is_refusal(answer)]
     assert not refused, "our modules make no call that ttnn refuses"
     agreed(calls, answers)
+
+
+def config_of(module: Any, **choices: Any) -> Any:
+    """The config of a generated module, with those of the ``choices`` that it has."""
+    (kind,) = (
+        held for held in vars(module).values() if inspect.isclass(held) and issubclass(held, nn.Config)
+    )
+    names = {field.name for field in dataclasses.fields(kind)}
+    return kind(**{name: value for name, value in choices.items() if name in names})
 
 
 def models_of(module: Any) -> list[Any]:

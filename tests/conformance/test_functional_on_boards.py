@@ -21,6 +21,10 @@ KINDS = {
     "layer_norm without bias": ["MorehLayerNorm"],
     "layer_norm_backward": BACKWARD,
     "layer_norm_backward without bias": BACKWARD,
+    "rms_norm_backward": [
+        "BinaryNg", "Reduce", "BinaryNg", "FillPad", "LayerNorm", "BinaryNg", "Reduce", "Matmul", "BinaryNg", "Ternary",
+        "BinaryNg",
+    ],
     "softmax_backward": ["MorehSoftmaxBackward"],
     "masked_scores over keys": ["BinaryNg"],
     "masked_scores causal": ["BinaryNg"],
@@ -30,12 +34,14 @@ KINDS = {
     "embedding_backward with a row that is skipped": [
         "ReshapeView", "TilizeWithValPadding", "BinaryNg", "BinaryNg", "EmbeddingBackward",
     ],
+    **{f"{name} of a part, by row": ["Matmul", *["BinaryNg"] * 3] for name in ("rotary", "rotary_backward")},
     "activate_backward of relu": ["BinaryNg"],
     "activate_backward of silu": ["BinaryNg"] * 3,
     **{f"activate_backward of {name}": ["UnaryBackward"] for name in ("gelu", "gelu_new", "tanh", "sigmoid")},
 }  # fmt: skip
 PADDED = ["Pad", "FillPad"]
 """First, where the tokens do not fill tiles: the ids, and the gradient within its last tile."""
+MOVED = ("FillPad", "ReshapeView")
 
 pytestmark = pytest.mark.usefixtures("real_ttnn")
 
@@ -49,13 +55,25 @@ def found(board: str) -> dict[str, dict[str, Any]]:
     return answer
 
 
+def summed(kinds: list[str]) -> list[str]:
+    """``kinds`` with a sum of many rows, which ttnn makes in two steps, as one."""
+    return [
+        kind for kind, before in zip(kinds, ["", *kinds], strict=False) if (kind, before) != ("Reduce",) * 2
+    ]
+
+
 @pytest.mark.parametrize("board", BOARDS)
 @pytest.mark.parametrize("name", KINDS)
 def test_every_call_is_taken_and_makes_the_programs_it_says(name: str, board: str) -> None:
     for batch, tokens, features in SIZES:
         made = found(board)[f"{name} {batch} x {tokens} x {features}"]
         wanted = [*(PADDED if name.startswith("embedding") and tokens % 32 else ()), *KINDS[name]]
-        assert made["kinds"] == wanted, (tokens, features)
+        kinds = made["kinds"]
+        if name == "rms_norm_backward":
+            if tokens % 32 or features % 32:  # the padding of what is summed is filled first
+                wanted, kinds = ([kind for kind in one if kind not in MOVED] for one in (wanted, kinds))
+            kinds = summed(kinds)
+        assert kinds == wanted, (tokens, features)
 
 
 @pytest.mark.parametrize("board", BOARDS)

@@ -17,13 +17,16 @@ from ttmlc.presets import preset_values
 from ttmlc.specs import presets
 from ttmlc_runtime import nn
 
-from tests.conformance.test_modules_on_boards import BOARDS, MODULES, odd_configs, verified
+from tests.conformance.test_modules_on_boards import BOARDS, MODULES, known, odd_configs, verified
 
-SMALL = {
-    "bert": {"layers": 2, "hidden": 64, "heads": 2, "inner": 96, "vocab": 99, "positions": 140},
-}
+SIZES = {"layers": 2, "hidden": 64, "heads": 2, "inner": 96, "vocab": 99, "positions": 140}
+SMALL = dict.fromkeys(("bert", "distilbert", "gpt2"), SIZES)
 """Sizes of each module's models, small and with tiles that are not filled."""
-UNDROPPED: dict[str, dict[str, Any]] = {"bert": {"p": 0.0, "p_attn": 0.0}}
+UNDROPPED: dict[str, dict[str, Any]] = {
+    "bert": {"p": 0.0, "p_attn": 0.0},
+    "distilbert": {"p": 0.0, "p_attn": 0.0, "p_head": 0.0, "p_qa": 0.0},
+    "gpt2": {"p": 0.0, "p_attn": 0.0, "p_embed": 0.0, "p_head": 0.0},
+}
 SHAPES = ((1, 1), (2, 7), (2, 33), (2, 128))
 HAND_WRITTEN = 1026
 """Programs of a plain hand-written forward and backward of the base size, batch 8 x 128, dropout left out."""
@@ -104,8 +107,8 @@ def accepted(asked: dict[str, Any], found: dict[str, Any]) -> None:
     assert found["new_programs"]["second_step"] == 0, asked
     assert found["left_bytes"] == 0, "gradients and activations go back, and masters are written in place"
     # Float32 masters and two moments beside bfloat16 weights: six times as much, and more where weights in rows
-    # become tiles.
-    assert 6 * found["weights_bytes"] <= found["state_bytes"], asked
+    # become tiles. The second form of a tied table is held beside the weights and has no state of its own.
+    assert 5.5 * found["weights_bytes"] <= found["state_bytes"], asked
     assert found["weights_bytes"] + found["state_bytes"] < found["peak_dram_bytes"] < found["dram_bytes"]
     assert 0 < found["peak_l1_bytes"] < found["l1_bytes"]
     assert found["programs"] == sum(phase["programs"] for phase in found["phases"].values())
@@ -171,6 +174,39 @@ def test_a_base_step_makes_fewer_programs_than_a_plain_hand_written_one(
     assert optimizer <= 5 * 153 + 53 + 12
 
 
+@pytest.mark.parametrize("board", BOARDS)
+def test_optional_inputs_take_part_in_a_step(board: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """All that may be given is: a block under a condition is called, and gives its gradient to a table of another."""
+    models = [model for module, model in MODELS if module == "gpt2"]
+    asked = [request("gpt2", model, 2, 33, optional=given) for model in models for given in (False, True)]
+    answers = verified(board, asked)
+    for one, found in zip(asked, answers, strict=True):
+        accepted(one, found)
+    for without, with_them in zip(answers[::2], answers[1::2], strict=True):
+        backward = [one["phases"]["backward"]["by_kind"] for one in (without, with_them)]
+        assert backward[1]["EmbeddingBackward"] == backward[0]["EmbeddingBackward"] + 1
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_a_decoders_step_is_accepted(board: str, capsys: pytest.CaptureFixture[str]) -> None:
+    fields = preset_values(next(path for path in presets("gpt2") if path.stem == "gpt2-small"), "gpt2")
+    (found,) = verified(board, [request("gpt2", "GPT2LMHeadModel", 8, 128, fields=fields)])
+    accepted(fields, found)
+    forward, backward, optimizer = (phase["programs"] for phase in found["phases"].values())
+    with capsys.disabled():
+        print(  # noqa: T201  # a figure that people follow
+            f"\ngpt2-small training 8 x 128 on {board}: {forward} programs forward, {backward} backward, "
+            f"{optimizer} AdamW; peak DRAM {found['peak_dram_bytes'] / 2**20:.1f} MiB, "
+            f"L1 {found['peak_l1_bytes'] / 2**10:.0f} KiB"
+        )
+    assert forward + backward <= AT_MOST
+    by_kind = found["phases"]["backward"]["by_kind"]
+    assert by_kind["NLPConcatHeads"] == by_kind["Concat"] == 12, "q, k and v go back joined, once a layer"
+    assert by_kind["Matmul"] == 12 * (8 + 4) + 2, (
+        "eight of a layer's linears, four of attention; two of the head"
+    )
+
+
 def never_refused_by_ttnn(seed: int, count: int, board: str) -> None:
     """Each step is accepted by ttnn, or refused by us in words of our own."""
     chance = random.Random(seed)
@@ -184,8 +220,8 @@ def never_refused_by_ttnn(seed: int, count: int, board: str) -> None:
         }
         fields = {**sizes, **labels, "p_attn": chance.choice((0.0, 0.1)), "tie": chance.choice((False, True))}
         options = {"mask": bool(place % 2), "optimizer": chance.choice(("adamw", "sgd", "lion", "none"))}
-        _, model = MODELS[place % len(MODELS)]
-        asked.append(request("bert", model, batch, seq, fields=fields, **options))
+        module, model = MODELS[place % len(MODELS)]
+        asked.append(request(module, model, batch, seq, fields=known(module, fields), **options))
     answers = verified(board, asked)
     for one, answer in zip(asked, answers, strict=True):
         assert answer["accepted"] or answer.get("error") in {"ConfigError", "InputError"}, (one, answer)

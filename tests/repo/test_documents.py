@@ -60,9 +60,9 @@ def test_make_alone_lists_every_target_with_a_description() -> None:
 
 
 def test_the_readmes_examples_print_what_they_say(tmp_path: Path) -> None:
-    example, training = re.findall(r"```python\n(.*?)```", text(ROOT / "README.md"), re.DOTALL)
+    example, *more = re.findall(r"```python\n(.*?)```", text(ROOT / "README.md"), re.DOTALL)
     (wanted,) = re.findall(r"^print\(.*#\s*(\d\.\d+)", example, re.MULTILINE)
-    (tmp_path / "example.py").write_text(example + training, encoding="utf-8")
+    (tmp_path / "example.py").write_text("".join((example, *more)), encoding="utf-8")
     here = [str(tmp_path), str(ROOT / "compiler"), str(ROOT / "runtime")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(here), "TTMLC_BACKEND": "emulator"}
 

@@ -12,6 +12,7 @@ import typer
 
 from ttmlc.cli.check import check
 from ttmlc.cli.compile import compile_
+from ttmlc.cli.expand import expand
 from ttmlc.cli.fmt import fmt
 from ttmlc.cli.list import list_
 from ttmlc.cli.verify import verify
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.command("compile")(compile_)
 app.command("check")(check)
+app.command("expand")(expand)
 app.command("fmt")(fmt)
 app.command("list")(list_)
 app.command("verify")(verify)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ttmlc.elaborate.functions import Elaborator
 from ttmlc.elaborate.offers import BaseModel
-from ttmlc.elaborate.problems import NOT_YET, WRONG_SHAPE, Problems, problem
+from ttmlc.elaborate.problems import WRONG_SHAPE, Problems, problem
 from ttmlc.elaborate.scope import Scope
 from ttmlc.ir.module import Function
 from ttmlc.language import tree
@@ -31,8 +31,6 @@ class Blocks:
         for node in nodes:
             own = Problems()
             with own.kept():
-                if node.extends is not None or node.params is None:
-                    raise problem(NOT_YET, "'extends' is not compiled yet", node.name.span)
                 self.reach(node.body, self.problems)
                 model = Elaborator(self.scope, own, self.done)
                 made.append(model.model(node))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ttmlc.elaborate.arguments import axis as _axis
@@ -13,8 +13,9 @@ from ttmlc.elaborate.names import value_name
 from ttmlc.elaborate.problems import MISFIT, NOT_YET, problem
 from ttmlc.elaborate.values import Init, Meaning, Number, Paths, Tensor, Text, Words, describe
 from ttmlc.ir.module import Attribute, Form
-from ttmlc.ir.scalar import Const, Scalar
-from ttmlc.ir.types import Dim, DType, TensorType
+from ttmlc.ir.ops.rms_norm import ROUNDS
+from ttmlc.ir.scalar import Const, Scalar, product
+from ttmlc.ir.types import Axis, Dim, DType, TensorType
 from ttmlc.language import tree
 
 if TYPE_CHECKING:
@@ -92,17 +93,20 @@ def _stored(elaborator: Expressions, bound: Bound) -> bool:
 
 def _bias(elaborator: Expressions, bound: Bound, at: str, out: Dim) -> Tensor | None:
     name: Attribute = f"{at}.bias"
+    only: Scalar | None = None
     if "bias" in bound.given:
         meaning = elaborator.argument(bound, "bias")
         if isinstance(meaning, (Text, Paths)):
             name = elaborator.paths_of(meaning)
-        elif isinstance(meaning, Number) and meaning.scalar == Const(False):
+        elif not isinstance(meaning, Number) or meaning.kind != "bool":
+            label = f"is {describe(meaning)}"
+            raise problem(MISFIT, "'bias' is true, false or a path", bound.span("bias"), label)
+        elif meaning.scalar == Const(False):
             return None
-        elif not (isinstance(meaning, Number) and meaning.scalar == Const(True)):
-            raise problem(
-                NOT_YET, "a bias that depends on the config is not compiled yet", bound.span("bias")
-            )
-    return elaborator.parameter(name, TensorType(DType.FLOAT, (out,)), Form("zeros"), bound.span("at"))
+        elif meaning.scalar != Const(True):
+            only = meaning.scalar
+    vector = TensorType(DType.FLOAT, (out,))
+    return elaborator.parameter(name, vector, Form("zeros"), bound.span("at"), only=only)
 
 
 def _embedding(elaborator: Expressions, bound: Bound) -> Meaning:
@@ -133,6 +137,21 @@ def _layer_norm(elaborator: Expressions, bound: Bound) -> Meaning:
     )
 
 
+def _rms_norm(elaborator: Expressions, bound: Bound) -> Meaning:
+    x, at = tensor(elaborator, bound, "x"), path(elaborator, bound)
+    attributes: dict[str, Attribute] = {"eps": number(elaborator, bound, "eps")}
+    if "round" in bound.given:
+        node = bound.given["round"]
+        if not isinstance(node, tree.Reference) or node.name.text not in ROUNDS:
+            raise problem(MISFIT, f"'round' is {' or '.join(ROUNDS)}", bound.span("round"))
+        attributes["round"] = node.name.text
+    if not isinstance(x.value.type, TensorType) or not x.value.type.dims:
+        raise problem(MISFIT, "'x' has no dimension to normalise", x.span)
+    vector = TensorType(DType.FLOAT, x.value.type.dims[-1:])
+    weight = elaborator.parameter(f"{at}.weight", vector, Form("ones"), bound.span("at"))
+    return elaborator.apply("rms_norm", [x, weight], attributes, bound.call, name=bound.wanted or "norm")
+
+
 def _attention(elaborator: Expressions, bound: Bound) -> Meaning:
     operands: list[Tensor | None] = [tensor(elaborator, bound, name) for name in "qkv"]
     operands.append(tensor(elaborator, bound, "mask") if "mask" in bound.given else None)
@@ -143,10 +162,27 @@ def _attention(elaborator: Expressions, bound: Bound) -> Meaning:
         attributes["scale"] = number(elaborator, bound, "scale")
     if "dropout" in bound.given:
         attributes["dropout"] = number(elaborator, bound, "dropout")
-    for name in ("window", "bias", "softcap"):
+    if "window" in bound.given:
+        attributes["window"] = number(elaborator, bound, "window", ("int", "none"))
+    group = _group(elaborator, operands)
+    if group is not None:
+        attributes["group"] = group
+    for name in ("bias", "softcap"):
         if name in bound.given:
             raise problem(NOT_YET, f"attention with {name!r} is not compiled yet", bound.span(name))
     return elaborator.apply("attention", operands, attributes, bound.call, name=bound.wanted or "attention")
+
+
+def _group(elaborator: Expressions, operands: Sequence[Tensor | None]) -> Scalar | None:
+    """How many heads of q share one of k, where the config says that they are a product that k's begins."""
+    types = [one.value.type for one in operands[:2] if one is not None]
+    heads, shared = [t.dims[1] if isinstance(t, TensorType) and len(t.dims) == 4 else None for t in types]
+    if not isinstance(heads, Axis) or not isinstance(shared, Axis) or heads == shared:
+        return None
+    first, *rest = elaborator.scope.factors.get(heads.name, ("",))
+    if first != shared.name:
+        return None
+    return product(tuple(elaborator.scope.numbers[name].scalar for name in rest))
 
 
 def _dropout(elaborator: Expressions, bound: Bound) -> Meaning:
@@ -155,6 +191,13 @@ def _dropout(elaborator: Expressions, bound: Bound) -> Meaning:
     if p in (Const(0), Const(0.0)):
         return x
     return elaborator.apply("dropout", [x], {"p": p}, bound.call, name=x.value.name)
+
+
+def _rotary(elaborator: Expressions, bound: Bound) -> Meaning:
+    operands: list[Tensor | None] = [tensor(elaborator, bound, name) for name in ("x", "angles")]
+    x = operands[0]
+    assert x is not None
+    return elaborator.apply("rotary", operands, {}, bound.call, name=bound.wanted or x.value.name)
 
 
 def _first(elaborator: Expressions, bound: Bound) -> Meaning:
@@ -226,10 +269,12 @@ BUILTINS: dict[str, tuple[Signature, Build]] = {
     "linear": (Signature(("x", "out", "at", "bias", "weight", "init", "stored", "each"), 3), _linear),
     "embedding": (Signature(("ids", "rows", "features", "at", "init", "pad"), 4), _embedding),
     "layer_norm": (Signature(("x", "eps", "at"), 3), _layer_norm),
+    "rms_norm": (Signature(("x", "eps", "at", "round"), 3), _rms_norm),
     "attention": (
         Signature(("q", "k", "v", "mask", "causal", "scale", "dropout", "window", "bias", "softcap"), 3),
         _attention,
     ),
+    "rotary": (Signature(("x", "angles"), 2), _rotary),
     "dropout": (Signature(("x", "p"), 2), _dropout),
     "first": (Signature(("x", "over"), 2), _first),
     "next": (Signature(("x", "over", "fill"), 2), _next),
@@ -254,8 +299,6 @@ BUILTINS: dict[str, tuple[Signature, Build]] = {
 
 LATER = frozenset(
     {
-        "rms_norm",
-        "rotary",
         "softmax",
         "softcap",
         "mean",

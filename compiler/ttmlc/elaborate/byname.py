@@ -42,7 +42,18 @@ def check_heads(
         for word in entry.kinds
     }
     axes = {head.over.text for head in heads.values() if head.over is not None}
-    known = {*axes, *fields, *words, *scope.known(), *functions, *BUILTINS, *LATER, *WORDS, *DYNAMIC}
+    known = {
+        *axes,
+        *fields,
+        *words,
+        *scope.known(),
+        *functions,
+        *BUILTINS,
+        *LATER,
+        *WORDS,
+        *DYNAMIC,
+        *scope.indices,
+    }
     for item in file.items:
         if isinstance(item, tree.Function):
             _Names(known, problems).function(item.params, item.body)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from ttmlc.elaborate.names import CONFIG_MEMBERS, class_name, plain
 from ttmlc.elaborate.problems import (
     BAD_DEFAULT,
     DECLARED_TWICE,
     NOT_YET,
+    UNKNOWN_NAME,
     WRONG_SHAPE,
     Problems,
     nearest,
@@ -16,7 +20,8 @@ from ttmlc.elaborate.scalars import elaborate
 from ttmlc.elaborate.values import Number
 from ttmlc.ir.config import Config, ConfigField, Derived, FieldKind, Requirement
 from ttmlc.ir.ops.arithmetic import ACTIVATIONS
-from ttmlc.ir.scalar import Const, Field, Scalar
+from ttmlc.ir.scalar import Const, Field, Scalar, apply
+from ttmlc.ir.scalar import product as multiplied
 from ttmlc.ir.types import Axis, Role
 from ttmlc.language import tree
 from ttmlc.source import DiagnosticError, Span
@@ -34,11 +39,32 @@ MEANS = {
 }
 
 
-class ConfigBuilder:
-    """Collects the entries of one config."""
+@dataclass(frozen=True)
+class Group:
+    """A config of its own inside another: the field's name, and the keys under which its dictionary may stand.
 
-    def __init__(self, problems: Problems) -> None:
+    Its fields are fields of the config around it, called ``rope_theta`` where the spec says ``rope.theta``.
+    """
+
+    name: str = ""
+    keys: tuple[str, ...] = ()
+
+    def flat(self, name: str) -> str:
+        """What the config around it calls a field."""
+        return f"{self.name}_{name}" if self.name else name
+
+    def written(self, name: str) -> str:
+        """What the spec calls it from outside."""
+        return f"{self.name}.{name}" if self.name else name
+
+
+class ConfigBuilder:
+    """Collects the entries of one config; ``groups`` are the configs that a field may be of."""
+
+    def __init__(self, problems: Problems, groups: Mapping[str, tree.Config] | None = None) -> None:
         self.problems = problems
+        self.groups = dict(groups or {})
+        self.group = Group()
         self.numbers: dict[str, Number] = {}
         self.spans: dict[str, Span] = {}
         self.fields: list[ConfigField] = []
@@ -48,22 +74,24 @@ class ConfigBuilder:
         self.harmless: list[str] = []
         self.stale: list[str] = []
         self.poisoned: set[str] = set()
+        self.factors: dict[str, tuple[str, ...]] = {}
 
     def copy(self, problems: Problems) -> ConfigBuilder:
         """Another that has the same entries, and takes more; what is wrong with those goes to ``problems``."""
         made = ConfigBuilder(problems)
         for name, held in vars(self).items():
-            if name != "problems":
+            if name not in ("problems", "group"):
                 setattr(made, name, held.copy())
         return made
 
-    def build(self, node: tree.Config) -> Config:
-        """The config that ``node`` declares."""
-        if node.extends is not None:
-            raise problem(NOT_YET, "'extends' is not compiled yet", node.extends.span)
+    def build(self, node: tree.Config) -> None:
+        """Take all that ``node``, which extends nothing, declares."""
         for entry in node.entries:
             with self.problems.kept():
                 self.entry(entry)
+
+    def made(self, node: tree.Config) -> Config:
+        """What was taken, as the config that ``node`` declares."""
         model_type = str(node.model_type.value) if node.model_type is not None else node.name.text.lower()
         return Config(
             class_name(node.name),
@@ -78,9 +106,12 @@ class ConfigBuilder:
 
     def lookup(self, name: tree.Name) -> Number | None:
         """A field or derived value that stands above; poison stays silent."""
-        if name.text in self.poisoned:
-            raise DiagnosticError([])
-        return self.numbers.get(name.text)
+        for text in (self.group.written(name.text), name.text):
+            if text in self.poisoned:
+                raise DiagnosticError([])
+            if text in self.numbers:
+                return self.numbers[text]
+        return None
 
     def entry(self, entry: tree.ConfigEntry) -> None:
         """Take one entry.
@@ -107,11 +138,49 @@ class ConfigBuilder:
         elif isinstance(entry, tree.Fixed):
             self.fixed += [(name.text, value.value) for name, value in entry.entries]
         elif isinstance(entry, tree.Harmless):
-            self.harmless += [glob.name.text + ("*" if glob.open_ended else "") for glob in entry.patterns]
+            known = [glob.name.text + ("*" if glob.open_ended else "") for glob in entry.patterns]
+            inside = self.group.keys
+            self.harmless += [f"{key}.{word}" for key in inside for word in known] if inside else known
         elif isinstance(entry, tree.Stale):
             self.stale += [str(pattern.value) for pattern in entry.patterns]
+        elif isinstance(entry, tree.AxisSize) and isinstance(entry.value, tree.ProductExpr):
+            self.product(entry.name, entry.value)
         elif not isinstance(entry, tree.Doc):
             raise problem(NOT_YET, "an axis inside a config is not compiled yet", entry.span)
+
+    def product(self, whole: tree.Name, node: tree.ProductExpr) -> None:
+        """Take a size apart: ``axis heads = (kv group)``, where the one factor that is new is what the others leave.
+
+        Raises:
+            DiagnosticError: it is no size, or not one factor is new.
+        """
+        found = self.lookup(whole)
+        if found is None or not isinstance(found.dim, Axis):
+            hint = "Only a size that stands above is taken apart."
+            raise problem(UNKNOWN_NAME, f"{whole.text!r} is no size of this config", whole.span, hint=hint)
+        if whole.text in self.factors:
+            raise problem(DECLARED_TWICE, f"{whole.text!r} is taken apart already", whole.span)
+        names = [factor.name for factor in node.factors if isinstance(factor, tree.DimName)]
+        if len(names) < len(node.factors) or len(names) < 2:
+            raise problem(NOT_YET, "only a product of names is compiled yet", node.span)
+        known = [(name, self.lookup(name)) for name in names]
+        new = [name for name, number in known if number is None]
+        if len(new) != 1:
+            label = f"{len(new)} of them are new"
+            raise problem(BAD_DEFAULT, "one factor follows from the others", node.span, label)
+        sizes = []
+        for name, number in known:
+            if number is not None:
+                if not isinstance(number.dim, Axis):
+                    raise problem(BAD_DEFAULT, f"{name.text!r} is no size", name.span)
+                sizes.append(number.scalar)
+        size = apply("//", found.scalar, multiplied(tuple(sizes)))
+        (name,) = new
+        text = self.declare(
+            name, Number(Field(name.text), "int", Axis(name.text, Field(name.text), Role.FEATURES))
+        )
+        self.derived.append(Derived(text, size, True, node.span))
+        self.factors[whole.text] = tuple(name.text for name in names)
 
     def words(self) -> tuple[str, ...]:
         """The choices of all fields."""
@@ -123,34 +192,86 @@ class ConfigBuilder:
         Raises:
             DiagnosticError: it has one, or cannot be used.
         """
-        text = plain(name, CONFIG_MEMBERS)
-        if text in self.numbers:
-            related = ((self.spans[text], "first here"),)
-            raise problem(DECLARED_TWICE, f"{text!r} is declared twice", name.span, related=related)
+        flat, text = self.group.flat(plain(name, CONFIG_MEMBERS)), self.group.written(name.text)
+        if flat in self.spans or flat in CONFIG_MEMBERS:
+            related = ((self.spans[flat], "first here"),) if flat in self.spans else ()
+            raise problem(DECLARED_TWICE, f"{flat!r} is declared twice", name.span, related=related)
         self.numbers[text] = number
-        self.spans[text] = name.span
-        return text
+        self.spans[flat] = name.span
+        return flat
 
     def field(self, entry: tree.ConfigField) -> None:
         """Take one field."""
-        if entry.index is not None or entry.gate is not None:
-            raise problem(NOT_YET, "fields by layer and gated keys are not compiled yet", entry.span)
+        if entry.index is not None:
+            raise problem(NOT_YET, "fields by layer are not compiled yet", entry.span)
+        if len(entry.kinds) == 1 and entry.kinds[0].text in self.groups:
+            self.nested(entry, self.groups[entry.kinds[0].text])
+            return
+        written = self.group.written(entry.name.text)
         try:
+            gate = self.gate(entry)
             kind, choices = self.kind(entry)
             words = ACTIVATIONS if kind is FieldKind.ACTIVATION else choices
             default = self.default(entry, entry.default, kind, words)
             null = self.default(entry, entry.null, kind, words)
         except DiagnosticError:
-            self.poisoned.add(entry.name.text)
+            self.poisoned.add(written)
             raise
-        dim = Axis(entry.name.text, Field(entry.name.text), Role.FEATURES) if kind is FieldKind.SIZE else None
-        name = self.declare(entry.name, Number(Field(entry.name.text), MEANS[kind], dim))
+        held = Field(self.group.flat(entry.name.text))
+        dim = Axis(held.name, held, Role.FEATURES) if kind is FieldKind.SIZE else None
+        name = self.declare(entry.name, Number(held, MEANS[kind], dim))
         keys = tuple(key.path for key in entry.keys)
-        seen = {key: other.name for other in self.fields for key in other.keys}
+        seen = {_place(key, other.inside): other.name for other in self.fields for key in other.keys}
         for key, path in zip(entry.keys, keys, strict=True):
-            if path in seen:
-                raise problem(DECLARED_TWICE, f"key {path!r} is read by {seen[path]!r} already", key.span)
-        self.fields.append(ConfigField(name, kind, default, keys, entry.nullable, null, choices, entry.span))
+            if key.relative and not self.group.keys:
+                hint = "A dot begins a key of a group's own dictionary."
+                raise problem(WRONG_SHAPE, "this config is no group", key.span, hint=hint)
+            known = seen.get(_place(path, self.group.keys))
+            if known is not None:
+                raise problem(DECLARED_TWICE, f"key {path!r} is read by {known!r} already", key.span)
+        inside = self.group.keys
+        self.fields.append(
+            ConfigField(name, kind, default, keys, entry.nullable, null, choices, gate, inside, entry.span)
+        )
+
+    def gate(self, entry: tree.ConfigField) -> Scalar | None:
+        """The condition under which the keys of a field are read; else it is none, which its kind must allow.
+
+        Raises:
+            DiagnosticError: it is no condition, or the field cannot be none.
+        """
+        if entry.gate is None:
+            return None
+        condition = elaborate(entry.gate, self.lookup, self.words())
+        if condition.kind != "bool":
+            raise problem(WRONG_SHAPE, "a condition must be bool", entry.gate.span, f"is {condition.kind}")
+        if not entry.nullable:
+            hint = f"Say '{entry.kinds[0].text}?'."
+            message = f"{entry.name.text!r} is none where this does not hold, and may not be"
+            raise problem(BAD_DEFAULT, message, entry.gate.span, hint=hint)
+        return condition.scalar
+
+    def nested(self, entry: tree.ConfigField, section: tree.Config) -> None:
+        """Take a field that is a config of its own: its fields become fields of this one."""
+        if self.group.name:
+            raise problem(NOT_YET, "a group inside a group is not compiled yet", entry.span)
+        if entry.nullable or entry.default is not None or entry.null is not None or not entry.keys:
+            hint = f"As in {entry.name.text}: {section.name.text} from {entry.name.text}_key."
+            raise problem(
+                WRONG_SHAPE, "a group is read from its keys, and has no value itself", entry.span, hint=hint
+            )
+        for key in entry.keys:
+            if key.relative or key.length or len(key.words) > 1:
+                raise problem(NOT_YET, "a group is read from keys at the top", key.span)
+        self.group = Group(plain(entry.name, CONFIG_MEMBERS), tuple(key.path for key in entry.keys))
+        try:
+            for part in section.entries:
+                with self.problems.kept():
+                    if isinstance(part, (tree.Fixed, tree.Stale)):
+                        raise problem(NOT_YET, "this is not compiled yet inside a group", part.span)
+                    self.entry(part)
+        finally:
+            self.group = Group()
 
     def kind(self, entry: tree.ConfigField) -> tuple[FieldKind, tuple[str, ...]]:
         """The kind of a field, and its choices where it is enumerated."""
@@ -162,7 +283,7 @@ class ConfigBuilder:
                 BAD_DEFAULT,
                 f"{words[0]!r} is no kind of field",
                 entry.kinds[0].span,
-                hint=nearest(words[0], KINDS),
+                hint=nearest(words[0], [*KINDS, *self.groups]),
             )
         return KINDS[words[0]], ()
 
@@ -195,17 +316,34 @@ class ConfigBuilder:
             return Const(float(value))
         return number.scalar
 
+    def axis(self, entry: tree.AxisSize) -> None:
+        """Take an axis that a section of a spec declares: a derived value, and a dimension."""
+        if isinstance(entry.value, (tree.Reference, tree.ProductExpr)):
+            raise problem(NOT_YET, "a second name for an axis is not compiled yet", entry.span)
+        number = elaborate(entry.value, self.lookup, self.words())
+        if number.kind != "int":
+            raise problem(
+                WRONG_SHAPE, "an axis is as long as a whole number", entry.value.span, f"is {number.kind}"
+            )
+        self.derive(tree.DerivedField(entry.span, entry.name, entry.value))
+
     def derive(self, entry: tree.DerivedField) -> None:
         """Take one derived value."""
         try:
             number = elaborate(entry.value, self.lookup, self.words())
         except DiagnosticError:
-            self.poisoned.add(entry.name.text)
+            self.poisoned.add(self.group.written(entry.name.text))
             raise
         whole = number.kind == "int"
-        dim = Axis(entry.name.text, Field(entry.name.text), Role.FEATURES) if whole else None
-        name = self.declare(entry.name, Number(Field(entry.name.text), number.kind, dim))
+        held = Field(self.group.flat(entry.name.text))
+        dim = Axis(held.name, held, Role.FEATURES) if whole else None
+        name = self.declare(entry.name, Number(held, number.kind, dim))
         self.derived.append(Derived(name, number.scalar, whole, entry.span))
+
+
+def _place(key: str, inside: tuple[str, ...]) -> tuple[str, ...]:
+    """What tells a key of a group's own dictionary from the same word elsewhere."""
+    return (*inside, key) if key.startswith(".") else (key,)
 
 
 def _shown(number: Number) -> str:

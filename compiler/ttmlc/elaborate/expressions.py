@@ -19,7 +19,7 @@ from ttmlc.elaborate.problems import (
     nearest,
     problem,
 )
-from ttmlc.elaborate.scope import Callee
+from ttmlc.elaborate.scope import Callee, TableValue
 from ttmlc.elaborate.values import (
     Base,
     Definition,
@@ -34,12 +34,12 @@ from ttmlc.elaborate.values import (
     Written,
     describe,
 )
-from ttmlc.ir.module import Attribute, Value
+from ttmlc.ir.module import Attribute, Value, indices_of
 from ttmlc.ir.op import Refusal
 from ttmlc.ir.ops.shape import Rearrange
-from ttmlc.ir.scalar import Const, Scalar
+from ttmlc.ir.scalar import Const, Index, Scalar
 from ttmlc.ir.scalar import text as scalar_text
-from ttmlc.ir.types import Axis, Dim, Role, TensorType
+from ttmlc.ir.types import Axis, Dim, DType, Role, TensorType
 from ttmlc.language import tree
 from ttmlc.source import DiagnosticError, Span
 
@@ -48,6 +48,10 @@ OPERATORS = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide"}
 
 def _dims(value: Value) -> tuple[Dim, ...]:
     return value.type.dims if isinstance(value.type, TensorType) else ()
+
+
+def _kind(value: Value) -> DType | None:
+    return value.type.dtype if isinstance(value.type, TensorType) else None
 
 
 class Expressions(Making):
@@ -133,7 +137,7 @@ class Expressions(Making):
 
     def number(self, name: tree.Name) -> Number | None:
         """A name inside a scalar expression."""
-        meaning = self.values.get(name.text) or self.scope.number(name.text)
+        meaning = self.values.get(name.text) or self.scope.number(name.text) or self._index(name.text)
         if isinstance(meaning, Poison):
             raise DiagnosticError([])
         if meaning is not None and not isinstance(meaning, Number):
@@ -145,16 +149,32 @@ class Expressions(Making):
         found = self.values.get(name) or self.scope.meaning(name)
         if found is not None:
             return found
+        if name in self.scope.tables:
+            return self._table(self.scope.tables[name], node.span)
         if name in ("zeros", "ones"):
             return Init(name)
         if name in self.scope.words:
             return Number(Const(name), "word")
-        if name in self.indices:
-            raise problem(NOT_YET, "a repeat's index in an expression is not compiled yet", node.span)
+        index = self._index(name)
+        if index is not None:
+            return index
         known = [*self.values, *self.scope.known(), *BUILTINS]
         raise problem(UNKNOWN_NAME, f"nothing is called {name!r}", node.span, hint=nearest(name, known))
 
+    def _index(self, name: str) -> Number | None:
+        """The index of a repeat around this, or around the calls of this block."""
+        known = name in self.indices or (self.of_block and name in self.scope.indices)
+        return Number(Index(name), "int") if known else None
+
+    def _table(self, table: TableValue, span: Span) -> Tensor:
+        given: dict[str, Attribute] = {"name": table.name, "numbers": table.numbers}
+        return Tensor(
+            self.build.add("table", (), given, name=table.name, span=span, types=(table.type,)), span
+        )
+
     def _member(self, node: tree.Member) -> Meaning:
+        if isinstance(node.owner, tree.Reference) and node.owner.name.text in self.scope.groups():
+            return self.scalar(node)
         owner = self.expression(node.owner)
         if isinstance(owner, Base):
             members = dict(owner.members)
@@ -292,6 +312,9 @@ class Expressions(Making):
             Tensor(left.value, node.args[0].span),
             Tensor(right.value, node.args[1].span),
         ]
+        if node.op == "*" and {_kind(left.value), _kind(right.value)} == {DType.INT, DType.FLOAT}:
+            operands.sort(key=lambda one: one is not None and _kind(one.value) is DType.FLOAT)
+            return self.apply("angles", operands, {}, node.span, name=wanted or "angles")
         return self.apply(op, operands, {}, node.span, name=wanted or "total")
 
     def _call(self, node: tree.Call, wanted: str) -> Meaning:
@@ -358,6 +381,14 @@ class Expressions(Making):
             [wanted or function.name.lower()] if len(types) == 1 else [name for name, _ in function.outputs]
         )
         attributes: dict[str, Attribute] = {"block": function.name, "at": at}
+        indices = indices_of(function.operations)
+        if indices:
+            attributes["indices"] = indices
+        for index in indices:
+            if self._index(index) is None:
+                related = ((block.name.span, f"reads {index!r}"),)
+                message = f"{block.name.text!r} reads the index of a repeat {index!r}, and is called in none"
+                raise problem(UNKNOWN_NAME, message, node.span, related=related)
         made = self.build.add_all("call", operands, attributes, names=wishes, span=node.span, types=types)
         if len(types) == 1:
             return Tensor(made.results[0], node.span)

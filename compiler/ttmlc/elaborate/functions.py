@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from ttmlc.elaborate import integers
@@ -22,11 +22,11 @@ from ttmlc.elaborate.problems import (
     problem,
 )
 from ttmlc.elaborate.scope import tensor_type
-from ttmlc.elaborate.values import Init, Number, Poison, Tensor, describe
+from ttmlc.elaborate.values import Init, Meaning, Number, Poison, Tensor, describe
 from ttmlc.ir import scalar
 from ttmlc.ir.builder import Builder
 from ttmlc.ir.module import COMPUTED, Attribute, Form, Function, Input, Kind, Region, Value
-from ttmlc.ir.scalar import Const, Scalar, leaves
+from ttmlc.ir.scalar import Asked, Const, Scalar, leaves
 from ttmlc.ir.types import DType, TensorType
 from ttmlc.language import tree
 from ttmlc.source import DiagnosticError
@@ -39,9 +39,10 @@ PARAM = Signature(("init", "pad"), 0)
 
 @dataclass
 class Elaborator(Branches):
-    """One function on its way into the IR. A head is one ``of_head``: its inputs may be absent.
+    """One function on its way into the IR.
 
-    A model or a head is one ``of_model``: the host takes part in it.
+    A head is one ``of_head``: its inputs may have several types. A model or a head is one ``of_model``: its inputs may
+    be absent, and the host takes part in it.
     """
 
     of_head: bool = False
@@ -49,6 +50,7 @@ class Elaborator(Branches):
 
     def block(self, node: tree.Function) -> Function:
         """A block as a function."""
+        self.of_block = True
         inputs = tuple(given for given in (self._param(param) for param in node.params) if given is not None)
         outputs = self._body(node.body, node.name)
         return Function(
@@ -69,7 +71,7 @@ class Elaborator(Branches):
                 WRONG_SHAPE, "a model takes at least one input of integers", node.name.span, hint=hint
             )
         first = inputs[0]
-        if first.default is not None or str(first.value.type) != "int[B, S]":
+        if first.default is not None or first.optional or str(first.value.type) != "int[B, S]":
             span = node.params[0].span if node.params else node.span
             raise problem(
                 WRONG_SHAPE, "the first input must be int[B, S] without a default: it gives B and S", span
@@ -88,8 +90,8 @@ class Elaborator(Branches):
             if name in self.values:
                 raise problem(DECLARED_TWICE, f"{name!r} is declared twice", param.name.span)
             self.values[name] = Poison()
-            if param.optional and not self.of_head:
-                raise problem(NOT_YET, "optional inputs are not compiled yet", param.span)
+            if param.optional and not (self.of_head or self.of_model):
+                raise problem(NOT_YET, "optional inputs of blocks are not compiled yet", param.span)
             written = [type_ for type_ in param.types if isinstance(type_, tree.TensorExpr)]
             if not written or len(written) < len(param.types) or (len(written) > 1 and not self.of_head):
                 raise problem(
@@ -197,7 +199,9 @@ class Elaborator(Branches):
             if any(isinstance(part, tree.Return) for part in tree.walk(node)):
                 raise problem(NOT_YET, "returning from here is not compiled yet", node.span)
             self.run((node,), "")
-        elif not isinstance(node, tree.Doc):
+        elif isinstance(node, tree.If) and self.of_model:
+            self._when(node)
+        elif not isinstance(node, (tree.Doc, tree.HeadConfig)):  # which is read before the head
             raise problem(NOT_YET, "this statement is not compiled yet", node.span)
 
     def _require(self, node: tree.Require) -> None:
@@ -287,10 +291,37 @@ class Elaborator(Branches):
                 node.at.span,
                 hint=hint,
             )
-        carried = self._carried(node)
-        outer, before, paths = self.build, dict(self.values), self.paths
-        self.build, self.paths = Builder(outer.names), {}
-        self.indices = (*self.indices, index)
+        carried, before, paths = self._carried(node, node.body), dict(self.values), self.paths
+        self.paths, self.indices = {}, (*self.indices, index)
+        try:
+            body = self._region(node, node.body, carried)
+        finally:
+            self.indices, self.paths = self.indices[:-1], paths
+        attributes: dict[str, Attribute] = {"index": index, "count": count.scalar, "at": at}
+        self._inside("repeat", node, carried, before, attributes, body)
+
+    def _when(self, node: tree.If) -> None:
+        """Statements that are taken where optional inputs are given; parameters are made in any case."""
+        condition = self.condition(node.condition)
+        asked = [leaf for leaf in leaves(condition) if isinstance(leaf, Asked)]
+        if node.otherwise:
+            raise problem(NOT_YET, "'else' is not compiled yet in a model", node.span)
+        if len(asked) < len(list(leaves(condition))):
+            hint = "Ask whether an input is there: if given(token_type_ids):"
+            raise problem(NOT_YET, "this condition is not compiled yet here", node.condition.span, hint=hint)
+        carried, before = self._carried(node, node.then), dict(self.values)
+        body = self._region(node, node.then, carried)
+        params = [operation for operation in body.operations if operation.op == "param"]
+        self.build.operations += params
+        rest = tuple(operation for operation in body.operations if operation.op != "param")
+        self._inside("when", node, carried, before, {"condition": condition}, replace(body, operations=rest))
+
+    def _region(
+        self, node: tree.Node, statements: Sequence[tree.Statement], carried: Sequence[str]
+    ) -> Region:
+        """``statements`` as a body that takes what ``carried`` are and yields what they become."""
+        outer, before = self.build, dict(self.values)
+        self.build = Builder(outer.names)
         arguments = []
         for name in carried:
             was = before[name]
@@ -298,35 +329,43 @@ class Elaborator(Branches):
             argument = Value(outer.names.fresh(name), was.value.type)
             arguments.append(argument)
             self.values[name] = Tensor(argument, was.span)
-        for statement in node.body:
-            with self.problems.kept():
-                self.statement(statement)
-        yields = self._yields(node, carried, arguments)
-        body = Region(tuple(arguments), tuple(self.build.operations), tuple(yields))
-        if any(operation.op == "param" for operation in body.operations):
-            raise problem(
-                NOT_YET,
-                "a repeat that makes parameters itself is not compiled yet",
-                node.span,
-                hint="Make them in a block.",
-            )
-        self.build, self.indices, self.paths = outer, self.indices[:-1], paths
-        initial = [before[name] for name in carried]
-        attributes: dict[str, Attribute] = {"index": index, "count": count.scalar, "at": at}
-        operands = [meaning.value for meaning in initial if isinstance(meaning, Tensor)]
-        types = [argument.type for argument in arguments]
+        try:
+            for statement in statements:
+                with self.problems.kept():
+                    self.statement(statement)
+            yields = self._yields(node, carried, arguments)
+            return Region(tuple(arguments), tuple(self.build.operations), tuple(yields))
+        except DiagnosticError:
+            self.values = {**before, **{name: Poison() for name in carried}}
+            raise
+        finally:
+            self.build = outer
+
+    def _inside(
+        self,
+        op: str,
+        node: tree.Node,
+        carried: Sequence[str],
+        before: dict[str, Meaning],
+        attributes: dict[str, Attribute],
+        body: Region,
+    ) -> None:
+        """Add an op with a body; behind it only what is carried has changed."""
+        operands = [meaning.value for name in carried if isinstance(meaning := before[name], Tensor)]
+        types = [argument.type for argument in body.arguments]
         made = self.build.add_all(
-            "repeat", operands, attributes, names=carried, span=node.span, types=types, body=body
+            op, operands, attributes, names=carried, span=node.span, types=types, body=body
         )
         self.values = before
         for name, value in zip(carried, made.results, strict=True):
             self.values[name] = Tensor(value, node.span)
 
-    def _carried(self, node: tree.Repeat) -> list[str]:
-        """The names from outside that the body assigns: what each turn hands to the next."""
+    def _carried(self, node: tree.Repeat | tree.If, statements: Sequence[tree.Statement]) -> list[str]:
+        """The names from outside that ``statements`` assign: what each turn of a repeat hands to the next."""
+        place = node.index.span if isinstance(node, tree.Repeat) else node.condition.span
         assigned = [
             t.path[0].text
-            for s in node.body
+            for s in statements
             if isinstance(s, tree.Assign)
             for t in s.targets
             if len(t.path) == 1
@@ -336,7 +375,8 @@ class Elaborator(Branches):
             raise DiagnosticError([])
         if not names:
             hint = "Assign a value from outside, as in h = Layer(h)."
-            raise problem(WRONG_SHAPE, "this repeat changes nothing outside it", node.index.span, hint=hint)
+            what = "repeat" if isinstance(node, tree.Repeat) else "'if'"
+            raise problem(WRONG_SHAPE, f"this {what} changes nothing outside it", place, hint=hint)
         for name in names:
             if not isinstance(self.values[name], Tensor):
                 raise problem(
@@ -346,17 +386,18 @@ class Elaborator(Branches):
                 )
         return names
 
-    def _yields(self, node: tree.Repeat, carried: list[str], arguments: list[Value]) -> list[Value]:
+    def _yields(self, node: tree.Node, carried: Sequence[str], arguments: Sequence[Value]) -> list[Value]:
         yields = []
         for name, argument in zip(carried, arguments, strict=True):
             last = self.values[name]
             if isinstance(last, Poison):
                 raise DiagnosticError([])
             if not isinstance(last, Tensor) or last.value.type != argument.type:
+                turns = isinstance(node, tree.Repeat)
                 raise problem(
                     MISFIT,
-                    f"{name!r} changes its type from turn to turn",
-                    node.index.span,
+                    f"{name!r} changes its type {'from turn to turn' if turns else 'here'}",
+                    node.index.span if isinstance(node, tree.Repeat) else node.span,
                     f"{argument.type} becomes {describe(last)}",
                 )
             yields.append(last.value)

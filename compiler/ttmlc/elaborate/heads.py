@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from ttmlc.elaborate.blocks import Blocks
 from ttmlc.elaborate.configs import ConfigBuilder
-from ttmlc.elaborate.names import INPUTS, path, plain
-from ttmlc.elaborate.offers import BaseModel, DeclinedHead, HeadElaborator, head_class
+from ttmlc.elaborate.names import INPUTS, plain
+from ttmlc.elaborate.offers import BaseModel, DeclinedHead, HeadElaborator, head_class, prefixes_of
 from ttmlc.elaborate.problems import DECLARED_TWICE, NOT_YET, Problems, problem
 from ttmlc.elaborate.scope import DYNAMIC, Callee, Scope, defaults_of
 from ttmlc.ir.config import Config
@@ -50,6 +50,11 @@ class Heads:
         for other in self.used:
             if any(isinstance(item, tree.Head) for item in other.items):
                 _entries(joined, [item for item in other.items if isinstance(item, tree.Config)])
+        sections = [item for item in self.file.items if isinstance(item, tree.Offers)]
+        offered = {offer.head.text for offers in sections for offer in offers.offers}
+        for name in heads:
+            if name in offered:
+                _entries(joined, _configs(heads[name][0]))
         self.later = [found for found in joined.problems.found if found.code == NOT_YET]
         self.problems.add(joined.problems.without(NOT_YET))
         seen = {
@@ -57,7 +62,7 @@ class Heads:
             for item in self.file.items
             if isinstance(item, (tree.Model, tree.Function))
         }
-        for offers in [item for item in self.file.items if isinstance(item, tree.Offers)]:
+        for offers in sections:
             for offer in offers.offers:
                 base, found = self.blocks.bases.get(offers.model.text), heads.get(offer.head.text)
                 if base is None or found is None:
@@ -70,7 +75,8 @@ class Heads:
                         raise problem(DECLARED_TWICE, message, offer.span, related=related)
                     seen[name] = offer.span
                     self._head(name, *found, offer, offers, base, joined)
-        return _read(config, joined, own, self.functions)
+        made = [heads[offer.head.text][0] for offer in self.compiled]
+        return _strict(_read(config, joined, own, self.functions), made)
 
     def _head(
         self,
@@ -85,12 +91,6 @@ class Heads:
         """Make one model, or note why it is not made."""
         trouble = Problems()
         with trouble.kept():
-            if offers.also:
-                message = "prefixes that are only read are not compiled yet"
-                raise problem(NOT_YET, message, offers.also[0].span)
-            own = [part for part in node.body if isinstance(part, tree.HeadConfig)]
-            if own:
-                raise problem(NOT_YET, "the config of one head is not compiled yet", own[0].span)
             self.blocks.reach(offer)
             names = self.blocks.scope if node.over is None else _over(node.over, self.blocks.scope, joined)
             family = _scope_of(self.file, self.used, names, joined)
@@ -98,8 +98,8 @@ class Heads:
             family.defaults = self.blocks.scope.defaults
             scope = _scope_of(home, self.used, names, joined)
             making = HeadElaborator(scope, trouble, self.blocks.done, failed=self.blocks.failed, of_head=True)
-            prefix = "" if offers.at is None else path(offers.at)
-            function = making.head(name, node, offer, prefix, base, family)
+            prefixes = prefixes_of(self.file, offers.model.text, offer)
+            function = making.head(name, node, offer, prefixes, base, family)
         if not trouble.found and not trouble.silent:
             self.functions.append(function)
             self.compiled.append(offer)
@@ -122,7 +122,27 @@ class Heads:
             self.problems.found.append(found)
 
 
-def _entries(builder: ConfigBuilder, sections: Sequence[tree.Config]) -> None:
+def _configs(head: tree.Head) -> list[tree.HeadConfig]:
+    """The fields that ``head`` declares for itself."""
+    return [part for part in head.body if isinstance(part, tree.HeadConfig)]
+
+
+def _strict(config: Config, heads: Sequence[tree.Head]) -> Config:
+    """``config`` with what the ``heads`` say of keys that are no fields."""
+    said = ConfigBuilder(Problems())
+    entries = [entry for head in heads for section in _configs(head) for entry in section.entries]
+    for entry in entries:
+        if isinstance(entry, (tree.Fixed, tree.Harmless, tree.Stale)):
+            said.entry(entry)
+    return replace(
+        config,
+        fixed=(*config.fixed, *(pair for pair in dict.fromkeys(said.fixed) if pair not in config.fixed)),
+        harmless=tuple(dict.fromkeys((*config.harmless, *said.harmless))),
+        stale=tuple(dict.fromkeys((*config.stale, *said.stale))),
+    )
+
+
+def _entries(builder: ConfigBuilder, sections: Sequence[tree.Config | tree.HeadConfig]) -> None:
     for section in sections:
         for entry in section.entries:
             with builder.problems.kept():

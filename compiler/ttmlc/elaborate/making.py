@@ -21,7 +21,7 @@ from ttmlc.source import Diagnostic, DiagnosticError, Span
 
 @dataclass
 class Making:
-    """One function on its way.
+    """One function on its way; ``of_block`` where it may stand in a repeat of its callers.
 
     ``values`` are its names; ``wanted`` is the name that the statement gives the expression at hand; ``paths`` are
     the checkpoint paths that are taken, ``owned`` what heads may read by name: parameters, and inputs that are made of
@@ -35,6 +35,7 @@ class Making:
     build: Builder = field(default_factory=Builder)
     values: dict[str, Meaning] = field(default_factory=dict)
     indices: tuple[str, ...] = ()
+    of_block: bool = False
     wanted: str = ""
     paths: dict[str, Span] = field(default_factory=dict)
     owned: dict[str, Value] = field(default_factory=dict)
@@ -64,8 +65,12 @@ class Making:
         name: str = "",
         shared: Tensor | None = None,
         when: Scalar | None = None,
+        only: Scalar | None = None,
     ) -> Tensor:
-        """Make a parameter at a checkpoint path of this block, which is ``shared`` where ``when`` holds."""
+        """Make a parameter at a checkpoint path of this block.
+
+        It is ``shared`` where ``when`` holds, and there is none where ``only`` does not.
+        """
         for each in paths(at):
             self._claim(each, span)
         attributes: dict[str, Attribute] = {"at": at, "init": init}
@@ -75,6 +80,8 @@ class Making:
             attributes["also"] = tuple(also)
         if when is not None:
             attributes["when"] = when
+        if only is not None:
+            attributes["only"] = only
         wished = name or value_name(next(paths(at)), 2)
         operands = () if shared is None else (shared.value,)
         value = self.build.add("param", operands, attributes, name=wished, span=span, types=(type_,))

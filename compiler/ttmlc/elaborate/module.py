@@ -10,7 +10,7 @@ from ttmlc.elaborate.byname import check_heads
 from ttmlc.elaborate.configs import ConfigBuilder
 from ttmlc.elaborate.heads import Heads
 from ttmlc.elaborate.names import class_name
-from ttmlc.elaborate.offers import DeclinedHead
+from ttmlc.elaborate.offers import DeclinedHead, prefixes_of
 from ttmlc.elaborate.problems import (
     DECLARED_TWICE,
     NOT_YET,
@@ -20,9 +20,10 @@ from ttmlc.elaborate.problems import (
     problem,
 )
 from ttmlc.elaborate.scope import Scope, defaults_of
+from ttmlc.elaborate.tables import elaborate_table
 from ttmlc.ir.config import Config, Requirement
 from ttmlc.ir.module import Function, Level, Module
-from ttmlc.ir.scalar import Apply, Const, Field, apply
+from ttmlc.ir.scalar import Apply, Const, Field, apply, text
 from ttmlc.ir.types import Axis, Role
 from ttmlc.language import tree
 from ttmlc.source import Span
@@ -34,7 +35,7 @@ def elaborate(file: tree.File, name: str, find: Import, *, heads: bool = False) 
     """The module that ``file`` declares.
 
     Args:
-        file: a syntax tree.
+        file: a syntax tree that extends nothing, as ``ttmlc.expand`` leaves it.
         name: the module's name, that of its file without an ending.
         find: gives the tree of a spec that ``use`` names.
         heads: whether the heads that the file offers become models too; else they are checked by name.
@@ -55,10 +56,11 @@ def _elaborate(
 ) -> tuple[Module, tuple[DeclinedHead, ...]]:
     problems = Problems()
     used = _used(file, find, problems)
-    config, scope, builder = _config(file, problems)
+    config, scope, builder = _config(file, used, problems)
     _declare(scope, file, problems)
     for other in used:
         _axes(scope, other)
+    _tables(scope, (*used, file), problems)
     models = [item for item in file.items if isinstance(item, tree.Model)]
     if not models:
         with problems.kept():
@@ -77,10 +79,7 @@ def _elaborate(
     _classes(file, config, (*made, *offered.functions), problems)
     problems.raise_any(Span(file.span.file, 0, 0))
     docs = [item.text for item in file.items if isinstance(item, tree.Doc)]
-    prefix = next(
-        (str(i.at.value) for i in file.items if isinstance(i, tree.Offers) and i.at is not None), ""
-    )
-    functions = (*made, *offered.functions)
+    functions = (*(replace(one, prefixes=prefixes_of(file, one.name)) for one in made), *offered.functions)
     module = Module(
         name=name,
         level=Level.TENSOR,
@@ -88,7 +87,6 @@ def _elaborate(
         doc=docs[0] if docs else f"{models[0].name.text}.",
         config=_exact(config),
         functions=(*blocks.called_by(functions), *functions),
-        prefix=prefix,
     )
     return module, tuple(offered.declined)
 
@@ -103,9 +101,13 @@ def _used(file: tree.File, find: Import, problems: Problems) -> list[tree.File]:
     return found
 
 
-def _config(file: tree.File, problems: Problems) -> tuple[Config, Scope, ConfigBuilder]:
+def _config(
+    file: tree.File, used: Sequence[tree.File], problems: Problems
+) -> tuple[Config, Scope, ConfigBuilder]:
     sections = [item for item in file.items if isinstance(item, tree.Config)]
-    builder = ConfigBuilder(problems)
+    groups = _groups(file, used)
+    sections = [section for section in sections if section not in groups.values()]
+    builder = ConfigBuilder(problems, groups)
     config = Config("Model", "model")
     with problems.kept():
         if not sections:
@@ -120,15 +122,43 @@ def _config(file: tree.File, problems: Problems) -> tuple[Config, Scope, ConfigB
             raise problem(
                 NOT_YET, "a second config is not compiled yet", sections[1].name.span, related=related
             )
-        config = builder.build(sections[0])
+        builder.build(sections[0])
+        for axis in [
+            item for each in (*used, file) for item in each.items if isinstance(item, tree.AxisSize)
+        ]:
+            with problems.kept():
+                builder.axis(axis)
+        config = builder.made(sections[0])
     scope = Scope(
         numbers=builder.numbers,
         words=builder.words(),
         choices={entry.name: entry.choices for entry in config.fields if entry.choices},
         nullable=frozenset(entry.name for entry in config.fields if entry.nullable),
         poisoned=frozenset(builder.poisoned),
+        factors=builder.factors,
     )
     return config, scope, builder
+
+
+def _groups(file: tree.File, used: Sequence[tree.File]) -> dict[str, tree.Config]:
+    """The configs that a field of another config is of."""
+    configs = [item for each in (file, *used) for item in each.items if isinstance(item, tree.Config)]
+    kinds = {
+        kind.text
+        for config in configs
+        for entry in config.entries
+        if isinstance(entry, tree.ConfigField) and len(entry.kinds) == 1
+        for kind in entry.kinds
+    }
+    return {item.name.text: item for item in reversed(configs) if item.name.text in kinds}
+
+
+def _tables(scope: Scope, files: Sequence[tree.File], problems: Problems) -> None:
+    for item in [item for file in files for item in file.items if isinstance(item, tree.Table)]:
+        with problems.kept():
+            if item.name.text in scope.known():
+                raise problem(DECLARED_TWICE, f"{item.name.text!r} is declared already", item.name.span)
+            scope.tables[item.name.text] = elaborate_table(item, scope)
 
 
 def _axes(scope: Scope, file: tree.File) -> None:
@@ -155,9 +185,12 @@ def _declare(scope: Scope, file: tree.File, problems: Problems) -> None:
                 seen[name] = item.name.span
         if isinstance(item, tree.Function) and item.kind == "block":
             scope.blocks[item.name.text] = item
-        elif isinstance(item, (tree.Table, tree.Rename)):
+        elif isinstance(item, tree.Rename):
             with problems.kept():
                 raise problem(NOT_YET, "this section is not compiled yet", item.span)
+    written = (item for item in file.items if isinstance(item, tree.Model))
+    repeats = (node for item in written for node in tree.walk(item) if isinstance(node, tree.Repeat))
+    scope.indices = frozenset(node.index.text for node in repeats)
     scope.defaults.update(defaults_of(file))
     _axes(scope, file)
 
@@ -190,6 +223,6 @@ def _exact(config: Config) -> Config:
         if isinstance(value, Apply) and value.op == "//":
             condition = apply("==", apply("%", *value.args), Const(0))
             if condition not in stated:
-                names = [arg.name if isinstance(arg, Field) else "a value" for arg in value.args]
+                names = [arg.name if isinstance(arg, Field) else text(arg) for arg in value.args]
                 added.append(Requirement(condition, f"{names[1]} must divide {names[0]}", derived.span))
     return replace(config, requirements=(*config.requirements, *added))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from ttmlc.elaborate.functions import Elaborator
 from ttmlc.elaborate.making import join
-from ttmlc.elaborate.names import class_name
+from ttmlc.elaborate.names import class_name, path
 from ttmlc.elaborate.problems import (
     DECLARED_TWICE,
     MISFIT,
@@ -67,6 +67,24 @@ def head_class(model: str, offer: tree.Offer) -> str:
     return f"{model.removesuffix('Model')}For{offer.head.text}"
 
 
+def prefixes_of(file: tree.File, model: str, offer: tree.Offer | None = None) -> tuple[str, ...]:
+    """What may stand before the names of a base in checkpoints with a head: that of ``offer`` first, then all others.
+
+    Raises:
+        DiagnosticError: one of them is no checkpoint path.
+    """
+    first: list[tree.Literal | None] = []
+    others: list[tree.Literal | None] = []
+    for offers in file.items:
+        if isinstance(offers, tree.Offers) and offers.model.text == model:
+            others += [offers.at, *offers.also]
+            for one in offers.offers:
+                others += [one.at, *one.also]
+                if one is offer:
+                    first = [one.at, *one.also] if one.at is not None else [offers.at, *offers.also]
+    return tuple(dict.fromkeys(path(at) for at in (*first, *others) if at is not None))
+
+
 def check_holes(offer: tree.Offer, head: tree.Head) -> dict[str, tree.Option]:
     """What an offer fills in, by hole.
 
@@ -104,7 +122,13 @@ class HeadElaborator(Elaborator):
     """One offered head on its way; ``scope`` is that of the head's file."""
 
     def head(
-        self, name: str, node: tree.Head, offer: tree.Offer, prefix: str, base: BaseModel, family: Scope
+        self,
+        name: str,
+        node: tree.Head,
+        offer: tree.Offer,
+        prefixes: tuple[str, ...],
+        base: BaseModel,
+        family: Scope,
     ) -> Function:
         """The head as a function.
 
@@ -112,7 +136,7 @@ class HeadElaborator(Elaborator):
             name: its class.
             node: the head.
             offer: what the family fills in.
-            prefix: the path of the base's parameters in a checkpoint with a head.
+            prefixes: where the base's parameters may stand in a checkpoint with a head; at the first they are written.
             base: the model that it stands on.
             family: the scope of the file that offers it, in which holes are filled.
 
@@ -121,8 +145,6 @@ class HeadElaborator(Elaborator):
         """
         self.of_model = True
         filled = check_holes(offer, node)
-        if offer.at is not None or offer.also:
-            raise problem(NOT_YET, "a prefix of one head is not compiled yet", offer.span)
         inputs = list(base.function.inputs)
         taken = {given.value.name for given in inputs}
         many = None
@@ -137,7 +159,7 @@ class HeadElaborator(Elaborator):
         self.build = Builder(Names(taken))
         self.inputs = {given.value.name: given for given in inputs}
         inputs += [given for given in map(self._param, node.params) if given is not None]
-        self.values[node.base.text] = meaning = self._base(base, prefix, offer.span, many)
+        self.values[node.base.text] = meaning = self._base(base, "".join(prefixes[:1]), offer.span, many)
         self.defaults(node.params)
         for hole in node.holes:
             with self.problems.kept():
@@ -145,7 +167,7 @@ class HeadElaborator(Elaborator):
         outputs = self._body(node.body, node.name)
         read = {v for o in self.build.operations for v in o.reads()} | {value for _, value in outputs}
         operations = tuple(o for o in self.build.operations if o.op not in BATCHED or o.result in read)
-        return Function(name, Kind.MODEL, tuple(inputs), operations, outputs, offer.span)
+        return Function(name, Kind.MODEL, tuple(inputs), operations, outputs, offer.span, prefixes=prefixes)
 
     @staticmethod
     def _once_for_each(head: tree.Head, base: BaseModel, inputs: set[str]) -> None:
@@ -281,8 +303,12 @@ def under(operation: Operation, prefix: str) -> Operation:
 
     What stands in the body of a ``repeat`` stands under the path of that already.
     """
-    if not prefix or operation.op not in ("param", "call", "repeat"):
+    if not prefix or operation.op not in ("param", "call", "repeat", "when"):
         return operation
+    if operation.op == "when":  # it has no path of its own
+        assert operation.body is not None
+        inner = tuple(under(one, prefix) for one in operation.body.operations)
+        return replace(operation, body=replace(operation.body, operations=inner))
 
     def moved(path: str) -> str:
         return join(prefix, path)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from ttmlc.source import Diagnostic, DiagnosticError, Span, declare
+from ttmlc.source import nearest as nearest
+from ttmlc.source import problem as problem
 
 UNKNOWN_NAME = declare("E0201", "a name that nothing declares")
 MISFIT = declare("E0202", "an operand or attribute does not fit the op")
@@ -67,25 +68,3 @@ class Problems:
         if self.found:
             order = sorted(self.found, key=lambda d: (d.span.file.name, d.span.start))
             raise DiagnosticError(order[:MAX_PROBLEMS])
-
-
-def problem(
-    code: str,
-    message: str,
-    span: Span,
-    label: str = "",
-    *,
-    related: tuple[tuple[Span, str], ...] = (),
-    hint: str = "",
-) -> DiagnosticError:
-    """One diagnostic, ready to raise."""
-    return DiagnosticError([Diagnostic(code, message, span, label, related, (), hint)])
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint that names what may have been meant, or what there is."""
-    names = sorted(set(known))
-    close = difflib.get_close_matches(word, names, 1, 0.6)
-    if close:
-        return f"Did you mean '{close[0]}'?"
-    return f"Known: {', '.join(names[:12])}{' ...' if len(names) > 12 else ''}." if names else ""

@@ -20,6 +20,7 @@ FUNCTIONS = {"sqrt": "float", "log": "float", "int": "int"}
 NUMERIC = ("int", "float")
 
 Lookup = Callable[[tree.Name], "Number | None"]
+Calls = Callable[[tree.Call], "Number | None"]
 Ask = Callable[["tree.Is | tree.Call"], Number]
 
 
@@ -30,7 +31,13 @@ def literal(node: tree.Literal) -> Number:
     return Number(Const(value), kind)
 
 
-def elaborate(node: tree.Expr, lookup: Lookup, words: tuple[str, ...] = (), ask: Ask | None = None) -> Number:
+def elaborate(
+    node: tree.Expr,
+    lookup: Lookup,
+    words: tuple[str, ...] = (),
+    ask: Ask | None = None,
+    calls: Calls | None = None,
+) -> Number:
     """The scalar that ``node`` means.
 
     Args:
@@ -38,6 +45,7 @@ def elaborate(node: tree.Expr, lookup: Lookup, words: tuple[str, ...] = (), ask:
         lookup: what a name means.
         words: enumerated choices that may stand as bare names.
         ask: answers ``labels is int``, ``given(labels)`` and ``size(S)``, where there are inputs to ask about.
+        calls: what a call means, where there are more functions than those of this module; None for others.
 
     Raises:
         DiagnosticError: it is no scalar, or its parts do not go together.
@@ -46,8 +54,10 @@ def elaborate(node: tree.Expr, lookup: Lookup, words: tuple[str, ...] = (), ask:
         return literal(node)
     if isinstance(node, tree.Reference):
         return _reference(node, lookup, words)
+    if isinstance(node, tree.Member) and isinstance(node.owner, tree.Reference):
+        return _member(node, node.owner.name, lookup)
     if isinstance(node, tree.Operator):
-        return _operator(node, [elaborate(arg, lookup, words, ask) for arg in node.args])
+        return _operator(node, [elaborate(arg, lookup, words, ask, calls) for arg in node.args])
     if isinstance(node, tree.Choice):
         if node.no is None:
             raise problem(
@@ -56,13 +66,18 @@ def elaborate(node: tree.Expr, lookup: Lookup, words: tuple[str, ...] = (), ask:
                 node.span,
                 hint="Add 'else'.",
             )
-        yes, no = elaborate(node.yes, lookup, words, ask), elaborate(node.no, lookup, words, ask)
-        condition = elaborate(node.condition, lookup, words, ask)
+        yes, no = (
+            elaborate(node.yes, lookup, words, ask, calls),
+            elaborate(node.no, lookup, words, ask, calls),
+        )
+        condition = elaborate(node.condition, lookup, words, ask, calls)
         if condition.kind != "bool":
             raise problem(BAD_SCALAR, "a condition must be bool", node.condition.span, f"is {condition.kind}")
         return select(node, condition.scalar, yes, no)
+    if isinstance(node, tree.Call) and calls is not None and (called := calls(node)) is not None:
+        return called
     if isinstance(node, tree.Is) and node.what.text == "none":
-        test = scalar.apply("is_none", elaborate(node.value, lookup, words, ask).scalar)
+        test = scalar.apply("is_none", elaborate(node.value, lookup, words, ask, calls).scalar)
         return Number(scalar.apply("not", test) if node.negated else test, "bool")
     if isinstance(node, tree.Is) and ask is not None:
         return ask(node)
@@ -71,7 +86,7 @@ def elaborate(node: tree.Expr, lookup: Lookup, words: tuple[str, ...] = (), ask:
         if name in ("given", "size") and ask is not None:
             return ask(node)
         if name in FUNCTIONS and not node.options:
-            arg = elaborate(node.args[0], lookup, words, ask)
+            arg = elaborate(node.args[0], lookup, words, ask, calls)
             if arg.kind not in NUMERIC:
                 raise problem(BAD_SCALAR, f"'{name}' takes a number", node.args[0].span, f"is {arg.kind}")
             return Number(scalar.apply(name, arg.scalar), FUNCTIONS[name])
@@ -99,6 +114,15 @@ def _reference(node: tree.Reference, lookup: Lookup, words: tuple[str, ...]) -> 
         node.name.span,
         hint=nearest(node.name.text, words),
     )
+
+
+def _member(node: tree.Member, group: tree.Name, lookup: Lookup) -> Number:
+    """A field of a group, which names hold as ``rope.theta``."""
+    name = tree.Name(node.span, f"{group.text}.{node.name.text}")
+    found = lookup(name)
+    if found is None:
+        raise problem(UNKNOWN_NAME, f"there is no field {name.text!r} in the config", node.span)
+    return found
 
 
 def _joined(node: tree.Node, left: Number, right: Number) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from ttmlc.elaborate.problems import MISFIT, NOT_YET, UNKNOWN_NAME, nearest, problem
 from ttmlc.elaborate.values import Definition, Meaning, Number, Poison, Written
+from ttmlc.ir.module import Form
 from ttmlc.ir.types import BATCH, ONE, TOKENS, Axis, Dim, DType, Product, TensorType
 from ttmlc.language import tree
 from ttmlc.source import DiagnosticError
@@ -22,6 +23,15 @@ class Callee:
     scope: Scope
 
 
+@dataclass(frozen=True)
+class TableValue:
+    """A table that functions may read: its name, its type, its numbers."""
+
+    name: str
+    type: TensorType
+    numbers: Form
+
+
 @dataclass
 class Scope:
     """The names of one spec and what it uses."""
@@ -30,12 +40,17 @@ class Scope:
     axes: dict[str, Axis] = field(default_factory=dict)
     blocks: dict[str, tree.Function] = field(default_factory=dict)
     functions: dict[str, Callee] = field(default_factory=dict)
+    tables: dict[str, TableValue] = field(default_factory=dict)
     defaults: dict[str, dict[str, tree.Expr]] = field(default_factory=dict)
     words: tuple[str, ...] = ()
     choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
     poisoned: frozenset[str] = frozenset()
     nullable: frozenset[str] = frozenset()
     """Fields of the config that may be none."""
+    factors: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of sizes that are products of others, what they are products of, outermost first."""
+    indices: frozenset[str] = frozenset()
+    """Those of the repeats in models: a block that stands in one may read it."""
 
     def meaning(self, name: str) -> Meaning | None:
         """What ``name`` means, or None."""
@@ -55,9 +70,13 @@ class Scope:
         """A config field or derived value."""
         return self.numbers.get(name)
 
+    def groups(self) -> frozenset[str]:
+        """The groups of the config: what stands before the dot of ``rope.theta``."""
+        return frozenset(name.partition(".")[0] for name in self.numbers if "." in name)
+
     def known(self) -> list[str]:
         """All names, for a hint."""
-        return [*self.numbers, *self.axes, *DYNAMIC, *self.blocks, *self.functions]
+        return [*self.numbers, *self.axes, *DYNAMIC, *self.blocks, *self.functions, *self.tables]
 
     def axis(self, name: tree.Name) -> Axis:
         """The axis called ``name``.

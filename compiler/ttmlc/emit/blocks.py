@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from ttmlc.emit.body import Body, annotation, others, sizes, sizes_read
-from ttmlc.emit.calls import shape_text
+from ttmlc.emit.body import Body, annotation, names_read, others, sizes, sizes_read
+from ttmlc.emit.calls import OWNER, presence, shape_text
 from ttmlc.emit.construction import Construction
-from ttmlc.emit.python import Arg, Call, Raw, flat, identifier, layout
+from ttmlc.emit.python import Arg, Call, Choice, Raw, expression, flat, identifier, layout, turn
 from ttmlc.emit.views import BlockView
-from ttmlc.ir.module import Function, Input, Module, Operation, Value, plain
+from ttmlc.ir.module import Function, Input, Module, Operation, Value, indices_of, plain
 
 SEED = "seed"
 """What a forward calls the seed of what it drops."""
@@ -31,12 +31,15 @@ def block_view(module: Module, function: Function) -> BlockView:
         methods += [Forward(module, forward, construction, keys=keys, kept=tuple(back.kept)).view(), method]
     line = f":{function.span.line}" if function.span is not None else ""
     where = function.span.file.name if function.span is not None else module.source
+    indices = indices_of(function.operations)
     taken = "".join(f", {identifier(i.value.name)}: Chain" for i in function.inputs if i.parameter)
+    taken += "".join(f", {identifier(index)}: int" for index in indices)
+    kept = [f"        self.{turn(index)} = {identifier(index)}" for index in indices]
     return BlockView(
         function.name,
         f"{function.name} of {where}{line}.",
         taken,
-        tuple(construction.lines),
+        (*kept, *construction.lines),
         tuple(methods),
     )
 
@@ -153,6 +156,12 @@ class Backward(Body):
         self.groups = {id(part): group for group in grouped(self.function) for part in group.parts}
         ordered = reordered(self.function)
         self.function = ordered
+        storages = {o.result.name: presence(o) for o in ordered.operations if o.op == "storage"}
+        self.conditions = {
+            name: expression(condition, OWNER)
+            for name, condition in storages.items()
+            if condition is not None
+        }
         super().__post_init__()
 
     def enter(self) -> None:
@@ -218,7 +227,10 @@ class Backward(Body):
                 storage, value = part.operands
                 assert storage is not None and value is not None
                 slot = flat(self.names[storage.name]).rpartition(".")[2]
-                args.append(Arg(self.names[value.name], slot))
+                made = self.names[value.name]
+                if storage.name in self.conditions:
+                    made = Choice(self.conditions[storage.name], made, Raw("None"))
+                args.append(Arg(made, slot))
         self.lines += layout("", Call(f"self.{holder}.accumulate", tuple(args)), inner)
 
     def taken(self) -> list[Input]:
@@ -236,7 +248,7 @@ class Backward(Body):
         self.lines.append(
             f"        return ({returned},)" if len(names) == 1 else f"        return {returned}"
         )
-        self.kept = sizes_read("\n".join(self.lines)) + others(self.function)
+        self.kept = names_read("\n".join(self.lines), ["B", "S", *others(self.function)])
         if drops(self.function):
             self.kept.append(SEED)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ttmlc.emit.calls import OWNER, call, shape_text
@@ -13,7 +13,7 @@ from ttmlc.emit.python import WIDTH, Arg, Call, Code, Raw, dynamic, flat, identi
 from ttmlc.emit.views import MethodView
 from ttmlc.ir.module import Function, Input, Kind, Module, Operation, Value, plain, scalars_in
 from ttmlc.ir.scalar import Dynamic, leaves
-from ttmlc.ir.types import DeviceType
+from ttmlc.ir.types import DeviceType, RotaryType
 from ttmlc.source import Span
 
 NESTS = {
@@ -224,6 +224,8 @@ class Body:
 
 def annotation(given: Input) -> str:
     """The annotation of a block's input."""
+    if isinstance(given.value.type, RotaryType):
+        return "nn.Rotary"
     return "ttnn.Tensor" if isinstance(given.value.type, DeviceType) else "nn.Mask"
 
 
@@ -241,7 +243,13 @@ def sizes(inputs: Sequence[tuple[str, Value]], wanted: Sequence[str]) -> list[st
 
 def sizes_read(text: str) -> list[str]:
     """Which of B and S the lines of a method read."""
-    return [axis for axis in "BS" if re.search(rf"(?<![\w.]){axis}\b", code_of(text))]
+    return names_read(text, "BS")
+
+
+def names_read(text: str, names: Iterable[str]) -> list[str]:
+    """Which of ``names`` the lines of a method read."""
+    code = code_of(text)
+    return [name for name in names if re.search(rf"(?<![\w.]){name}\b", code)]
 
 
 def code_of(text: str) -> str:

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ttmlc.emit.python import Arg, Call, Code, Raw, expression, flat, identifier, literal, string, tuple_of
+from ttmlc.emit.python import (
+    Arg,
+    Call,
+    Choice,
+    Code,
+    Raw,
+    expression,
+    flat,
+    identifier,
+    literal,
+    string,
+    tuple_of,
+)
 from ttmlc.ir import scalar
 from ttmlc.ir.device import DeviceOp, shape_of
 from ttmlc.ir.module import Attribute, Form, Operation, Value
 from ttmlc.ir.op import TABLE
 from ttmlc.ir.scalar import Const, Field, Scalar
-from ttmlc.ir.types import DeviceType, MaskType, Type
+from ttmlc.ir.types import DeviceType, MaskType, RotaryType, Type
+from ttmlc.passes.lowering.storages import OWN
 
 OWNER = "c"
 
@@ -62,9 +75,13 @@ def _masked(operation: Operation, names: Mapping[str, Code]) -> Call:
     args = [Arg(names[scores.name]), Arg(Raw(expression(operation.scalar("scale"), OWNER)))]
     causal = operation.get("causal")
     if mask and mask[0] is not None:
-        hidden: Code = Raw(f"{flat(names[mask[0].name])}.scores")
+        group = operation.get("group")
+        form = "scores" if group is None else f"scores_of({expression(operation.scalar('group'), OWNER)})"
+        hidden: Code = Raw(f"{flat(names[mask[0].name])}.{form}")
     elif causal is not None:
         flag = [Arg(Raw(expression(operation.scalar("causal"), OWNER)))] if causal != Const(True) else []
+        if operation.get("window") not in (None, Const(None)):
+            flag.append(Arg(Raw(expression(operation.scalar("window"), OWNER)), "window"))
         hidden = Call("nn.causal_mask", (Arg(names[scores.name]), *flag))
     else:
         hidden = Raw("None")
@@ -141,10 +158,23 @@ def default_of(operation: Operation) -> list[Arg]:
     return [Arg(Raw(literal(filled.value) if isinstance(filled, Const) else "given.positions"), "default")]
 
 
+def table_attribute(name: str) -> str:
+    """The attribute of a model that holds the table called ``name``."""
+    return f"{name}_table" if name in OWN else identifier(name)
+
+
+def _rotary(operation: Operation, names: Mapping[str, Code]) -> Call:
+    """``given.rotary("position_ids", position_ids, self.inv_freq, default=given.positions)``."""
+    table = Arg(Raw(f"self.{table_attribute(operation.text('table'))}"))
+    return Call("given.rotary", (*_input(operation, names), table, *default_of(operation)))
+
+
 def _mask(operation: Operation, names: Mapping[str, Code]) -> Call:
     args = _input(operation, names)
     if operation.get("causal") is not None:
         args.append(Arg(Raw(expression(operation.scalar("causal"), OWNER)), "causal"))
+    if operation.get("window") is not None:
+        args.append(Arg(Raw(expression(operation.scalar("window"), OWNER)), "window"))
     return Call("given.mask", tuple(args))
 
 
@@ -165,6 +195,7 @@ SPECIAL = {
     "input.ids": _ids,
     "input.mask": _mask,
     "input.places": _places,
+    "input.rotary": _rotary,
     "nn.dropout": _dropout,
     "nn.layer_norm": _layer_norm,
     "nn.masked_scores": _masked,
@@ -195,9 +226,21 @@ def chain(form: Attribute) -> Code:
     if form.name == "select":
         condition, yes, no = form.args
         assert not isinstance(condition, (str, Form, tuple))
-        return Raw(f"{flat(chain(yes))} if {expression(condition, OWNER)} else {flat(chain(no))}")
+        return Choice(expression(condition, OWNER), chain(yes), chain(no))
+    if form.name == "none":
+        return Raw("None")
     assert form.name == "concat", f"no chain is called {form.name!r}"
     return Call("concat", tuple(Arg(chain(part)) for part in form.args))
+
+
+def presence(storage: Operation) -> Scalar | None:
+    """The flag under which there is anything in a storage, where one decides that."""
+    form = storage.get("chain")
+    if isinstance(form, Form) and form.name == "select" and form.args[2] == Form("none"):
+        condition = form.args[0]
+        assert not isinstance(condition, (str, Form, tuple))
+        return condition
+    return None
 
 
 def _parameter(form: Form) -> Call:
@@ -236,6 +279,8 @@ def shape_text(type_: Type) -> str:
     """A type as trailing comments and docstrings write it."""
     if isinstance(type_, DeviceType):
         return f"[{', '.join(size_text(size) for size in type_.shape)}]"
+    if isinstance(type_, RotaryType):
+        return f"[B, S, {size_text(type_.half)}]"
     return "bool[B, S]" if isinstance(type_, MaskType) else str(type_)
 
 

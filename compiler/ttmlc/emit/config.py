@@ -10,7 +10,7 @@ from ttmlc.emit.python import Arg, Call, Raw, expression, layout, literal, strin
 from ttmlc.emit.views import ConfigView, DerivedView, FieldView
 from ttmlc.ir.config import ConfigField, FieldKind
 from ttmlc.ir.module import Fact, Module
-from ttmlc.ir.scalar import Const
+from ttmlc.ir.scalar import Apply, Const, Field, Scalar
 
 MAKERS: dict[FieldKind, tuple[str, str]] = {
     FieldKind.SIZE: ("nn.size", "int"),
@@ -28,8 +28,11 @@ def config_view(module: Module) -> ConfigView:
     """The view of ``module``'s config."""
     config = module.config
     built = dict(module.build.fields)
+    types = {entry.name: _field_type(entry) for entry in config.fields}
+    for entry in config.derived:
+        types[entry.name] = "int" if entry.whole else _type(entry.value, types)
     derived = tuple(
-        DerivedView(entry.name, "int" if entry.whole else "float", expression(entry.value, "self"))
+        DerivedView(entry.name, types[entry.name], expression(entry.value, "self"))
         for entry in config.derived
     )
     return ConfigView(
@@ -56,26 +59,58 @@ def fingerprint(module: Module) -> str:
     return hashlib.sha256(described.encode()).hexdigest()[:12]
 
 
+def _field_type(entry: ConfigField) -> str:
+    """The type of a field as an attribute."""
+    return f"{MAKERS[entry.kind][1]}{' | None' if entry.nullable else ''}"
+
+
+CONDITIONS = frozenset(["or", "and", "not", "==", "!=", "<", "<=", ">", ">=", "is_none"])
+
+
+def _type(value: Scalar, known: dict[str, str]) -> str:
+    """The type of a value that is computed from what is ``known``; a number is a float where it need not be whole."""
+    if isinstance(value, Const):
+        return "None" if value.value is None else type(value.value).__name__
+    if isinstance(value, Field):
+        return known.get(value.name, "float")
+    if isinstance(value, Apply) and value.op in CONDITIONS:
+        return "bool"
+    if isinstance(value, Apply) and value.op == "select":
+        kinds = {part for arg in value.args[1:] for part in _type(arg, known).split(" | ")}
+        return " | ".join(sorted(kinds, key=lambda kind: (kind == "None", kind)))
+    return "float"
+
+
 def _field(entry: ConfigField, built: dict[str, int | float | bool | str | None]) -> list[str]:
-    maker, annotation = MAKERS[entry.kind]
+    maker = MAKERS[entry.kind][0]
     args = []
     if entry.name in built:
         args.append(Arg(Raw(literal(built[entry.name]))))
     elif entry.default is not None:
         fixed = isinstance(entry.default, Const)
-        written = expression(entry.default, "c")
+        written = _exactly(entry.default)
         args.append(Arg(Raw(written if fixed else f"lambda c: {written}")))
     else:
         args.append(Arg(Raw("nn.REQUIRED")))
     if entry.choices:
         args.append(Arg(Raw(tuple_of(map(string, entry.choices))), "one_of"))
     args[1:1] = [Arg(Raw(string(key))) for key in entry.keys]
+    if entry.inside:
+        args.append(Arg(Raw(tuple_of(map(string, entry.inside))), "inside"))
     if entry.null_default is not None:
         args.append(Arg(Raw(f"lambda c: {expression(entry.null_default, 'c')}"), "null"))
     if entry.nullable:
         args.append(Arg(Raw("True"), "nullable"))
-        annotation += " | None"
-    return layout(f"{entry.name}: {annotation} = ", Call(maker, tuple(args)), 4)
+    if entry.gate is not None and entry.name not in built:
+        args.append(Arg(Raw(f"lambda c: {expression(entry.gate, 'c')}"), "gate"))
+    return layout(f"{entry.name}: {_field_type(entry)} = ", Call(maker, tuple(args)), 4)
+
+
+def _exactly(default: Scalar) -> str:
+    """A default in Python; one that is a quotient is refused where it does not come out, as the spec has it."""
+    if isinstance(default, Apply) and default.op == "//":
+        return f"nn.exactly({', '.join(expression(arg, 'c') for arg in default.args)})"
+    return expression(default, "c")
 
 
 def _require(condition: str, message: str) -> list[str]:

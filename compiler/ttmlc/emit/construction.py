@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ttmlc.emit.calls import OWNER, chain
+from ttmlc.emit.calls import OWNER, chain, table_attribute
 from ttmlc.emit.python import Arg, Call, Code, Raw, expression, flat, identifier, layout, string
 from ttmlc.ir.module import Function, Operation
 from ttmlc.ir.scalar import Const, Field
@@ -33,6 +33,9 @@ class Construction:
         storages = [operation for operation in self.function.walk() if operation.op == "storage"]
         self.holders = {identifier(operation.text("holder")) for operation in storages}
         self.held = set(self.holders)
+        for name in dict.fromkeys(o.text("table") for o in self.function.walk() if o.op == "input.rotary"):
+            self.held.add(table_attribute(name))
+            self.lines.append(f"        self.{table_attribute(name)} = nn.Table({identifier(name)}({OWNER}))")
         self._operations(self.function.operations, "at", 8)
 
     def _operations(self, operations: Sequence[Operation], scope: str, indent: int) -> None:
@@ -55,6 +58,9 @@ class Construction:
                 self._instance(operation, scope, indent)
             elif operation.op == "repeat":
                 self._repeated(operation, scope, indent)
+            elif operation.op == "when":  # what stands in it is made in any case
+                assert operation.body is not None
+                self._operations(operation.body.operations, scope, indent)
 
     def _store(self, group: list[Operation], scope: str, indent: int) -> None:
         holder = identifier(group[0].text("holder"))
@@ -75,6 +81,7 @@ class Construction:
         args += [
             Arg(self._shared[v.name]) for v in operation.operands if v is not None and v.name in self._shared
         ]
+        args += [Arg(Raw(identifier(index))) for index in _indices(operation)]
         return Call(operation.text("block"), tuple(args))
 
     def _instance(self, operation: Operation, scope: str, indent: int) -> None:
@@ -86,13 +93,16 @@ class Construction:
         pad, turns = " " * indent, _turns(operation)
         index, count = operation.text("index"), expression(operation.scalar("count"), OWNER)
         where = str(operation.get("at") or "")
-        each = f"{scope} / {path(where)}" if where else scope
-        self.lines.append(f"{pad}{turns} = [{each} for {identifier(index)} in range({count})]")
+        below = f"{scope} / {path(where)}" if where else scope
+        self.lines.append(f"{pad}{turns} = [{below} for {identifier(index)} in range({count})]")
         one = turns[:-1]
         for inner in operation.body.operations:
             if inner.op == "call":
                 name = self._attribute(inner)
-                self.lines.append(f"{pad}self.{name} = [{flat(self._made(inner, one))} for {one} in {turns}]")
+                each, many = one, turns
+                if index in _indices(inner):
+                    each, many = f"{identifier(index)}, {one}", f"enumerate({turns})"
+                self.lines.append(f"{pad}self.{name} = [{flat(self._made(inner, one))} for {each} in {many}]")
 
     def _attribute(self, operation: Operation) -> str:
         """The attribute that holds the block of a call: its name, numbered where it is called again."""
@@ -106,6 +116,12 @@ class Construction:
         self.held.add(name)
         self.instances.setdefault(instance(operation), []).append(name)
         return name
+
+
+def _indices(operation: Operation) -> tuple[str, ...]:
+    """The indices of repeats that a called block is made with."""
+    given = operation.get("indices")
+    return tuple(index for index in given if isinstance(index, str)) if isinstance(given, tuple) else ()
 
 
 def instance(operation: Operation) -> Instance:

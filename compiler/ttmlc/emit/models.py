@@ -31,7 +31,7 @@ from ttmlc.ir.op import TABLE
 from ttmlc.ir.ops.integers import on_host
 from ttmlc.ir.ops.structure import conditions
 from ttmlc.ir.scalar import Apply, Dynamic, Scalar
-from ttmlc.ir.types import TensorType, Type
+from ttmlc.ir.types import TensorType
 from ttmlc.passes.lowering.refusal import cannot
 
 
@@ -58,7 +58,7 @@ def model_view(module: Module, function: Function) -> ModelView:
     return ModelView(
         name=function.name,
         doc=f"{kind} {function.name} of {where}{line}.",
-        prefix=string(module.prefix),
+        prefix=_prefix(function.prefixes),
         stale=tuple(string(pattern) for pattern in module.config.stale),
         labels=(*_over(function), *_labels(function)),
         output=output,
@@ -71,6 +71,12 @@ def _shape(output: Operation) -> str:
     return f"[{', '.join(size_text(size) for size in shape_of(output.get('shape') or ()))}]"
 
 
+def _prefix(prefixes: tuple[str, ...]) -> str:
+    """One prefix as a string, several as a tuple."""
+    written = [string(prefix) for prefix in prefixes]
+    return tuple_of(written) if len(written) > 1 else "".join(written) or string("")
+
+
 def _over(function: Function) -> list[str]:
     """What the rows of the inputs are, where they are more than a batch."""
     axes = outer_axes(function)
@@ -79,7 +85,7 @@ def _over(function: Function) -> list[str]:
 
 def _labels(function: Function) -> list[str]:
     """The inputs of losses by name, with what each may be: on one line where that is not too long."""
-    entries = [f"{string(one.value.name)}: {string(_kinds(one))}" for one in function.inputs if one.optional]
+    entries = [f"{string(one.value.name)}: {string(_kinds(one))}" for one in labels_of(function)]
     line = f"    labels = {{{', '.join(entries)}}}"
     if len(line) <= WIDTH or not entries:
         return [line] if entries else []
@@ -138,6 +144,8 @@ class Calling(Hosting):
             return True
         if operation.op == "repeat":
             self._loop(operation, indent)
+        elif operation.op == "when":
+            self._when(operation, indent)
         elif operation.op == "choose":
             self._choose(operation, indent)
         elif isinstance(
@@ -206,18 +214,43 @@ class Calling(Hosting):
             self.lines += _test(condition, pad)
             self.lines += layout(f"{name} = ", self._loss(loss), indent + 4)
 
+    def _when(self, operation: Operation, indent: int) -> None:
+        """What is done where inputs are given; what it changes keeps its name, and its value elsewhere."""
+        assert operation.body is not None
+        self.speak(operation, indent)
+        self._carry_in(operation, indent)
+        self.lines.append(f"{' ' * indent}if {expression(operation.scalar('condition'), OWNER)}:")
+        self.operations(operation.body.operations, indent + 4)
+        self._carry_out(operation, indent)
+
+    def _carry_in(self, operation: Operation, indent: int) -> None:
+        """Name what a body carries: as it was called before, where that is not read any more."""
+        assert operation.body is not None
+        for value, argument in zip(operation.operands, operation.body.arguments, strict=True):
+            assert value is not None
+            before, name = self.names[value.name], self.name(argument, self.places[id(operation)])
+            if flat(before) != name:
+                self.lines.append(f"{' ' * indent}{name} = {flat(before)}")
+
+    def _carry_out(self, operation: Operation, indent: int) -> None:
+        """Give what a body yields the names of what it carries."""
+        assert operation.body is not None
+        for carried, argument, result in zip(
+            operation.body.yields, operation.body.arguments, operation.results, strict=True
+        ):
+            name, target = flat(self.names[carried.name]), flat(self.names[argument.name])
+            if name != target:
+                self.lines.append(f"{' ' * indent}    {target} = {name}")
+            self.take(result, target)
+
     def _loop(self, operation: Operation, indent: int) -> None:
         assert operation.body is not None
-        place, pad = self.places[id(operation)], " " * indent
+        pad = " " * indent
         calls = [inner for inner in operation.body.operations if inner.op == "call"]
         held = [flat(self.names[f"call {id(inner)}"]) for inner in calls]
         each = ", ".join(self.turned[name] for name in held)
         self.speak(operation, indent)
-        for value, argument in zip(operation.operands, operation.body.arguments, strict=True):
-            assert value is not None
-            before, name = self.names[value.name], self.name(argument, place)
-            if flat(before) != name:
-                self.lines.append(f"{pad}{name} = {flat(before)}")
+        self._carry_in(operation, indent)
         if len(held) == 1:
             self.lines.append(f"{pad}for {each} in self.{held[0]}:")
         else:
@@ -226,13 +259,7 @@ class Calling(Hosting):
         self.loop_names = {name: self.turned[name] for name in held}
         self.operations(operation.body.operations, indent + 4)
         self.loop_names = {}
-        for carried, argument, result in zip(
-            operation.body.yields, operation.body.arguments, operation.results, strict=True
-        ):
-            name, target = flat(self.names[carried.name]), flat(self.names[argument.name])
-            if name != target:
-                self.lines.append(f"{pad}    {target} = {name}")
-            self.take(result, target)
+        self._carry_out(operation, indent)
 
     def code(self, operation: Operation) -> Call:
         if operation.op.startswith("input."):
@@ -276,9 +303,9 @@ class Calling(Hosting):
         return lines
 
     def signature(self) -> list[str]:
-        lines = ["    def __call__(", "        self,"]
+        lines, labels = ["    def __call__(", "        self,"], labels_of(self.function)
         for given in self.function.inputs:
-            kind = "nn.Labels" if given.optional else "Integers"
+            kind = "nn.Labels" if given in labels else "Integers"
             optional = given.default is not None or given.optional
             lines.append(
                 f"        {identifier(given.value.name)}: {kind}{' | None = None' if optional else ''},"
@@ -291,9 +318,7 @@ class Calling(Hosting):
             f"{name} {_shape(made[value.name])}" if value.name in made else name
             for name, value in self.function.outputs
         ]
-        first = self.function.inputs[0].value.type
-        labels = [one for one in self.function.inputs if one.optional or _apart(one.value.type, first)]
-        types = [f"{one.value.name} {_kinds(one)}" for one in labels]
+        types = [f"{one.value.name} {_kinds(one)}" for one in _beside(self.function)]
         shape = str(self.function.inputs[0].value.type).removeprefix("int")
         given = f"Integers {shape}{''.join(f', {one}' for one in types)}"
         line = f"{given} -> {', '.join(shapes)}."
@@ -302,9 +327,16 @@ class Calling(Hosting):
         return f"{given}\n        -> {', '.join(shapes)}.\n        "
 
 
-def _apart(type_: Type, first: Type) -> bool:
-    """Whether an input has another shape than the first."""
-    return isinstance(type_, TensorType) and isinstance(first, TensorType) and type_.dims != first.dims
+def labels_of(function: Function) -> list[Input]:
+    """The inputs that losses read: those that may be absent and are not brought to the device."""
+    entered = {o.text("input") for o in function.walk() if o.op.startswith("input.")}
+    return [one for one in function.inputs if one.optional and one.value.name not in entered]
+
+
+def _beside(function: Function) -> list[Input]:
+    """The inputs that are not as the first: labels, and integers of another shape."""
+    dims, labels = getattr(function.inputs[0].value.type, "dims", ()), labels_of(function)
+    return [one for one in function.inputs if one in labels or getattr(one.value.type, "dims", ()) != dims]
 
 
 def outer_axes(function: Function) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from ttmlc.emit.body import code_of
 from ttmlc.emit.config import config_view
 from ttmlc.emit.models import model_view
 from ttmlc.emit.python import WIDTH
+from ttmlc.emit.tables import table_views
 from ttmlc.emit.views import ModuleView
 from ttmlc.ir.device import ROLES, DeviceOp
 from ttmlc.ir.module import Kind, Level, Module, Operation
@@ -64,23 +65,26 @@ def module_view(module: Module) -> ModuleView:
         block_view(module, function) for function in module.functions if function.kind is Kind.BLOCK
     )
     models = tuple(model_view(module, function) for function in module.models)
-    config = config_view(module)
+    config, tables = config_view(module), table_views(module)
     parts = [line for block in blocks for line in block.build]
     parts += [line for model in models for line in model.build]
     methods = [method for view in blocks for method in view.methods] + [view.call for view in models]
     parts += [line for method in methods for line in (*method.signature, *method.lines)]
     parts += [view.taken for view in blocks]
+    parts += [line for table in tables for line in table.lines]
     text = "\n".join(
         [*parts, *(d.expression for d in config.derived), *(line for f in config.fields for line in f.lines)]
     )
     used = [
-        name for name in ("Chain", "concat", "normal", "ones", "zeros") if re.search(rf"\b{name}\b", text)
+        name
+        for name in ("Chain", "concat", "normal", "ones", "zeros")
+        if re.search(rf"(?<![\w.]){name}\b", text)
     ]
     constants = [
         f"{name} = ttnn.{name}_LAYOUT" for name in ("TILE", "ROW_MAJOR") if re.search(rf"\b{name}\b", text)
     ]
-    numpy = ["import numpy as np", ""] if re.search(r"\bnp\.", code_of(text)) else []
-    imports = [*numpy, "from ttmlc_runtime import nn, ttnn", "from ttmlc_runtime.nn import Integers"]
+    imports = ["import numpy as np"] if tables or re.search(r"\bnp\.", code_of(text)) else []
+    imports += ["from ttmlc_runtime import nn, ttnn", "from ttmlc_runtime.nn import Integers"]
     if used:
         imports.append(f"from ttmlc_runtime.weights import {', '.join(used)}")
     standard = ["import math"] if "math." in text else []
@@ -92,6 +96,7 @@ def module_view(module: Module) -> ModuleView:
         constants=tuple(constants),
         policy=_policy(module),
         config=config,
+        tables=tables,
         blocks=blocks,
         models=models,
     )

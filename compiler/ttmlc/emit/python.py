@@ -44,13 +44,24 @@ class Call:
     suffix: str = ""
 
 
-Code = Union[Raw, Call]
+Code = Union[Raw, Call, "Choice"]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """``yes if condition else no``."""
+
+    condition: str
+    yes: Code
+    no: Code
 
 
 def flat(code: Code) -> str:
     """``code`` on one line."""
     if isinstance(code, Raw):
         return code.code
+    if isinstance(code, Choice):
+        return f"{flat(code.yes)} if {code.condition} else {flat(code.no)}"
     return f"{code.callee}({', '.join(map(_argument, code.args))}){code.suffix}"
 
 
@@ -73,6 +84,13 @@ def layout(before: str, code: Code, indent: int, after: str = "", comment: str =
         return [line + note]
     if len(line) <= WIDTH:  # the comment is what does not fit: it is left out
         return [line]
+    if isinstance(code, Choice):
+        inside = f"{pad}    {flat(code)}"
+        parts = [inside] if len(inside) <= WIDTH else []
+        if not parts:
+            yes, no = layout("", code.yes, indent + 4), layout("else ", code.no, indent + 4)
+            parts = [*yes, f"{pad}    if {code.condition}", *no]
+        return [f"{pad}{before}(", *parts, f"{pad}){after}{note}"]
     if isinstance(code, Raw) or not code.args:
         return [line]
     head, tail = f"{pad}{before}{code.callee}(", f"{pad}){code.suffix}{after}"
@@ -113,7 +131,7 @@ def expression(value: Scalar, owner: str, around: int = 0) -> str:
     if isinstance(value, Field):
         return f"{owner}.{value.name}"  # elaboration refuses field names that Python or the base class has
     if isinstance(value, (Dynamic, Index)):
-        return dynamic(value.axis) if isinstance(value, Dynamic) else identifier(value.name)
+        return dynamic(value.axis) if isinstance(value, Dynamic) else f"self.{turn(value.name)}"
     if isinstance(value, Asked):
         asked = identifier(value.input)
         if value.question != "given":
@@ -139,12 +157,15 @@ def expression(value: Scalar, owner: str, around: int = 0) -> str:
     else:
         binds = operator.binds
         left = expression(args[0], owner, binds + (value.op == "**" or binds == 4))
-        right = expression(args[1], owner, binds + (value.op != "**"))
-        # A power of simple operands is written without spaces, as formatters do.
-        simple = value.op == "**" and all(isinstance(arg, (Const, Field)) for arg in args)
+        # A power of simple operands is written without spaces, as formatters do, and what is negated without brackets.
+        simple = value.op == "**" and all(isinstance(arg, (Const, Field, Index)) for arg in args)
+        right = expression(args[1], owner, 0 if simple else binds + (value.op != "**"))
         written = f"{left}**{right}" if simple else f"{left} {operator.symbol} {right}"
     return f"({written})" if binds < around else written
 
+
+TURN = "turn_"
+"""What the attributes begin with that hold the turns of repeats."""
 
 RESERVED = frozenset(
     """
@@ -155,6 +176,11 @@ RESERVED = frozenset(
     """.split()
 )
 """What a method of the emitted module has under a name already."""
+
+
+def turn(index: str) -> str:
+    """The attribute of a block that holds which turn of a repeat it stands in."""
+    return f"{TURN}{index}"
 
 
 def dynamic(axis: str) -> str:

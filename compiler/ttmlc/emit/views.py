@@ -41,6 +41,15 @@ class ConfigView:
 
 
 @dataclass(frozen=True, slots=True)
+class TableView:
+    """A function that makes the numbers of a table."""
+
+    signature: str
+    doc: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MethodView:
     """A method: the lines of its ``def``, its docstring, and its body."""
 
@@ -93,5 +102,6 @@ class ModuleView:
     constants: tuple[str, ...]
     policy: str
     config: ConfigView
+    tables: tuple[TableView, ...] = field(default=())
     blocks: tuple[BlockView, ...] = field(default=())
     models: tuple[ModelView, ...] = field(default=())

@@ -2,13 +2,14 @@
 
 %loss = cross_entropy(%logits, %labels)                            needs labels
 %h = choose(%with_types, %plain) {conditions = [given(%types)]}    needs nothing, though %with_types reads types
+%h = when(%plain) {condition = given(%types)} do ...               nor does this, whose body reads types
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ttmlc.ir.module import Function, Operation, scalars_in
+from ttmlc.ir.module import Function, Operation, Region, scalars_in
 from ttmlc.ir.ops.structure import conditions
 from ttmlc.ir.scalar import Apply, Asked, Scalar
 
@@ -31,12 +32,18 @@ def needs(function: Function) -> dict[str, Names]:
         for _, value in operation.attributes:
             for scalar in scalars_in(value):
                 found |= _asks(scalar, frozenset())
+        if operation.op == "when" and operation.body is not None:
+            inside = carried(operation.body, operands)
+            return (found | (inside - _given(operation.scalar("condition"), True))) & optional
         if operation.body is not None:
-            for argument, names in zip(operation.body.arguments, operands, strict=True):
-                needed[argument.name] = names
-            visit(operation.body.operations)
-            found = found.union(*(needed.get(value.name, frozenset()) for value in operation.body.yields))
+            found |= carried(operation.body, operands)
         return found & optional
+
+    def carried(body: Region, operands: list[Names]) -> Names:
+        for argument, names in zip(body.arguments, operands, strict=True):
+            needed[argument.name] = names
+        visit(body.operations)
+        return frozenset().union(*(needed.get(value.name, frozenset()) for value in body.yields))
 
     def visit(operations: tuple[Operation, ...]) -> None:
         for operation in operations:

@@ -34,7 +34,9 @@ class ConfigField:
     """A field that a user or a config.json may set.
 
     ``keys`` are paths into Hugging Face's config.json, in the order they are looked for; ``default`` is None where
-    a value must be given.
+    a value must be given. Where there is a ``gate`` that does not hold, the field is none, whatever its keys say.
+    A field of a group has in ``inside`` the keys under which the group's own dictionary may stand; its keys that begin
+    with a dot are read there, the others from the top.
     """
 
     name: str
@@ -44,6 +46,8 @@ class ConfigField:
     nullable: bool = False
     null_default: Scalar | None = None
     choices: tuple[str, ...] = ()
+    gate: Scalar | None = None
+    inside: tuple[str, ...] = ()
     span: Span | None = field(default=None, compare=False)
 
 
@@ -92,7 +96,9 @@ class Config:
         """
         known: dict[str, Plain] = {}
         for entry in self.fields:
-            if entry.name in given and (given[entry.name] is not None or entry.nullable):
+            if entry.gate is not None and not scalar.evaluate(entry.gate, known):
+                known[entry.name] = None
+            elif entry.name in given and (given[entry.name] is not None or entry.nullable):
                 known[entry.name] = given[entry.name]
             elif entry.default is None:
                 raise ValueError(f"{entry.name} has no default: give it a value")

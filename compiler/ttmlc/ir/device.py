@@ -100,12 +100,28 @@ class MaskOp(DeviceOp):
     attributes = {
         "input": AttributeSpec(required=True, takes="string"),
         "causal": AttributeSpec(False, Const(False)),
+        "window": AttributeSpec(False, Const(None)),
     }
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
-        causal = attributes["causal"]
-        assert not isinstance(causal, (str, Form, tuple))
-        return (MaskType(causal),)
+        causal, window = attributes["causal"], attributes["window"]
+        assert not isinstance(causal, (str, Form, tuple)) and not isinstance(window, (str, Form, tuple))
+        return (MaskType(causal, window),)
+
+
+@declare
+class CausalWindowOp(DeviceOp):
+    """What hides all but the last ``window`` keys from each query of x, where the caller gives no mask."""
+
+    name = "nn.causal_window"
+    callee = "nn.causal_window"
+    operands = ("x",)
+    attributes = {"window": AttributeSpec(required=True)}
+
+    def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
+        window = attributes["window"]
+        assert not isinstance(window, (str, Form, tuple))
+        return (MaskType(Const(True), window),)
 
 
 @declare
@@ -161,6 +177,24 @@ class LayerNormOp(DeviceOp):
 
 
 @declare
+class RmsNormOp(DeviceOp):
+    """y = rms_norm(x + residual) over the last dimension."""
+
+    name = "ttnn.rms_norm"
+    callee = "ttnn.rms_norm"
+    operands = ("x", "weight?", "residual?")
+    written = {"residual": "residual_input_tensor", "weight": "weight", "epsilon": "epsilon"}
+    attributes = {"epsilon": AttributeSpec(required=True)}
+    role = "norm"
+
+    def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
+        x = device(types[0], "x")
+        if types[2] is not None and device(types[2], "residual").shape != x.shape:
+            raise Refusal(f"residual {types[2]} differs from x {x}", at="residual")
+        return (x,)
+
+
+@declare
 class EmbeddingOp(DeviceOp):
     """y = table[ids], as tiles; the table is kept in rows."""
 
@@ -191,6 +225,8 @@ class ElementwiseOp(DeviceOp):
                 raise Refusal("there is neither a second tensor nor a number", at="b")
             return (a,)
         b = device(types[1], "b")
+        if len(b.shape) == 1:  # a vector of features, such as a norm's weight
+            b = DeviceType(b.dtype, (*(Const(1),) * (len(a.shape) - 1), *b.shape), b.layout)
         if len(a.shape) != len(b.shape):
             raise Refusal(f"{a} and {b} differ in rank", at="b")
         shape = []

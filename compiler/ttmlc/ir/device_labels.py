@@ -96,18 +96,19 @@ class DefaultOp(GivenOp):
 
 @declare
 class PlacesOp(DeviceOp):
-    """Of each index a row on the device: 1 at its place, 0 elsewhere. Checked to be in range."""
+    """Of each index that the caller gave, or x, a row on the device: 1 at its place, 0 elsewhere; in range."""
 
     name = "input.places"
     callee = "given.places"
-    operands = ("x",)
+    operands = ("x?",)
     attributes = {
         "input": AttributeSpec(required=True, takes="string"),
         "shape": AttributeSpec(required=True, takes="names"),
     }
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
-        host(types[0], "x")
+        if types[0] is not None:
+            host(types[0], "x")
         return (DeviceType(BFLOAT16, shape_of(attributes["shape"]), Layout.TILE),)
 
 

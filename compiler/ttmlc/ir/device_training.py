@@ -104,6 +104,20 @@ class LayerNormBackwardOp(DeviceOp):
         return (x, weight, weight) if attributes["bias"] == Const(True) else (x, weight)
 
 
+@declare
+class RmsNormBackwardOp(DeviceOp):
+    """dx, dweight of y = rms_norm(x) * weight."""
+
+    name = "nn.rms_norm_backward"
+    callee = "nn.rms_norm_backward"
+    operands = ("dy", "x", "weight")
+    attributes = {"epsilon": AttributeSpec(required=True)}
+    role = "norm"
+
+    def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
+        return (device(types[1], "x"), device(types[2], "weight"))
+
+
 class SameOp(DeviceOp):
     """The result is of the first operand's type."""
 
@@ -134,12 +148,20 @@ class SoftmaxBackwardOp(SameOp):
 
 @declare
 class MaskedScoresOp(DeviceOp):
-    """y = scores * scale + what hides keys; ``causal`` where there is no mask to say it."""
+    """y = scores * scale + what hides keys; ``causal`` and ``window`` where there is no mask to say it.
+
+    Where ``group`` heads of queries stand one behind the other, what hides keys is there for each of them.
+    """
 
     name = "nn.masked_scores"
     callee = "nn.masked_scores"
     operands = ("scores", "mask?")
-    attributes = {"scale": AttributeSpec(required=True), "causal": AttributeSpec(False, Const(False))}
+    attributes = {
+        "scale": AttributeSpec(required=True),
+        "causal": AttributeSpec(False, Const(False)),
+        "window": AttributeSpec(),
+        "group": AttributeSpec(),
+    }
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
         if types[1] is not None and not isinstance(types[1], MaskType):

@@ -86,6 +86,8 @@ class Frame:
         param = operation.operands[0]
         assert param is not None
         names = self.names[param.name]
+        if not names:  # a bias that there is none of
+            return
         ends = np.cumsum([self.parameters[name].shape[0] for name in names])[:-1]
         for name, part in zip(names, np.split(value, ends), strict=True):
             self.gradients[name] = self.gradients.get(name, 0) + part
@@ -238,6 +240,9 @@ def _apply(frame: Frame, operation: Operation, arrays: list[Array]) -> Sequence[
         if shared is not None and frame.scalar(operation.scalar("when")):
             frame.names[operation.result.name] = frame.names.get(shared.name, ())
             return (arrays[0],)
+        if operation.get("only") is not None and not frame.scalar(operation.scalar("only")):
+            frame.names[operation.result.name] = ()
+            return (None,)
         path = path_of(operation.get("at") or "", lambda condition: bool(frame.scalar(condition)))
         frame.names[operation.result.name] = (frame.at(path),)
         return (frame.parameters[frame.at(path)].astype(frame.dtype),)
@@ -254,6 +259,10 @@ def _apply(frame: Frame, operation: Operation, arrays: list[Array]) -> Sequence[
         return (_zeros(frame, type_),)
     if operation.op == "repeat":
         return _repeat(frame, operation, arrays)
+    if operation.op == "when":
+        assert operation.body is not None
+        holds = frame.scalar(operation.scalar("condition"))
+        return _body(frame, operation.body, arrays) if holds else arrays
     declaration = TABLE.tensor(operation.op)
     if declaration.composite:
         return _expanded(frame, operation, arrays)

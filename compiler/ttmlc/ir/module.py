@@ -14,7 +14,7 @@ from typing import Union
 
 from ttmlc.ir.config import Config
 from ttmlc.ir.scalar import Apply, Asked, Const, Dynamic, Field, Index, Scalar, leaves
-from ttmlc.ir.types import DeviceType, MaskType, TensorType, Type
+from ttmlc.ir.types import DeviceType, MaskType, RotaryType, TensorType, Type
 from ttmlc.source import Span
 
 
@@ -143,6 +143,8 @@ class Function:
     outputs: tuple[tuple[str, Value], ...]
     span: Span | None = field(default=None, compare=False)
     saved: tuple[Value, ...] = ()
+    prefixes: tuple[str, ...] = ()
+    """Of a model what may stand before the base's names in checkpoints with a head; the first is its own."""
 
     @property
     def block(self) -> str:
@@ -208,7 +210,6 @@ class Module:
     functions: tuple[Function, ...]
     facts: tuple[Fact, ...] = ()
     build: Build = Build()
-    prefix: str = ""
     passes: tuple[str, ...] = ()
 
     def function(self, name: str) -> Function:
@@ -239,6 +240,8 @@ def scalars_of(function: Function) -> Iterator[Scalar]:
             yield from type_.shape
         elif isinstance(type_, MaskType):
             yield type_.causal
+        elif isinstance(type_, RotaryType):
+            yield type_.half
 
 
 def scalars_in(value: Attribute) -> Iterator[Scalar]:
@@ -254,6 +257,24 @@ def fields_of(function: Function) -> Iterator[Field]:
     """The fields of the config that ``function`` reads."""
     for scalar in scalars_of(function):
         yield from (leaf for leaf in leaves(scalar) if isinstance(leaf, Field))
+
+
+def indices_of(operations: tuple[Operation, ...]) -> tuple[str, ...]:
+    """The indices of repeats that ``operations`` read and that enclose them, each once, in order."""
+    found: dict[str, None] = {}
+    for operation in operations:
+        own: list[str] = []
+        for name, value in operation.attributes:
+            if name == "numbers":  # those of a table, which indexes its own axis
+                continue
+            if operation.op in ("call", "call_backward") and name == "indices" and isinstance(value, tuple):
+                own += [index for index in value if isinstance(index, str)]
+            for part in scalars_in(value):
+                own += [leaf.name for leaf in leaves(part) if isinstance(leaf, Index)]
+        if operation.body is not None:
+            own += [name for name in indices_of(operation.body.operations) if name != operation.get("index")]
+        found.update(dict.fromkeys(own))
+    return tuple(found)
 
 
 def rewrite(

@@ -40,8 +40,6 @@ class _Parser(Reader):
         source = self.string()
         self.expect("doc")
         doc = self.string()
-        self.expect("prefix")
-        prefix = self.string()
         self.expect("passes")
         passes = self.strings()
         build = self.build() if self.have("build") else Build()
@@ -56,7 +54,7 @@ class _Parser(Reader):
         functions = []
         while self.kind != "end":
             functions.append(self.function())
-        return Module(name, level, source, doc, config, tuple(functions), tuple(facts), build, prefix, passes)
+        return Module(name, level, source, doc, config, tuple(functions), tuple(facts), build, passes)
 
     def build(self) -> Build:
         label = self.string()
@@ -135,7 +133,9 @@ class _Parser(Reader):
         default = self.scalar() if self.have("=") else None
         null_default = self.scalar() if self.have("null") else None
         keys = self.strings() if self.have("from") else ()
-        return ConfigField(name, kind, default, keys, nullable, null_default, choices)
+        gate = self.scalar() if self.have("if") else None
+        inside = self.strings() if self.have("inside") else ()
+        return ConfigField(name, kind, default, keys, nullable, null_default, choices, gate, inside)
 
     def function(self) -> Function:
         kind, name = Kind(self.take("name")), self.take("name")
@@ -156,6 +156,7 @@ class _Parser(Reader):
             alternatives = tuple(t for t in types if isinstance(t, TensorType)) if len(types) > 1 else ()
             inputs.append(Input(value, default, optional, alternatives, parameter))
             self.have(",")
+        prefixes = self.strings() if self.have("prefixes") else ()
         operations = self.operations("saved", "return")
         saved = self.values_until("return") if self.tokens[self.place - 1][1] == "saved" else ()
         outputs = []
@@ -164,7 +165,7 @@ class _Parser(Reader):
             self.expect("=")
             outputs.append((output, self.value()))
             self.have(",")
-        return Function(name, kind, tuple(inputs), operations, tuple(outputs), saved=saved)
+        return Function(name, kind, tuple(inputs), operations, tuple(outputs), saved=saved, prefixes=prefixes)
 
     def values_until(self, word: str) -> tuple[Value, ...]:
         found = []

@@ -17,6 +17,7 @@ from ttmlc.ir.types import (
     Layout,
     MaskType,
     Product,
+    RotaryType,
     SavedType,
     Sum,
     TensorType,
@@ -180,8 +181,20 @@ class Reader:
             self.expect("causal")
             self.expect("=")
             causal = self.scalar()
+            window: Scalar = Const(None)
+            if self.have(","):
+                self.expect("window")
+                self.expect("=")
+                window = self.scalar()
             self.expect("}")
-            return MaskType(causal)
+            return MaskType(causal, window)
+        if name == "rotary":
+            self.expect("{")
+            self.expect("half")
+            self.expect("=")
+            half = self.scalar()
+            self.expect("}")
+            return RotaryType(half)
         if name == "saved":
             self.expect("{")
             block = self.take("name")

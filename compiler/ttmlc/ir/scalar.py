@@ -54,7 +54,7 @@ class Dynamic:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """The index of an enclosing ``repeat``."""
+    """The index of an enclosing ``repeat``; in a table that of its axis, or what it has computed under a name."""
 
     name: str
 

@@ -46,7 +46,6 @@ def _strings(values: tuple[str, ...]) -> str:
 def _module(module: Module) -> Iterator[str]:
     yield f"module {module.name} {module.level.value} from {json.dumps(module.source)}"
     yield f"doc {json.dumps(module.doc)}"
-    yield f"prefix {json.dumps(module.prefix)}"
     yield f"passes {_strings(module.passes)}"
     if not module.build.is_generic:
         fields = ", ".join(f"{name} = {scalar.literal(value)}" for name, value in module.build.fields)
@@ -71,7 +70,9 @@ def _config(config: Config) -> Iterator[str]:
             line += f" = {scalar.text(entry.default)}"
         if entry.null_default is not None:
             line += f" null {scalar.text(entry.null_default)}"
-        yield line + (f" from {_strings(entry.keys)}" if entry.keys else "")
+        line += f" from {_strings(entry.keys)}" if entry.keys else ""
+        line += f" if {scalar.text(entry.gate)}" if entry.gate is not None else ""
+        yield line + (f" inside {_strings(entry.inside)}" if entry.inside else "")
     for derived in config.derived:
         yield f"  derived {derived.name}: {'whole' if derived.whole else 'real'} = {scalar.text(derived.value)}"
     for requirement in config.requirements:
@@ -118,6 +119,8 @@ def _input(given: Input) -> str:
 
 def _function(function: Function) -> Iterator[str]:
     yield f"{function.kind.value} {function.name}({', '.join(map(_input, function.inputs))})"
+    if function.prefixes:
+        yield f"  prefixes {_strings(function.prefixes)}"
     for operation in function.operations:
         yield from _operation(operation, "  ")
     if function.saved:

@@ -141,18 +141,34 @@ class DeviceType:
         return f"{self.dtype}[{', '.join(map(scalar.text, self.shape))}] {self.layout.value}"
 
 
+NO_WINDOW = Const(None)
+"""Of an attention whose queries see all keys that nothing else hides."""
+
+
 @dataclass(frozen=True, slots=True)
 class MaskType:
     """The device form of a validity mask over tokens: additive, or none, with causality kept beside it.
 
-    ``causal`` is the structural flag of the attention that reads the mask; masks of different causality are
-    different values.
+    ``causal`` and ``window`` are those of the attention that reads the mask; masks that differ in them are different
+    values. A ``window`` of none hides nothing.
     """
 
     causal: Scalar
+    window: Scalar = NO_WINDOW
 
     def __str__(self) -> str:
-        return f"mask{{causal={scalar.text(self.causal)}}}"
+        window = "" if self.window == NO_WINDOW else f", window={scalar.text(self.window)}"
+        return f"mask{{causal={scalar.text(self.causal)}{window}}}"
+
+
+@dataclass(frozen=True, slots=True)
+class RotaryType:
+    """The device form of the angles of tokens, [B, S, half]: their cosines and sines, as what turns heads by them."""
+
+    half: Scalar
+
+    def __str__(self) -> str:
+        return f"rotary{{half={scalar.text(self.half)}}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,4 +181,4 @@ class SavedType:
         return f"saved{{{self.block}}}"
 
 
-Type = Union[TensorType, DeviceType, MaskType, SavedType]
+Type = Union[TensorType, DeviceType, MaskType, RotaryType, SavedType]

@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ttmlc.ir.module import Attribute, Form, Function, Kind, Level, Module, Operation, Value, scalars_in
+from ttmlc.ir.module import (
+    Attribute,
+    Form,
+    Function,
+    Kind,
+    Level,
+    Module,
+    Operation,
+    Value,
+    indices_of,
+    scalars_in,
+)
 from ttmlc.ir.op import TABLE, Refusal, TensorOp
 from ttmlc.ir.ops.integers import HOST, on_host
 from ttmlc.ir.ops.loss import Loss
@@ -32,6 +43,8 @@ def verify(module: Module) -> None:
         raise VerificationError(f"functions share a name: {names}")
     for function in module.functions:
         scope: dict[str, Value] = {}
+        if function.kind is Kind.MODEL and indices_of(function.operations):
+            raise VerificationError(f"{function.name} reads an index outside of its repeat")
         for given in function.inputs:
             _define(scope, (given.value,), function.name)
             if given.alternatives and (
@@ -78,7 +91,7 @@ def _operations(
 
 def _declared(module: Module, operation: Operation, where: str) -> None:
     declaration = TABLE[operation.op]
-    shared = operation.op in ("call", "call_backward", "choose", "repeat", "zeros") or (
+    shared = operation.op in ("call", "call_backward", "choose", "repeat", "when", "zeros") or (
         operation.op in HOST and on_host(operation)
     )
     if not shared and isinstance(declaration, TensorOp) != (module.level is Level.TENSOR):
@@ -160,6 +173,9 @@ def _call(module: Module, operation: Operation, where: str) -> None:
     wanted = [given.value.type for given in block.inputs]
     if [value.type for value in operation.operands if value is not None] != wanted:
         raise VerificationError(f"{where}: arguments do not fit {name}")
+    given = operation.get("indices")
+    if set(given if isinstance(given, tuple) else ()) != set(indices_of(block.operations)):
+        raise VerificationError(f"{where}: {name} reads other indices of repeats")
     made = [value.type for value in operation.results]
     if made and made[-1] == SavedType(name):
         made.pop()

@@ -121,7 +121,10 @@ class Builder:
         return t.AxisLabels(span, parts[0], tuple(parts[1:]))
 
     def rename(self, span: Span, parts: Parts) -> t.Rename:
-        return t.Rename(span, *self.strings(parts))
+        return t.Rename(span, tuple(parts))
+
+    def renamed(self, span: Span, parts: Parts) -> tuple[t.Literal, t.Literal]:
+        return self.string(parts[0]), self.string(parts[1])
 
     def defaults(self, span: Span, parts: Parts) -> t.Defaults:
         return t.Defaults(span, tuple(parts))

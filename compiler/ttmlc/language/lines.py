@@ -170,6 +170,10 @@ def _paths(at: t.Literal | None, also: tuple[t.Literal, ...]) -> str:
     return f" at {strings((at, *also), ' | ')}" if at else ""
 
 
+def _rename(node: t.Rename) -> str:
+    return "rename " + ", ".join(f"{literal(old)} -> {literal(new)}" for old, new in node.pairs)
+
+
 SIMPLE: dict[type[t.Node], Callable[[Any], str]] = {
     t.Use: lambda node: f"use {names(node.names)}",
     t.Assign: _assign,
@@ -178,7 +182,7 @@ SIMPLE: dict[type[t.Node], Callable[[Any], str]] = {
     t.Return: _return,
     t.Require: _require,
     t.Collect: lambda node: f"collect {node.name.text}",
-    t.Rename: lambda node: f"rename {literal(node.old)} -> {literal(node.new)}",
+    t.Rename: _rename,
     t.ConfigField: _field,
     t.DerivedField: lambda node: f"{node.name.text} = {expression(node.value)}",
     t.Fixed: _fixed,

@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from ttmlc.ir import scalar
 from ttmlc.ir.builder import Builder, Names
 from ttmlc.ir.device import BFLOAT16, UINT32
 from ttmlc.ir.module import (
@@ -34,11 +33,12 @@ from ttmlc.ir.module import (
 )
 from ttmlc.ir.ops.integers import HOST, on_host
 from ttmlc.ir.scalar import Const, Dynamic, Scalar
-from ttmlc.ir.types import DeviceType, DType, Layout, MaskType, SavedType, TensorType, Type
+from ttmlc.ir.types import DeviceType, DType, Layout, MaskType, RotaryType, SavedType, TensorType, Type
 from ttmlc.passes.base import Outcome, Pass
 from ttmlc.passes.lowering import hosted
 from ttmlc.passes.lowering.refusal import cannot
 from ttmlc.passes.lowering.resident import Padding, attention_padding, resident
+from ttmlc.passes.lowering.rotary import TURNED_BY, turned_by
 from ttmlc.passes.lowering.rules import NUMBER, RULES, called
 from ttmlc.passes.lowering.storages import Storages
 from ttmlc.source import Span
@@ -92,7 +92,9 @@ class Lowering:
     done: dict[str, Lowering]
     facts: list[Fact] = field(default_factory=list)
     values: dict[str, Value] = field(default_factory=dict)
-    entered: dict[tuple[str, str], Value] = field(default_factory=dict)
+    entered: dict[tuple[str, str, int], Value] = field(default_factory=dict)
+    builders: list[Builder] = field(default_factory=list)
+    """Those that ``entered`` tells apart, kept so that no other takes their place."""
 
     flat: dict[str, Value] = field(default_factory=dict)
     outputs: dict[str, Value] = field(default_factory=dict)
@@ -107,7 +109,7 @@ class Lowering:
         block = self.module.function(self.function.block)
         self.padding: Padding = attention_padding(block, self.module.build, self.facts)
         self.build = Builder(Names(self.inputs))
-        self.storages = Storages(block, self.padding, lambda: self.build)
+        self.storages = Storages(block, self.padding, lambda: self.build, self.outermost)
 
     def run(self) -> None:
         """Make the lowered function."""
@@ -151,7 +153,11 @@ class Lowering:
     def operand(self, operation: Operation, place: int) -> Value | None:
         """The device value of an operand; None where it is absent."""
         value = operation.operands[place] if place < len(operation.operands) else None
-        return None if value is None else self.value(value, operation.span)
+        made = None if value is None else self.value(value, operation.span)
+        turns = operation.op == "rotary" and place == 1
+        if made is not None and isinstance(made.type, RotaryType) != turns:
+            raise cannot(operation.span, TURNED_BY if turns else "angles do nothing but turn heads")
+        return made
 
     def value(self, value: Value, span: Span | None) -> Value:
         """The device value that stands for ``value``.
@@ -187,18 +193,26 @@ class Lowering:
         return self.build.add(op, operands, given, name=source.results[0].name, span=source.span)
 
     def enter(self, value: Value, op: str, key: str, wanted: str, **attributes: Attribute | None) -> Value:
-        """Bring a model's input, or what the host made, to the device, once for each form it is needed in."""
-        made = self.entered.get((value.name, key))
+        """Bring a model's input, or what the host made, to the device, once for each form it is needed in.
+
+        That is done first of all; of an input that may be absent, where it is known to be given.
+        """
+        build, operands = self.builder_for(value), () if value.name in self.inputs else (value,)
+        made = self.entered.get((value.name, key, id(build)))
         if made is None:
-            all_attributes = {name: entry for name, entry in attributes.items() if entry is not None}
-            outer, self.build = self.build, self.outermost()
-            operands = () if isinstance(value.type, TensorType) and value.name in self.inputs else (value,)
-            made = self.build.add(
-                op, operands, {"input": value.name, **all_attributes}, name=wanted, span=self.function.span
-            )
-            self.build = outer
-            self.entered[value.name, key] = made
+            given = {"input": value.name, **attributes}
+            kept = {name: entry for name, entry in given.items() if entry is not None}
+            made = build.add(op, operands, kept, name=wanted, span=self.function.span)
+            self.entered[value.name, key, id(build)] = made
+            self.builders.append(build)
         return made
+
+    def builder_for(self, value: Value) -> Builder:
+        """Where the device form of ``value`` is made: first of all, or where it may be absent or is made."""
+        given, outermost = self.inputs.get(value.name), self.outermost()
+        made = any(value in operation.results for operation in outermost.operations)
+        absent = given.optional if given is not None else not made
+        return self.build if absent else outermost
 
     def outermost(self) -> Builder:
         """The builder of the function's own body."""
@@ -221,7 +235,9 @@ class Lowering:
             self.storages.argument(given.value)
             lowered = DeviceType(BFLOAT16, tuple(dim.size for dim in type_.dims), Layout.TILE)
         elif isinstance(type_, TensorType) and type_.dtype is DType.BOOL:
-            lowered = MaskType(self._causality(given))
+            lowered = self._mask_form(given)
+        elif (half := turned_by(self.function, given.value, self.done)) is not None:
+            lowered = RotaryType(half)
         elif isinstance(type_, TensorType) and type_.dtype is DType.FLOAT:
             lowered = resident(type_, self.padding, self.function.span)
         elif (rows := self.picks(given.value.name)) is not None:
@@ -272,27 +288,33 @@ class Lowering:
                     return block.picks(block.function.inputs[place].value.name)
         return None
 
-    def _causality(self, given: Input) -> Scalar:
-        forms = self._causalities(given.value)
-        if len(forms) > 1:
+    def _mask_form(self, given: Input) -> MaskType:
+        forms = self._mask_forms(given.value)
+        if len({form.causal for form in forms}) > 1:
             raise cannot(self.function.span, f"mask {given.value.name!r} is read both causally and not")
-        return forms.pop() if forms else Const(False)
+        if len(forms) > 1:
+            raise cannot(self.function.span, f"mask {given.value.name!r} is read through several windows")
+        return forms.pop() if forms else MaskType(Const(False))
 
-    def _causalities(self, mask: Value) -> set[Scalar]:
-        forms: set[Scalar] = set()
+    def _mask_forms(self, mask: Value) -> set[MaskType]:
+        forms: set[MaskType] = set()
         for operation in self.function.walk():
             for place, value in enumerate(operation.operands):
                 if value is None or value.name != mask.name:
                     continue
                 if operation.op == "relabel":  # the same mask, over the keys
-                    forms |= self._causalities(operation.result)
+                    forms |= self._mask_forms(operation.result)
                 elif operation.op in ("attention", "masked_scores"):
-                    causal = operation.get("causal")
-                    forms.add(operation.scalar("causal") if causal is not None else Const(False))
+                    given = {
+                        name: operation.scalar(name)
+                        for name in ("causal", "window")
+                        if operation.get(name) is not None
+                    }
+                    forms.add(MaskType(**{"causal": Const(False), **given}))
                 elif operation.op == "call":
                     passed = self.done[called(operation)].made.inputs[place].value.type
                     assert isinstance(passed, MaskType)
-                    forms.add(passed.causal)
+                    forms.add(passed)
         return forms
 
     def _output(self, value: Value) -> Value:
@@ -329,17 +351,18 @@ class Lowering:
         filled = Form("full", (default,)) if isinstance(default, Const) else default
         return self.enter(given, "input.ids", "", given.name, below=bound, default=filled)
 
-    def mask(self, value: Value | None, causal: Scalar) -> Value | None:
+    def mask(self, value: Value | None, form: MaskType) -> Value | None:
         """The mask form of a bool value: a block's own, or entered from the model's input."""
         if value is None:
             return None
         made = hosted.on_host(self, value, self.function.span)
-        if made is not None:
-            name = hosted.called(self, value)
-            return self.enter(made, "input.mask", scalar.text(causal), "mask", input=name, causal=causal)
-        if value.name in self.values:
+        if made is None and value.name in self.values:
             return self.values[value.name]
-        given = self.merged.get(value.name, value)
-        if given.name not in self.inputs:
+        given = self.merged.get(value.name, value) if made is None else made
+        name = given.name if made is None else hosted.called(self, value)
+        if made is None and given.name not in self.inputs:
             raise cannot(self.function.span, f"mask {value.name!r} must be an input")
-        return self.enter(given, "input.mask", scalar.text(causal), "mask", causal=causal)
+        window = None if form.window == Const(None) else form.window
+        return self.enter(
+            given, "input.mask", str(form), "mask", input=name, causal=form.causal, window=window
+        )

@@ -25,10 +25,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
-from ttmlc.ir.module import Function, Input, Kind, Level, Module, Operation, Region, Value, plain, rewrite
+from ttmlc.ir.module import (
+    Attribute,
+    Function,
+    Input,
+    Kind,
+    Level,
+    Module,
+    Operation,
+    Region,
+    Value,
+    indices_of,
+    plain,
+    rewrite,
+)
 from ttmlc.ir.ops.integers import on_host
 from ttmlc.ir.ops.loss import LOSSES
 from ttmlc.ir.ops.structure import defaults, map_paths, paths
+from ttmlc.ir.scalar import Asked, leaves
 from ttmlc.ir.types import TensorType
 from ttmlc.passes.base import Outcome, Pass
 from ttmlc.passes.prune import keep_live
@@ -38,8 +52,10 @@ MODULES = frozenset({"Chain", "ClassVar", "Integers", "POLICY", "TILE"})
 """What every emitted module has under a name that a class might have."""
 APART = 5
 """Lines between two operations of which a reader would not say that they stand together."""
-STAY = frozenset({"call", "repeat", "choose", "split_batch", *LOSSES})
+STAY = frozenset({"call", "repeat", "when", "choose", "split_batch", *LOSSES})
 """Operations that stay in the model, beside those of the host."""
+ENTERED = frozenset({"table", "angles"})
+"""Operations of the model that are done on the host, where it is entered."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +71,7 @@ class Outline(Pass):
         for function in module.functions:
             if function.kind is Kind.MODEL:
                 base = module.models[0] if function is not module.models[0] else None
-                models.append(_Model(function, base, module.prefix if base else "", blocks).run())
+                models.append(_Model(function, base, blocks).run())
         own = [function for function in module.functions if function.kind is not Kind.MODEL]
         made = in_order_of_calls((*own, *blocks.made), models)
         return Outcome(replace(module, functions=(*parameters(made, models), *models)))
@@ -158,11 +174,13 @@ class _Model:
 
     function: Function
     base: Function | None
-    prefix: str
     blocks: Blocks
     operations: list[Operation] = field(default_factory=list)
     stretch: list[Operation] = field(default_factory=list)
     inside: set[str] = field(default_factory=set)
+    """The parameters that a block makes."""
+    asked: str = ""
+    """The input that the condition at hand asks about."""
 
     def __post_init__(self) -> None:
         self.params = {o.result.name: o for o in self.function.operations if o.op == "param"}
@@ -183,26 +201,42 @@ class _Model:
 
     def run(self) -> Function:
         """The model as a sequence of blocks."""
-        for operation in self.function.operations:
-            if operation.op == "param":
-                continue
-            if on_host(operation):  # it reads nothing that a stretch makes, and does not end one
-                self.operations.append(operation)
-                continue
-            if operation.op in STAY or all(_is_number(value) for value in operation.results):
-                self._end()
-                self.operations.append(self._repeat(operation) if operation.op == "repeat" else operation)
-                continue
-            self.stretch.append(operation)
-            if any(value.name in self.ends for value in operation.results):
-                self._end()
-        self._end()
+        self._sequence(self.function.operations)
         read = {value.name for operation in self.operations for value in operation.reads()}
         read |= {value.name for _, value in self.function.outputs}  # which lowering refuses, with its place
         shared = [
             _elsewhere(o) if name in self.inside else o for name, o in self.params.items() if name in read
         ]
         return replace(self.function, operations=(*shared, *self.operations))
+
+    def _sequence(self, operations: Sequence[Operation]) -> None:
+        """Take ``operations`` in order, up to the end of a stretch."""
+        for operation in operations:
+            if operation.op == "param":
+                continue
+            # It reads nothing that a block makes: the stretch around it stays one.
+            if operation.op in ENTERED or on_host(operation):
+                self.operations.append(operation)
+                continue
+            if operation.op in STAY or all(_is_number(value) for value in operation.results):
+                self._end()
+                change = {"repeat": self._repeat, "when": self._when}.get(operation.op, lambda same: same)
+                self.operations.append(change(operation))
+                continue
+            self.stretch.append(operation)
+            if any(value.name in self.ends for value in operation.results):
+                self._end()
+        self._end()
+
+    def _when(self, operation: Operation) -> Operation:
+        """A condition over blocks: they are called after what it asks about."""
+        assert operation.body is not None
+        asked = leaves(operation.scalar("condition"))
+        outer, self.operations = self.operations, []
+        self.asked = next((leaf.input for leaf in asked if isinstance(leaf, Asked)), "")
+        self._sequence(operation.body.operations)
+        inner, self.operations, self.asked = tuple(self.operations), outer, ""
+        return replace(operation, body=replace(operation.body, operations=inner))
 
     def _end(self) -> None:
         """Make a block of the stretch, and a call of it."""
@@ -215,7 +249,10 @@ class _Model:
         if not results:
             return
         stretch = list(keep_live(tuple(stretch), results))
-        params = _read(stretch, self.params)
+        # A parameter that a block before this has made is given to this one.
+        params = [name for name in _read(stretch, self.params) if name not in self.inside]
+        given_at_construction = [v for name in params for v in self.params[name].reads()]
+        given_at_construction += [v for v in _reads(stretch) if v.name in self.inside]
         self.inside.update(params)
         shared = _common([path for name in params for path in paths(self.params[name].get("at") or "")])
         # The last word stays with the parameter where all have one owner: it is what they are called by.
@@ -231,6 +268,7 @@ class _Model:
         )
         owners = shared[:-1] if one else shared
         read = [v for v in _reads(stretch) if v.name not in made and v.name not in self.params]
+        read += dict.fromkeys(given_at_construction)
         # In the order of the model's, those that are made of others where they are not given too.
         order = [one.value.name for one in self.function.inputs]
         of = {**{name: name for name in order}, **self.defaults}
@@ -238,7 +276,7 @@ class _Model:
         inputs = [v for v in read if v not in given] + given
         block = self._block(stretch, params, owners, shared, inputs, results)
         at = ".".join(owners)
-        attributes = (("at", at), ("block", block.name)) if at else (("block", block.name),)
+        attributes = _calls(block, at)
         span = _span(stretch)
         self.operations.append(Operation("call", tuple(inputs), attributes, tuple(results), None, span))
 
@@ -257,20 +295,28 @@ class _Model:
             outputs = (("result", results[0]),)
         operations = (*inside, *(replace(operation) for operation in stretch))
         own = [word for word in words if "{" not in word]
-        if self.prefix and own[:1] == [self.prefix]:
+        if self.base is not None and own[:1] == list(self.function.prefixes[:1]):
             own = own[1:]
-        name = camel(own) or camel([plain(results[-1].name)])
+        name = camel(own) or camel([self._after(stretch, params, results)])
         name = name if len(name) > 1 else f"{name}Block"
         taken = tuple(Input(value) for value in inputs)
         make = Function(name, Kind.BLOCK, taken, operations, outputs, _span(stretch))
         head = self.function.name.rpartition("For")[2]
         return self.blocks.add((name, f"{head}{name}"), _plainly(make))
 
+    def _after(self, stretch: Sequence[Operation], params: Sequence[str], results: Sequence[Value]) -> str:
+        """What a block is called after whose parameters share no path."""
+        if self.asked:
+            return self.asked
+        return stretch[0].op if len(stretch) == 1 and not params else plain(results[-1].name)
+
     def _read_outside(self, inside: set[int]) -> set[str]:
         found = {value.name for _, value in self.function.outputs}
-        for operation in self.function.operations:
+        for operation in self.function.walk():
             if id(operation) not in inside:
-                found |= {value.name for value in operation.reads()}
+                found |= {value.name for value in operation.operands if value is not None}
+            if operation.body is not None:
+                found |= {value.name for value in operation.body.yields}
         return found
 
     def _repeat(self, operation: Operation) -> Operation:
@@ -301,8 +347,16 @@ class _Model:
             operation.span,
         )
         block = self.blocks.add((name,), _plainly(make))
-        call = Operation("call", tuple(inputs), (("block", block.name),), tuple(results), None, _span(rest))
+        call = Operation("call", tuple(inputs), _calls(block), tuple(results), None, _span(rest))
         return replace(operation, body=Region(body.arguments, (call,), body.yields))
+
+
+def _calls(block: Function, at: str = "") -> tuple[tuple[str, Attribute], ...]:
+    """The attributes of a call of ``block``."""
+    indices = indices_of(block.operations)
+    given: dict[str, Attribute] = {"block": block.name}
+    given |= ({"at": at} if at else {}) | ({"indices": indices} if indices else {})
+    return tuple(sorted(given.items()))
 
 
 def _is_number(value: Value) -> bool:

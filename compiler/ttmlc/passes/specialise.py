@@ -24,6 +24,8 @@ from ttmlc.ir.module import (
     Operation,
     Region,
     Value,
+    indices_of,
+    rewrite,
 )
 from ttmlc.ir.ops.structure import conditions
 from ttmlc.ir.scalar import Const
@@ -46,7 +48,7 @@ class Specialise(Pass):
     def run(self, module: Module) -> Outcome:
         known = module.config.values(dict(self.fields))
         stored = tuple((entry.name, known[entry.name]) for entry in module.config.fields)
-        functions = tuple(_settled(_function(function, known)) for function in module.functions)
+        functions = _reading(tuple(_settled(_function(function, known)) for function in module.functions))
         facts = tuple(
             Fact(scalar.fold(fact.condition, known), fact.message, fact.reason) for fact in module.facts
         )
@@ -66,6 +68,7 @@ def _function(function: Function, known: Known) -> Function:
 def _settled(function: Function) -> Function:
     """``function`` with the choices made that nothing is left to ask about."""
     instead: dict[Value, Value] = {}
+    gone: set[Value] = set()
 
     def one(value: Value) -> Value:
         return instead.get(value, value)
@@ -75,8 +78,13 @@ def _settled(function: Function) -> Function:
         for old in operations:
             if old.op == "require" and old.get("condition") == Const(True):
                 continue
-            operands = tuple(None if value is None else one(value) for value in old.operands)
-            operation = replace(old, operands=operands)
+            if old.op == "param" and old.get("only") == Const(False):
+                gone.add(old.result)
+                continue
+            operands = [None if value is None or value in gone else one(value) for value in old.operands]
+            while operands and operands[-1] is None:
+                operands.pop()
+            operation = replace(old, operands=tuple(operands))
             if operation.body is not None:
                 inner = settle(operation.body.operations)
                 yields = tuple(map(one, operation.body.yields))
@@ -96,8 +104,28 @@ def _settled(function: Function) -> Function:
     )
 
 
+def _reading(functions: tuple[Function, ...]) -> tuple[Function, ...]:
+    """``functions``, callees first, whose calls give the indices alone that the blocks still read."""
+    read: dict[str, tuple[str, ...]] = {}
+
+    def change(operation: Operation) -> Operation:
+        if operation.get("indices") is None:
+            return operation
+        given = dict(operation.attributes)
+        given["indices"] = read[operation.text("block")]
+        kept = sorted((name, value) for name, value in given.items() if value)
+        return replace(operation, attributes=tuple(kept))
+
+    made = []
+    for function in functions:
+        made.append(replace(function, operations=rewrite(function.operations, change)))
+        read[function.name] = indices_of(made[-1].operations)
+    return tuple(made)
+
+
 def _parameter(operation: Operation) -> Operation | Value:
-    attributes = {name: value for name, value in operation.attributes if name != "when"}
+    left = [name for name in ("only",) if operation.get(name) == Const(True)]
+    attributes = {name: value for name, value in operation.attributes if name not in ("when", *left)}
     at = attributes["at"]
     while isinstance(at, Form) and isinstance(at.args[0], Const):
         at = at.args[1] if at.args[0].value else at.args[2]

@@ -43,7 +43,9 @@ class BlockSummary:
 
 @dataclass(frozen=True, slots=True)
 class ModelSummary:
-    """A model: the device calls of one inference and of one forward and backward, losses left out; its parameters."""
+    """A model: the device calls of one inference and of one forward and backward, losses and what optional inputs
+    bring left out; its parameters.
+    """
 
     name: str
     infer: int
@@ -106,7 +108,7 @@ def _model(module: Module, model: Function, own: Mapping[str, int], known: Known
         model.name,
         calls(""),
         calls(".forward", ".backward") if trains else 0,
-        sum(held[name] * times for name, times in applied.items()),
+        sum(held[name] * max(times, 1) for name, times in applied.items()),
     )
 
 
@@ -118,6 +120,9 @@ def _apply(
         if operation.op == "call":
             applied[operation.text("block")] += times
             _apply(module, module.function(operation.text("block")).operations, times, applied, known)
+        elif operation.op == "when":  # its blocks are held, and called where an optional input is given
+            assert operation.body is not None
+            _apply(module, operation.body.operations, 0, applied, known)
         elif operation.body is not None:
             turns = _number(operation.scalar("count"), known)
             _apply(module, operation.body.operations, times * turns, applied, known)

@@ -5,5 +5,17 @@ from ttmlc.source.diagnostic import Diagnostic
 from ttmlc.source.drawing import render, visible
 from ttmlc.source.error import DiagnosticError
 from ttmlc.source.file import SourceFile, Span
+from ttmlc.source.problems import nearest, problem
 
-__all__ = ["CATALOGUE", "Diagnostic", "DiagnosticError", "SourceFile", "Span", "declare", "render", "visible"]
+__all__ = [
+    "CATALOGUE",
+    "Diagnostic",
+    "DiagnosticError",
+    "SourceFile",
+    "Span",
+    "declare",
+    "nearest",
+    "problem",
+    "render",
+    "visible",
+]

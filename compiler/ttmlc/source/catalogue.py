@@ -14,7 +14,7 @@ CATALOGUE: dict[str, str] = {}
 def declare(code: str, meaning: str) -> str:
     """Put ``code`` into the catalogue and give it back.
 
-    E01xx are the parser's codes, E02xx elaboration's, E04xx the passes'.
+    E01xx are the parser's codes, E02xx elaboration's, E03xx expansion's, E04xx the passes'.
 
     Raises:
         ValueError: the code is declared already or is no code, which is a mistake in the compiler.

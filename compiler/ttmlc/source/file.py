@@ -71,7 +71,12 @@ class Span:
         return self.file.text[self.start : self.end]
 
     def to(self, other: Span) -> Span:
-        """From the start of this one to the end of ``other``, in whichever order they stand."""
+        """From the start of this one to the end of ``other``, in whichever order they stand.
+
+        Two files have nothing between them: then it is this one.
+        """
+        if self.file is not other.file and self.file != other.file:
+            return self
         return Span(self.file, min(self.start, other.start), max(self.end, other.end))
 
     def __lt__(self, other: Span) -> bool:

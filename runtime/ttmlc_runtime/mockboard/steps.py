@@ -116,6 +116,8 @@ def step(model: Any, given: Given, request: Mapping[str, Any]) -> Step:
 def inputs(kind: Any, config: Any, request: Mapping[str, Any]) -> Iterator[Given]:
     """What the entry may be called with: where labels may be of several kinds, one after the other.
 
+    A request that says ``optional`` is for every input that may be left out.
+
     Which of them a model takes depends on its config, and the model itself knows best: it refuses the others.
 
     Raises:
@@ -130,7 +132,8 @@ def inputs(kind: Any, config: Any, request: Mapping[str, Any]) -> Iterator[Given
         sizes |= dict(zip(kind.over, shape, strict=False))
     given: Given = {}
     for name, parameter in list(inspect.signature(kind.__call__).parameters.items())[1:]:
-        if parameter.default is inspect.Parameter.empty:
+        optional = request.get("optional", False) and name not in (*MASKS, *kind.labels)
+        if parameter.default is inspect.Parameter.empty or optional:
             given[name] = np.zeros(shape, np.int64)
         elif name in MASKS and request["mask"]:
             given[name] = np.ones(shape, np.int64)

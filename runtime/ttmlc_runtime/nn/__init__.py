@@ -10,6 +10,7 @@ from ttmlc_runtime.nn.fields import (
     REQUIRED,
     activation,
     choice,
+    exactly,
     flag,
     fused,
     integer,
@@ -21,12 +22,14 @@ from ttmlc_runtime.nn.fields import (
 from ttmlc_runtime.nn.functional import (
     both,
     causal_mask,
+    causal_window,
     dropout,
     embedding_backward,
     join_heads,
     layer_norm,
     layer_norm_backward,
     masked_scores,
+    rms_norm_backward,
     rows,
     softmax_backward,
     split_heads,
@@ -39,15 +42,17 @@ from ttmlc_runtime.nn.losses import cross_entropy, span_loss
 from ttmlc_runtime.nn.model import Model
 from ttmlc_runtime.nn.outputs import Activation, Output
 from ttmlc_runtime.nn.parameter import Gradient, Parameter
+from ttmlc_runtime.nn.rotary import Array, Rotary, Table, rotary, rotary_backward
 from ttmlc_runtime.nn.scope import Holder, Registry, Scope
 
 __all__ = [
-    "HIFI2", "HIFI4", "REQUIRED", "Activation", "Block", "Compute", "Config", "Function", "Gradient", "Gradients",
-    "Holder", "Inputs", "Integers", "Kernels", "Labels", "Mask", "Model", "Output", "Parameter", "Policy",
-    "Registry", "Saved", "Scope", "Variable", "activate", "activate_backward", "activation",
-    "binary_cross_entropy_with_logits", "both", "causal_mask", "choice", "clamp_labels", "close_device",
-    "close_devices", "cross_entropy", "device", "dropout", "embedding_backward", "enable_grad", "flag", "fused",
-    "integer", "is_bool", "is_float", "is_int", "is_recording", "join_heads", "layer_norm", "layer_norm_backward",
-    "masked_scores", "mse_loss", "next_labels", "no_grad", "open_device", "open_mesh", "rate", "real", "require",
-    "reshape", "rows", "size", "softmax_backward", "span_loss", "split_heads", "spread", "token", "weighed",
+    "HIFI2", "HIFI4", "REQUIRED", "Activation", "Array", "Block", "Compute", "Config", "Function", "Gradient",
+    "Gradients", "Holder", "Inputs", "Integers", "Kernels", "Labels", "Mask", "Model", "Output", "Parameter", "Policy",
+    "Registry", "Rotary", "Saved", "Scope", "Table", "Variable", "activate", "activate_backward", "activation",
+    "binary_cross_entropy_with_logits", "both", "causal_mask", "causal_window", "choice", "clamp_labels",
+    "close_device", "close_devices", "cross_entropy", "device", "dropout", "embedding_backward", "enable_grad",
+    "exactly", "flag", "fused", "integer", "is_bool", "is_float", "is_int", "is_recording", "join_heads", "layer_norm",
+    "layer_norm_backward", "masked_scores", "mse_loss", "next_labels", "no_grad", "open_device", "open_mesh", "rate",
+    "real", "require", "reshape", "rms_norm_backward", "rotary", "rotary_backward", "rows", "size", "softmax_backward",
+    "span_loss", "split_heads", "spread", "token", "weighed",
 ]  # fmt: skip

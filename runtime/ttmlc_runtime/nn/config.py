@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 from ttmlc_runtime.errors import ConfigError
-from ttmlc_runtime.nn.fields import MISSING, UNSET, FieldSpec, _Required, lookup, nearest
+from ttmlc_runtime.nn.fields import MISSING, UNSET, FieldSpec, _Required, chosen, lookup, nearest
 
 C = TypeVar("C", bound="Config")
 
@@ -76,6 +76,9 @@ class Config:
     def __post_init__(self) -> None:
         for name, spec in self.specs().items():
             given = getattr(self, name)
+            if spec.gate is not None and not spec.gate(self):
+                object.__setattr__(self, name, None)
+                continue
             if isinstance(given, _Required):
                 given = self._default(name, spec)
             object.__setattr__(self, name, spec.value(name, given))
@@ -86,7 +89,10 @@ class Config:
         if isinstance(spec.default, _Required):
             keys = f", in config.json {' or '.join(map(repr, spec.keys))}" if spec.keys else ""
             raise ConfigError(f"{type(self).__name__} needs {name}{keys}: it has no default")
-        return spec.default(self) if callable(spec.default) else spec.default
+        try:
+            return spec.default(self) if callable(spec.default) else spec.default
+        except ConfigError as error:
+            raise ConfigError(f"{name} has no default here: {error}") from None
 
     def _check_built_for(self) -> None:
         different = [name for name, value in self.built_for.items() if getattr(self, name, value) != value]
@@ -131,7 +137,9 @@ class Config:
         late: dict[str, Any] = {}
         for name, spec in cls.specs().items():
             for key in spec.keys:
-                value = lookup(values, key)
+                value = lookup(
+                    values.get(chosen(values, spec.inside)) if key.startswith(".") else values, key
+                )
                 if value is MISSING or name in given or name in late:
                     continue
                 if value is None and not spec.nullable:
@@ -151,14 +159,25 @@ class Config:
     @classmethod
     def _leftover(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """What no field reads, or reads only in part, to be written back; a key that nothing knows is refused."""
-        paths = [_path(key) for spec in cls.specs().values() for key in spec.keys]
+        specs = list(cls.specs().values())
+        groups = {key: chosen(values, spec.inside) for spec in specs for key in spec.inside}
+        paths = [
+            _path(f"{groups[spec.inside[0]]}{key}" if key.startswith(".") else key)
+            for spec in specs
+            for key in spec.keys
+        ]
         inner = {path.rsplit(".", depth)[0] for path in paths for depth in range(1, path.count(".") + 1)}
         extra: dict[str, Any] = {}
         for key, value in values.items():
             if not isinstance(key, str):
                 raise ConfigError(f"config.json has the key {key!r}, which is no word")
+            if groups.get(key, key) != key and (value is None or isinstance(value, Mapping)):
+                continue  # another dictionary stands for this one, whole
             cls._know(key, value, set(paths), inner)
-            if key not in paths or value is None or isinstance(value, (Mapping, list)):
+            if key in groups:
+                value = {word: below for word, below in (value or {}).items() if f"{key}.{word}" not in paths}
+                extra.update({key: value} if value else {})
+            elif key not in paths or value is None or isinstance(value, (Mapping, list)):
                 extra[key] = value
         return extra
 
@@ -190,16 +209,52 @@ class Config:
         values: dict[str, Any] = copy.deepcopy(self.extra)
         values.update({key: value for key, value in self.fixed.items() if key not in values})
         values["model_type"] = self.model_type
+        self._write_groups(values)
         for name, spec in self.specs().items():
             held = getattr(self, name)
-            paths = [key for key in spec.keys if not key.startswith("len(")]
+            paths = [key for key in spec.keys if not key.startswith("len(") and not spec.inside]
             if paths and not (values.get(paths[0], held) is None and held == self._null(spec)):
                 _put(values, paths[0], held)
+            elif paths and held is None and self._assumed(spec) is not None:
+                _put(values, paths[0], None)  # an absent key would mean something else
             if "len(id2label)" in spec.keys and not _counts(values.get("id2label", DEFAULT_LABELS), held):
                 # Transformers does not store a number of classes, only their names.
                 values["id2label"] = {str(place): f"LABEL_{place}" for place in range(held)}
                 values["label2id"] = {f"LABEL_{place}": place for place in range(held)}
         return values
+
+    def _assumed(self, spec: FieldSpec) -> Any:
+        """What a nullable field is where no key of it is there, in this config."""
+        if isinstance(spec.default, _Required) or (spec.gate is not None and not spec.gate(self)):
+            return None
+        return spec.default(self) if callable(spec.default) else spec.default
+
+    def _write_groups(self, values: dict[str, Any]) -> None:
+        """Write the fields of groups: into the first dictionary, and beside it where older files have them.
+
+        Which of the group's keys are read depends on the kind that it names. Of the default kind what stands at its
+        default is left out, of any other kind nothing is. A module that was compiled for one config has that one's
+        values as its defaults, so it writes all.
+        """
+        groups: dict[tuple[str, ...], dict[str, FieldSpec]] = {}
+        for name, spec in self.specs().items():
+            if spec.inside:
+                groups.setdefault(spec.inside, {})[name] = spec
+        for inside, fields in groups.items():
+            kept = [values.pop(key) for key in inside if key in values]  # what no field reads
+            changed = [name for name, spec in fields.items() if getattr(self, name) != self._usual(spec)]
+            whole = bool(self.built_for) or any(fields[name].kind == "choice" for name in changed)
+            for name, spec in fields.items() if whole or changed else ():
+                if whole or name in changed or spec.kind == "choice":
+                    first = {key.startswith("."): key for key in reversed(spec.keys)}
+                    for within, key in first.items():
+                        _put(values, f"{inside[0]}{key}" if within else key, getattr(self, name))
+            for left in kept:
+                values.setdefault(inside[0], {}).update(left)
+
+    def _usual(self, spec: FieldSpec) -> Any:
+        """The default of a field, in this config."""
+        return spec.default(self) if callable(spec.default) else spec.default
 
     def _null(self, spec: FieldSpec) -> Any:
         """What null in a config.json stands for, in this config."""
@@ -207,7 +262,7 @@ class Config:
             return None
         if spec.null is not None:
             return spec.null(self)
-        return spec.default(self) if callable(spec.default) else spec.default
+        return self._usual(spec)
 
     def replace(self: C, **changes: Any) -> C:
         """This config with some fields changed, checked again."""

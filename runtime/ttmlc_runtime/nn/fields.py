@@ -58,9 +58,23 @@ def nearest(word: str, known: Any) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def exactly(a: int, b: int) -> int:
+    """A / b.
+
+    Raises:
+        ConfigError: b does not divide a.
+    """
+    if b == 0 or a % b:
+        raise ConfigError(f"{b} does not divide {a}")
+    return a // b
+
+
 @dataclass(frozen=True)
 class FieldSpec:
-    """What a field may hold, and where it is read from."""
+    """What a field may hold, and where it is read from.
+
+    Keys that begin with a dot are read from the dictionary of the field's group, which stands under one of ``inside``.
+    """
 
     kind: str
     keys: tuple[str, ...]
@@ -68,6 +82,15 @@ class FieldSpec:
     nullable: bool
     null: Callable[[Any], Any] | None
     check: Callable[[Any], Any]
+    gate: Callable[[Any], bool] | None = None
+    """Of the config so far: where it does not hold, the field is None."""
+    inside: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """The first key, for a message."""
+        first = self.keys[0] if self.keys else ""
+        return f"{self.inside[0]}{first}" if first.startswith(".") else first
 
     def value(self, name: str, value: Any) -> Any:
         """``value`` as the field holds it.
@@ -80,19 +103,25 @@ class FieldSpec:
         try:
             return self.check(value)
         except (TypeError, ValueError) as error:
-            keys = f" (key {self.keys[0]!r})" if self.keys else ""
+            keys = f" (key {self.shown!r})" if self.keys else ""
             raise ConfigError(f"{name}{keys} is {value!r} and must be {error}") from None
 
 
 def _maker(kind: str, check: Callable[[Any], Any]) -> Callable[..., Any]:
     def make(
-        default: Default, *keys: str, nullable: bool = False, null: Callable[[Any], Any] | None = None
+        default: Default,
+        *keys: str,
+        nullable: bool = False,
+        null: Callable[[Any], Any] | None = None,
+        gate: Callable[[Any], bool] | None = None,
+        inside: tuple[str, ...] = (),
     ) -> Any:
-        spec = FieldSpec(kind, keys, default, nullable, null, check)
+        spec = FieldSpec(kind, keys, default, nullable, null, check, gate, inside)
         return dataclasses.field(default=UNSET, metadata={"spec": spec})
 
     make.__doc__ = (
-        f"A field of kind {kind!r}: its default (a value, or a function of the config), then its keys."
+        f"A field of kind {kind!r}: its default (a value, or a function of the config), then its keys. "
+        "With a ``gate`` it is None where that does not hold of the config."
     )
     return make
 
@@ -154,7 +183,14 @@ flag = _maker("flag", _flag)
 activation = _maker("activation", _activation)
 
 
-def choice(default: Default, *keys: str, one_of: tuple[str, ...], nullable: bool = False) -> Any:
+def choice(
+    default: Default,
+    *keys: str,
+    one_of: tuple[str, ...],
+    nullable: bool = False,
+    gate: Callable[[Any], bool] | None = None,
+    inside: tuple[str, ...] = (),
+) -> Any:
     """A field that holds one of some words."""
 
     def check(value: Any) -> str:
@@ -163,13 +199,19 @@ def choice(default: Default, *keys: str, one_of: tuple[str, ...], nullable: bool
             raise TypeError(f"one of {', '.join(one_of)}{near}")
         return str(value)
 
-    return _maker("choice", check)(default, *keys, nullable=nullable)
+    return _maker("choice", check)(default, *keys, nullable=nullable, gate=gate, inside=inside)
 
 
 MISSING = object()
 
 
-def lookup(values: Mapping[str, Any], key: str) -> Any:
+def chosen(values: Mapping[str, Any], inside: tuple[str, ...]) -> str:
+    """The key of ``inside`` under which a group's dictionary stands: the first that is neither empty nor null."""
+    found = (key for key in inside if isinstance(values.get(key), Mapping) and values[key])
+    return next(found, inside[0] if inside else "")
+
+
+def lookup(values: Any, key: str) -> Any:
     """The value at ``key``: a path with dots, or ``len(path)``; MISSING where it is absent. Null is a value."""
     if key.startswith("len(") and key.endswith(")"):
         found = lookup(values, key[4:-1])

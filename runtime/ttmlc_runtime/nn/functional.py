@@ -104,6 +104,37 @@ def layer_norm_backward(
     return dx, dweight, dbias
 
 
+def rms_norm_backward(
+    dy: types.Tensor, x: types.Tensor, weight: types.Tensor, eps: float, **kernels: Any
+) -> tuple[types.Tensor, types.Tensor]:
+    """The gradients of x / sqrt(mean(x^2) + eps) * weight over the last dim: of x, and of the weight.
+
+    ttnn has none. Eleven programs; up to three more where tiles are not filled, which move rows and fill padding, and
+    one where ttnn sums many rows in two. Nothing is saved but x, which its maker mostly saves anyway. The gradient of
+    the weight is summed in float32.
+
+    Args:
+        dy: bfloat16 [..., features] in tiles.
+        x: what was normalised, of dy's shape.
+        weight: [features].
+        eps: added to the mean square.
+        kernels: how to compute.
+    """
+    features = x.shape[-1]
+    square = ttnn.mean(ttnn.multiply(x, x), dim=-1, keepdim=True, **kernels)
+    rstd = ttnn.add(square, eps, activations=[ttnn.UnaryWithParam(ttnn.UnaryOpType.RSQRT)])
+    rstd = ttnn.fill_implicit_tile_padding(
+        rstd, 0
+    )  # roots of what nothing is said of, which products would spread
+    normal = ttnn.rms_norm(x, epsilon=eps, **kernels)
+    along = ttnn.multiply(dy, normal)
+    dweight = ttnn.sum(rows(along), dim=-2, keepdim=True, **kernels)
+    # The mean of dy * weight * normal: the product with the weight adds up at once.
+    across = ttnn.matmul(along, ttnn.reshape(weight, (1, features)), transpose_b=True, **kernels)
+    dx = ttnn.addcmul(ttnn.multiply(dy, weight), normal, across, value=-1 / features)
+    return ttnn.multiply(dx, rstd), dweight
+
+
 def softmax_backward(dy: types.Tensor, y: types.Tensor, **kernels: Any) -> types.Tensor:
     """The gradient of softmax over the last dim, from what it gave: y (dy - sum(y dy)). One program."""
     return ttnn.moreh_softmax_backward(y, dy, len(y.shape) - 1, **kernels)
@@ -117,9 +148,21 @@ def masked_scores(scores: types.Tensor, scale: float, additive: types.Tensor | N
     return ttnn.add(scores, additive, input_tensor_a_activations=[scaled])
 
 
-def causal_mask(scores: types.Tensor, causal: bool = True) -> types.Tensor | None:
-    """What hides the keys after each query's own place, to be added to scores [B, heads, S, S]; None if not causal."""
-    return Mask(None, causal, scores.device(), scores.shape[-1]).scores
+def causal_mask(
+    scores: types.Tensor, causal: bool = True, *, window: int | None = None
+) -> types.Tensor | None:
+    """What hides the keys after each query's own place, to be added to scores; None if not causal.
+
+    With a ``window`` those before it are hidden too. Scores are [B, heads, S, S], or [B, kv, group * S, S] where heads
+    of queries stand one behind the other.
+    """
+    queries, keys = scores.shape[-2], scores.shape[-1]
+    return Mask(None, causal, scores.device(), keys, window).scores_of(queries // keys)
+
+
+def causal_window(x: types.Tensor, window: int | None) -> Mask:
+    """The mask of queries x [B, heads, S, width] that each see the last ``window`` keys, itself included."""
+    return Mask(None, True, x.device(), x.shape[-2], window)
 
 
 def rows(x: types.Tensor) -> types.Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 from ttmlc_runtime import emulator as types
 from ttmlc_runtime import ttnn
 from ttmlc_runtime.errors import InputError
+from ttmlc_runtime.nn.rotary import Rotary, Table
 
 Labels = Any
 """Labels of a loss, integers or floats: as Integers, of the shape that the loss wants."""
@@ -23,6 +24,8 @@ HIDDEN = -1e9
 FILLING = -1e30
 """Added for keys that only fill up tiles: so much less that even a row which sees nothing averages real keys alone."""
 TILE = 32
+POSITIONS = 1 << 24
+"""Rotary positions are below this."""
 
 
 @dataclass(frozen=True)
@@ -35,26 +38,56 @@ class Mask:
     """Whether each query's later keys are hidden too."""
     device: types.Device | None = field(default=None, compare=False)
     tokens: int = field(default=0, compare=False)
+    window: int | None = None
+    """How many keys a query sees, itself included; None, and as many as there are tokens, hide none."""
+    _grouped: dict[int, types.Tensor] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.window is not None and (self.window < 1 or not self.later):
+            why = "a window shows one key at least" if self.later else "only a causal query has a window"
+            raise InputError(f"{why}: the window is {self.window}")
+
+    @property
+    def slides(self) -> bool:
+        """Whether the window hides any key."""
+        return self.window is not None and self.window < self.tokens
 
     @property
     def causal(self) -> bool:
         """Whether causality is left to the op, because nothing else hides keys."""
-        return self.later and self.keys is None
+        return self.later and self.keys is None and not self.slides
 
     @cached_property
     def additive(self) -> types.Tensor | None:
-        """What is added to scores, [B, 1, S, S], causality folded in; None where there is no mask."""
+        """What is added to scores, [B, 1, S, S], causality and window folded in; None where there is no such thing."""
         if self.keys is None:
-            return None
-        after = _after(self.tokens) if self.later else np.zeros((1, 1, self.tokens, self.tokens), np.float32)
-        return self._filled(ttnn.add(self._there(after), self.keys))
+            return self._filled(self._there(self._outside())) if self.slides else None
+        return self._filled(ttnn.add(self._there(self._outside()), self.keys))
 
     @cached_property
     def scores(self) -> types.Tensor | None:
         """What is added to scores where attention is composed of other ops: it broadcasts; None hides nothing."""
         if self.later:
-            return self.additive if self.keys is not None else self._there(_after(self.tokens))
+            return self._there(self._outside()) if self.causal else self.additive
         return None if self.keys is None else self._filled(self.keys)
+
+    def scores_of(self, group: int) -> types.Tensor | None:
+        """As ``scores``, where ``group`` heads of queries stand one behind the other: [B, kv, group * S, S]."""
+        if group == 1 or not self.later:
+            return self.scores
+        if group not in self._grouped:
+            rows = self._there(np.tile(self._outside(), (1, 1, group, 1)))
+            self._grouped[group] = rows if self.keys is None else self._filled(ttnn.add(rows, self.keys))
+        return self._grouped[group]
+
+    def _outside(self) -> np.ndarray[Any, Any]:
+        """What hides the keys after each query's own place, and those before its window: [1, 1, tokens, tokens]."""
+        shape = (1, 1, self.tokens, self.tokens)
+        if not self.later:
+            return np.zeros(shape, np.float32)
+        hidden = np.full(shape, HIDDEN, np.float32)
+        after = np.triu(hidden, 1)
+        return after if self.window is None else after + np.tril(hidden, -self.window)
 
     def _there(self, values: np.ndarray[Any, Any]) -> types.Tensor:
         return ttnn.Tensor(values, ttnn.bfloat16, self.device, ttnn.TILE_LAYOUT)
@@ -62,11 +95,6 @@ class Mask:
     def _filled(self, hiding: types.Tensor) -> types.Tensor:
         """With keys that only fill up tiles hidden below everything."""
         return ttnn.fill_implicit_tile_padding(hiding, FILLING) if self.tokens % TILE else hiding
-
-
-def _after(tokens: int) -> np.ndarray[Any, Any]:
-    """What hides the keys after each query's own place: [1, 1, tokens, tokens]."""
-    return np.triu(np.full((1, 1, tokens, tokens), HIDDEN, np.float32), 1)
 
 
 def _array(name: str, value: Integers, over: str = "") -> np.ndarray[Any, Any]:
@@ -191,6 +219,15 @@ class Inputs:
         Raises:
             InputError: missing without a default, no integers, or out of range; it names the first that is.
         """
+        array = self._integers(name, value, below, default)
+        return ttnn.Tensor(
+            np.ascontiguousarray(array.reshape(self.shape), np.int32),
+            ttnn.uint32,
+            self.device,
+            ttnn.ROW_MAJOR_LAYOUT,
+        )
+
+    def _integers(self, name: str, value: Integers | None, below: int, default: Any) -> np.ndarray[Any, Any]:
         if value is None:
             if default is None:
                 raise InputError(f"{name} is missing")
@@ -201,31 +238,37 @@ class Inputs:
         wrong = (array < 0) | (array >= below)
         if wrong.any():
             raise InputError(f"{_first(name, array, wrong)} and must be in [0, {below})")
-        return ttnn.Tensor(
-            np.ascontiguousarray(array.reshape(self.shape), np.int32),
-            ttnn.uint32,
-            self.device,
-            ttnn.ROW_MAJOR_LAYOUT,
-        )
+        return array
 
-    def mask(self, name: str, value: Integers | None, *, causal: bool = False) -> Mask:
-        """A mask [B, S] over keys, 1 where one may be seen, in the forms that are added to scores.
-
-        Without a mask nothing is added, and causality is the op's own. With one, causality is folded in. The keys
-        that only fill up tiles are never seen.
+    def rotary(self, name: str, value: Integers | None, table: Table, *, default: Any = None) -> Rotary:
+        """The angles of tokens at positions that are integers in [0, 2**24), which float32 tells apart.
 
         Raises:
-            InputError: its values are not 0 and 1, or its shape is another.
+            InputError: as of ``ids``.
+        """
+        array = self._integers(name, value, POSITIONS, default)
+        return table.at(array.reshape(self.shape), self.device)
+
+    def mask(
+        self, name: str, value: Integers | None, *, causal: bool = False, window: int | None = None
+    ) -> Mask:
+        """A mask [B, S] over keys, 1 where one may be seen, in the forms that are added to scores.
+
+        Without a mask nothing is added, and causality is the op's own. With one, or with a ``window`` that hides keys,
+        causality is folded in. The keys that only fill up tiles are never seen.
+
+        Raises:
+            InputError: its values are not 0 and 1, or its shape is another; the window is not causal, or less than 1.
         """
         if value is None:
-            return Mask(None, causal, self.device, self.shape[1])
+            return Mask(None, causal, self.device, self.shape[1], window)
         array = self._given(name, value)
         if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
             raise InputError(_odd_mask(name, array))
         batch, tokens = self.shape
         row = np.where(array.astype(bool), np.float32(0), np.float32(HIDDEN)).reshape(batch, 1, 1, tokens)
         keys = ttnn.Tensor(row, ttnn.bfloat16, self.device, ttnn.TILE_LAYOUT)
-        return Mask(keys, causal, self.device, tokens)
+        return Mask(keys, causal, self.device, tokens, window)
 
 
 def is_int(values: Labels) -> bool:

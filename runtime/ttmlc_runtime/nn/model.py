@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from types import FrameType
@@ -33,6 +34,7 @@ StrPath = str | os.PathLike[str]
 
 STORED = {"bfloat16": "BF16", "float32": "F32", "float64": "F64"}
 SHARD_BYTES = 5 * 10**9
+OURS = ("ttmlc", "ttmlc_runtime")
 LONG = 500 * 10**6
 """Checkpoints above this many bytes load with a progress bar."""
 
@@ -145,16 +147,20 @@ class Model(Generic[C]):
         cls: type[M],
         folder: StrPath,
         *,
+        config: Any = None,
         dtype: str | None = None,
         device: types.Device | None = None,
         policy: Policy | None = None,
         strict: bool = False,
+        ignore_mismatched_sizes: bool = False,
         seed: int = 0,
     ) -> M:
         """The model of a Hugging Face folder: config.json and safetensors, one file or shards with an index.
 
         Tensors are read one at a time. Those left over are warned about and listed in ``model.report``, and refused
         with ``strict``. A head that the checkpoint does not have begins at random, from ``seed``, with a warning.
+        ``config`` is taken instead of the folder's config.json, as where a head is to have other labels; then
+        ``ignore_mismatched_sizes`` lets the head begin at random though the file has one of another size.
 
         Raises:
             ConfigError: config.json is not for this model, or has a key that it does not know.
@@ -165,14 +171,17 @@ class Model(Generic[C]):
             raise WeightsError(
                 f"there is no folder {path}: only folders on this machine are read, so download the model first"
             )
-        config = cls.Config.from_hugging_face(read_json(path / CONFIG))
+        if config is None:
+            config = cls.Config.from_hugging_face(read_json(path / CONFIG))
         model = cls.__new__(cls)
         model._prepare(config, dtype, device, policy)
-        model.load_checkpoint(path, strict=strict, seed=seed)
+        model.load_checkpoint(path, strict=strict, ignore_mismatched_sizes=ignore_mismatched_sizes, seed=seed)
         return model
 
-    def load_checkpoint(self, path: StrPath, *, strict: bool = False, seed: int = 0) -> LoadReport:
-        """Load a safetensors file or folder into this model, streamed.
+    def load_checkpoint(
+        self, path: StrPath, *, strict: bool = False, ignore_mismatched_sizes: bool = False, seed: int = 0
+    ) -> LoadReport:
+        """Load a safetensors file or folder into this model, streamed; see :meth:`from_pretrained`.
 
         What does not fit is refused before anything is loaded. Should reading fail later, some parameters are of
         the checkpoint and others as before.
@@ -182,7 +191,8 @@ class Model(Generic[C]):
         """
         with open_checkpoint(Path(path)) as checkpoint:
             tensors = checkpoint.tensors()
-            matching = match(self._registry.parameters, tensors, self._rules())
+            rules = replace(self._rules(), resized=ignore_mismatched_sizes)
+            matching = match(self._registry.parameters, tensors, rules)
             wanted = [checkpoint.entry(names[0]) for names in matching.sources.values()]
             size = sum(entry.end - entry.start for entry in wanted)
             return self._load(matching, checkpoint.read, str(path), strict, seed, size)
@@ -353,10 +363,10 @@ def _notice(where: str, report: LoadReport) -> None:
 
 
 def _outside() -> int:
-    """The stack level, for a warning from the caller, of the first frame that is not of this file."""
+    """The stack level, for a warning from the caller, of the first frame that is not ours."""
     level = 1
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename == __file__:
+    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in OURS:
         level, frame = level + 1, frame.f_back
     return level
 

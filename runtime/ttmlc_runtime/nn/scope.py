@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -87,13 +88,19 @@ class Registry:
 
 
 class Holder:
-    """The storages of one layer by role: ``holder.weight`` is the live tensor, ``holder["weight"]`` is recorded."""
+    """The storages of one layer by role: ``holder.weight`` is the live tensor, ``holder["weight"]`` is recorded.
 
-    def __init__(self, storages: dict[str, Storage]) -> None:
+    Of a role that the config leaves out, such as a bias, the tensor is None, which is what ttnn takes for none.
+    """
+
+    def __init__(self, storages: dict[str, Storage], absent: Collection[str] = ()) -> None:
         self.storages = storages
+        self.absent = frozenset(absent)
 
     def __getattr__(self, name: str) -> types.Tensor:
         storages = self.__dict__.get("storages", {})
+        if name in self.__dict__.get("absent", ()):
+            return None  # type: ignore[return-value]  # optional where it is read, and else a tensor to whoever reads
         if name not in storages:
             raise AttributeError(f"no storage is called {name!r} here: {', '.join(storages)}")
         tensor: types.Tensor = storages[name].tensor
@@ -172,9 +179,25 @@ class Scope:
         return Leaf(made)
 
     def store(
-        self, *, layout: types.Layout | None = None, dtype: types.DataType | None = None, **chains: Chain
+        self,
+        *,
+        layout: types.Layout | None = None,
+        dtype: types.DataType | None = None,
+        **chains: Chain | None,
     ) -> Holder:
-        """Keep chains on the device, by role: in tiles of bfloat16 where nothing else is said."""
-        storages = {role: Storage(str(chain), chain, layout, dtype) for role, chain in chains.items()}
-        self.registry.storages.extend(storages.values())
-        return Holder(storages)
+        """Keep chains on the device, by role: in tiles of bfloat16 where nothing else is said. None is kept as None.
+
+        A whole parameter that another block keeps in the same form already is that one's storage.
+        """
+        storages = {
+            role: self._storage(chain, layout, dtype) for role, chain in chains.items() if chain is not None
+        }
+        return Holder(storages, chains.keys() - storages.keys())
+
+    def _storage(self, chain: Chain, layout: types.Layout | None, dtype: types.DataType | None) -> Storage:
+        for other in self.registry.storages if isinstance(chain, Leaf) else ():
+            if (other.chain, other.layout, other.dtype) == (chain, layout, dtype):
+                return other
+        made = Storage(str(chain), chain, layout, dtype)
+        self.registry.storages.append(made)
+        return made

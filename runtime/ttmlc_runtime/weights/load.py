@@ -88,11 +88,13 @@ class Rules:
         prefixes: what may stand before the base's names in a file; the first is the one that is written.
         stale: patterns of tensors that are skipped silently.
         renames: parts of names in old files, and what they are called now.
+        resized: whether a head's parameters may be of another shape in the file: they then begin at random.
     """
 
     prefixes: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()
     renames: Mapping[str, str] = field(default_factory=dict)
+    resized: bool = False
 
     def renamed(self, name: str) -> str:
         """``name`` as it is called now; only whole words between dots are replaced."""
@@ -121,6 +123,10 @@ def match(
     """
     headed = [p for p in rules.prefixes if any(name.startswith(f"{p}.") for name in parameters)]
     own = headed[0] if headed else ""
+
+    def of_head(name: str) -> bool:
+        return bool(own) and not name.startswith(f"{own}.")
+
     known = _known(parameters)
     forms = {prefix: _form(tensors, prefix, own, known, rules) for prefix in _prefixes(rules, own)}
     used = max(forms, key=lambda prefix: sum(name in known for name in forms[prefix].values()))
@@ -134,6 +140,9 @@ def match(
             (report.stale if skipped else report.unexpected).append(tensor)
             continue
         parameter = parameters[known[name]]
+        if rules.resized and shape != parameter.shape and of_head(parameter.name):
+            report.unexpected.append(tensor)
+            continue
         sources.setdefault(parameter.name, []).append(tensor)
         if dtype not in FLOATS:
             report.wrong_dtype.append((tensor, dtype))
@@ -141,8 +150,7 @@ def match(
             report.mis_shaped.append(Misshapen(tensor, parameter.shape, shape))
     for name in parameters:
         if name not in sources:
-            of_head = bool(own) and not name.startswith(f"{own}.")
-            (report.initialised if of_head else report.missing).append(name)
+            (report.initialised if of_head(name) else report.missing).append(name)
     _suggest(report)
     return Matching(sources, report)
 

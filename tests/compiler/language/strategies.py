@@ -106,7 +106,7 @@ options = several(node(t.Option, names, expressions), 1, 2)
 targets = node(t.Target, st.tuples(starts) | st.tuples(starts, names))
 params = several(node(t.Param, names, st.booleans(), several(types, 0, 2), st.none() | expressions))
 requires = node(t.Require, expressions, st.none() | texts)
-renames = node(t.Rename, texts, texts)
+renames = node(t.Rename, several(st.tuples(texts, texts), 1))
 axes = st.one_of(node(t.AxisSize, names, expressions), node(t.AxisLabels, names, several(names, 2)))
 stales = node(t.Stale, several(texts, 1))
 

@@ -93,6 +93,12 @@ STRICTER = (
     Divergence(
         r"nlp_create_qkv_heads|split_query", "ttnn cuts heads that do not fill tiles elsewhere", "heads of"
     ),
+    Divergence(
+        r"rotary_embedding_hf",
+        "ttnn turns the halves of the padded head",
+        "midpoint must align|as wide as the input",
+    ),
+    Divergence(r"rotary_embedding_hf", "ttnn reads the bits of integers as numbers", "unsupported data type"),
     Divergence(r"nlp_concat_heads", "ttnn reads the first four of five dims", "must have 4 dims"),
     Divergence(r"embedding", "ttnn looks up the first batch alone", "of them only"),
     Divergence(r"embedding", "ttnn takes a vector for a table of one feature", "must be .rows, features."),

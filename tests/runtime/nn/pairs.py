@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -203,7 +205,7 @@ def loss_of(model: Any, inputs: Arrays) -> tuple[Any, dict[str, Any]]:
     if loss is None:
         by = weighings({name: v.shape for name, v in logits.items()}, inputs["attention_mask"])
         losses = [Weighed.apply(logits[name], on_device(logits[name], by[name])) for name in logits]
-        loss = losses[0] + losses[1]
+        loss = functools.reduce(operator.add, losses)
     return loss, logits
 
 

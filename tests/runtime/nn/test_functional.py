@@ -76,6 +76,22 @@ def test_layer_norm_and_its_gradients(
     assert bias or found[2] is None
 
 
+@pytest.mark.parametrize("shape", [(2, 1, 33, 40), (2, 3, 7, 32), (1, 1, 32, 64)])
+def test_rms_norm_backward(shape: tuple[int, ...], device: ttnn.MeshDevice, rng: np.random.Generator) -> None:
+    """A row of zeros has a gradient too, of which eps alone decides how large it is."""
+    arrays = [rng.standard_normal(size) for size in (shape, shape[-1:], shape)]
+    arrays[0][0, 0, 0] = 0
+    x, w, dy = (torch.from_numpy(array) for array in arrays)
+    wanted = F.rms_norm(x.requires_grad_(), shape[-1:], w.requires_grad_(), 1e-2)
+    gradients = torch.autograd.grad(wanted, (x, w), dy)
+    on_x, on_w, on_dy = (upload(array, device) for array in arrays)
+    close(ttnn.rms_norm(on_x, weight=on_w, epsilon=1e-2), wanted)
+    dx, dw = nn.rms_norm_backward(on_dy, on_x, on_w, 1e-2)
+    close(dx, gradients[0])
+    assert dw.shape[-1] == dw.logical_volume() == shape[-1]
+    close(ttnn.reshape(dw, shape[-1:]), gradients[1])
+
+
 def test_softmax_backward(device: ttnn.MeshDevice, rng: np.random.Generator) -> None:
     x, dy = (torch.from_numpy(rng.standard_normal((2, 3, 7, 33))) for _ in range(2))
     y = torch.softmax(x.requires_grad_(), -1)
@@ -91,6 +107,23 @@ def test_masked_scores(
     mask = None if shape is None else rng.standard_normal(shape)
     found = nn.masked_scores(upload(scores, device), 0.3, None if mask is None else upload(mask, device))
     close(found, torch.from_numpy(scores * 0.3 + (0 if mask is None else mask)))
+
+
+@pytest.mark.parametrize("window", [1, 4, 33, None])
+@pytest.mark.parametrize("group", [1, 3])
+def test_causal_windows(
+    window: int | None, group: int, device: ttnn.MeshDevice, rng: np.random.Generator
+) -> None:
+    """A query of every head of a group sees the same keys, itself included."""
+    scores = rng.standard_normal((2, 2, group * 33, 33))
+    query, key = np.indices((33, 33))
+    seen = (key <= query) & (key > query - (window or 99))
+    added = nn.causal_mask(upload(scores, device), window=window)
+    assert added is not None
+    found = ttnn.to_dtype(added.cpu(), ttnn.float32).to_numpy()
+    assert np.array_equal(found[0, 0] == 0, np.tile(seen, (group, 1)))
+    mask = nn.causal_window(upload(scores[:, :, :33], device), window)
+    assert mask.causal == (mask.additive is None) == (window is None or window >= 33)
 
 
 @pytest.mark.parametrize("skip", [None, 0, 3])

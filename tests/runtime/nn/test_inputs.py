@@ -158,6 +158,38 @@ def test_what_is_no_mask_is_refused(device: Any, value: object, words: str) -> N
         nn.Inputs(device, IDS).mask("attention_mask", value)
 
 
+@pytest.mark.parametrize("keys", [None, [[1, 1, 1, 1, 0]], [[0, 1, 1, 1, 1]]])
+@pytest.mark.parametrize("window", [1, 2, 4, 5, 9, None])
+def test_a_window_shows_so_many_keys_itself_included(device: Any, window: int | None, keys: Any) -> None:
+    mask = nn.Inputs(device, [[1, 2, 3, 4, 5]]).mask("attention_mask", keys, causal=True, window=window)
+    query, key = np.indices((5, 5))
+    shown = (key <= query) & (key > query - (window or 9)) & np.array(keys or [[1] * 5], bool)
+    assert mask.scores is not None
+    assert np.array_equal(host(mask.scores)[0, 0] == 0, shown)
+    if keys is None and (window is None or window >= 5):
+        assert mask.causal
+        assert mask.additive is None, "nothing is added"
+    else:
+        assert not mask.causal
+        assert mask.additive is not None
+        assert mask.additive.padding == FILLING
+        assert np.array_equal(host(mask.additive)[0, 0] == 0, shown)
+    grouped = mask.scores_of(3)
+    assert grouped is not None
+    assert np.array_equal(host(grouped)[0, 0] == 0, np.tile(shown, (3, 1)))
+    assert mask.scores_of(3) is grouped, "it is made once"
+
+
+def test_a_window_that_shows_nothing_or_looks_ahead_is_refused(device: Any) -> None:
+    given = nn.Inputs(device, IDS)
+    with pytest.raises(InputError, match="a window shows one key at least: the window is 0"):
+        given.mask("attention_mask", None, causal=True, window=0)
+    with pytest.raises(InputError, match="only a causal query has a window: the window is 2"):
+        given.mask("attention_mask", None, window=2)
+    over_keys = given.mask("attention_mask", [[1, 1, 1], [0, 1, 1]])
+    assert over_keys.scores_of(4) is over_keys.scores, "a row serves every query"
+
+
 # What the host computes with
 
 

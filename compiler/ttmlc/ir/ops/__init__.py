@@ -12,19 +12,11 @@ from ttmlc.ir.ops import (
     linear,
     loss,
     norm,
+    rms_norm,
+    rotary,
     shape,
     structure,
 )
 
-__all__ = [
-    "apart",
-    "arithmetic",
-    "attention",
-    "batches",
-    "gradients",
-    "integers",
-    "joint",
-    "labels",
-    "linear",
-]
-__all__ += ["loss", "norm", "shape", "structure"]
+__all__ = ["apart", "arithmetic", "attention", "batches", "gradients", "integers", "joint", "labels"]
+__all__ += ["linear", "loss", "norm", "rms_norm", "rotary", "shape", "structure"]

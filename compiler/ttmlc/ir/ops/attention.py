@@ -1,4 +1,8 @@
-"""Scaled dot-product attention over heads, with a validity mask and causality (Vaswani et al., 2017)."""
+"""Scaled dot-product attention over heads, with a validity mask and causality (Vaswani et al., 2017).
+
+Several heads of queries may share one of keys and values (Ainslie et al., 2023), and a query may see the nearest keys
+alone (Beltagy et al., 2020).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from ttmlc.ir.module import Operation, Value
 from ttmlc.ir.op import Adjoint, Attributes, AttributeSpec, AxisRule, Cost, Refusal, TensorOp, register
 from ttmlc.ir.ops.common import check_rate, elements, floating, per_element, rules, tensor, total, traffic
 from ttmlc.ir.scalar import Const, Scalar
-from ttmlc.ir.types import Axis, DType, Role, TensorType, Type, dim_text
+from ttmlc.ir.types import Axis, DType, Product, Role, TensorType, Type, dim_text
 
 if TYPE_CHECKING:
     from ttmlc.ir.builder import Builder
@@ -32,7 +36,9 @@ class Attention(TensorOp):
     """a = softmax(q k^T * scale, over the keys that may be seen) v.
 
     q, k and v are [B, heads, S, head_dim]; ``mask`` is bool[B, S] over the keys. ``scale`` is 1 / sqrt(head_dim)
-    where it is not given. Dropout acts on the probabilities.
+    where it is not given. Dropout acts on the probabilities. With ``group`` k and v have so many times fewer heads, and
+    head i of q goes with head i / group of theirs. With a ``window`` that is not none a causal query sees so many keys,
+    itself included.
     """
 
     name = "attention"
@@ -42,6 +48,8 @@ class Attention(TensorOp):
         "causal": AttributeSpec(False, Const(False)),
         "scale": AttributeSpec(),
         "dropout": AttributeSpec(False, Const(0)),
+        "group": AttributeSpec(),
+        "window": AttributeSpec(),
     }
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
@@ -57,15 +65,25 @@ class Attention(TensorOp):
                 )
             if type_.dims[2] != _tokens(type_, operand):
                 raise Refusal(f"{operand!r} must have its tokens third", at=operand, label=f"is {type_}")
+        grouped = attributes.get("group") is not None
         for operand, type_ in (("k", k), ("v", v)):
-            for place in (0, 1, 3):
-                if type_.dims[place] != q.dims[place]:
+            other, name = (k, "k") if grouped and operand == "v" else (q, "q")
+            for place in (0, 3) if other is q and grouped else (0, 1, 3):
+                if type_.dims[place] != other.dims[place]:
+                    heads = place == 1 and isinstance(type_.dims[1], Axis) and other is q
                     raise Refusal(
-                        f"'q' and {operand!r} differ in {dim_text(q.dims[place])!r}",
+                        f"{name!r} and {operand!r} differ in {dim_text(other.dims[place])!r}",
                         at=operand,
                         label=f"is {type_}",
-                        related=(("q", f"is {q}"),),
+                        related=((name, f"is {other}"),),
+                        hint=(
+                            f"Say 'axis {dim_text(q.dims[1])} = ({dim_text(type_.dims[1])} group)' in the config "
+                            "where several heads share keys and values."
+                            if heads
+                            else ""
+                        ),
                     )
+        check_window(attributes)
         if types[3] is not None:
             mask = tensor(types[3], "mask")
             if mask.dtype is not DType.BOOL or mask.dims != (q.dims[0], k.dims[2]):
@@ -105,9 +123,18 @@ class Attention(TensorOp):
             if given is None
             else operation.scalar("scale")
         )
+        made, width = q.type, q.type.dims[3]
+        if operation.get("group") is not None:
+            assert isinstance(k.type, TensorType)
+            group = Axis("group'", operation.scalar("group"), Role.FEATURES)
+            rows = Product((group, _tokens(q.type, "q")))
+            grouped = TensorType(DType.FLOAT, (q.type.dims[0], k.type.dims[1], rows, q.type.dims[3]))
+            q = build.add("group_queries", (q,), types=(grouped,), name=f"{q.name}_rows")
         k, v = build.add("relabel", (k,), keys, name=k.name), build.add("relabel", (v,), keys, name=v.name)
-        scores = build.add("contract", (q, k), {"over": dim_text(q.type.dims[3])}, name="scores")
+        scores = build.add("contract", (q, k), {"over": dim_text(width)}, name="scores")
         seen = {"scale": scale, "causal": operation.get("causal") or Const(False)}
+        if operation.get("window") is not None:
+            seen["window"] = operation.scalar("window")
         mask = (
             build.add("relabel", (rest[0],), keys, name=rest[0].name)
             if rest and rest[0] is not None
@@ -119,22 +146,104 @@ class Attention(TensorOp):
         p = operation.get("dropout")
         if p not in (None, Const(0)):
             weights = build.add("dropout", (weights,), {"p": operation.scalar("dropout")}, name="kept")
-        build.add("contract", (weights, v), {"over": keys["to"]})
+        grouped_queries = q.type != made
+        name = "mixed" if grouped_queries else ""
+        mixed = build.add("contract", (weights, v), {"over": keys["to"]}, name=name)
+        if grouped_queries:
+            build.add("ungroup_queries", (mixed,), types=(made,))
+
+
+def check_window(attributes: Attributes) -> None:
+    """Refuse a window that shows nothing, or is seen from both sides."""
+    window = attributes.get("window")
+    if window in (None, Const(None)):
+        return
+    if isinstance(window, Const) and isinstance(window.value, int) and window.value < 1:
+        raise Refusal("a window shows one key at least", at="window")
+    if attributes.get("causal") != Const(True):
+        raise Refusal("only a causal query has a window", at="window", hint="Say causal=true.")
+
+
+class Grouping(TensorOp):
+    """Shared by the two: no element moves, and the other one is the gradient."""
+
+    operands = ("x",)
+    states_types = True
+    back = ""
+
+    def axes(self, operation: Operation) -> dict[Axis, AxisRule]:
+        return rules(operation)
+
+    def cost(self, operation: Operation) -> Cost:
+        return Cost(Const(0), Const(0), Const(0))
+
+    @staticmethod
+    def fits(heads: TensorType, grouped: TensorType) -> bool:
+        """Whether ``grouped`` is ``heads`` with those of a group one behind the other."""
+        if len(heads.dims) != 4 or len(grouped.dims) != 4:
+            return False
+        rows = grouped.dims[2]
+        ends = [(type_.dims[0], type_.dims[3]) for type_ in (heads, grouped)]
+        return isinstance(rows, Product) and rows.factors[1:] == (heads.dims[2],) and ends[0] == ends[1]
+
+    def reference(self, arrays: Sequence[Any], call: Call) -> tuple[Any, ...]:
+        (made,) = call.results
+        assert isinstance(made, TensorType)
+        return (arrays[0].reshape([call.size(dim.size) for dim in made.dims]),)
+
+    def gradient(self, adjoint: Adjoint) -> Sequence[Value | None]:
+        x = adjoint.operation.operands[0]
+        assert x is not None
+        return [adjoint.add(self.back, (adjoint.grad,), types=(x.type,), name=f"d{x.name}")]
+
+
+@register
+class GroupQueries(Grouping):
+    """y [B, kv, (group S), head_dim] = x [B, heads, S, head_dim]: the heads that share keys, one behind the other.
+
+    A score, and what it gives back to a key, is then a product of matrices for each head of keys, and the sum over the
+    group is the sum over rows.
+    """
+
+    name = "group_queries"
+    back = "ungroup_queries"
+
+    def check_types(self, operands: Sequence[Type | None], results: Sequence[Type]) -> None:
+        if not self.fits(floating(operands[0], "x"), floating(results[0], "y")):
+            raise Refusal("the result is not made of groups of the heads", at="x", label=f"is {operands[0]}")
+
+
+@register
+class UngroupQueries(Grouping):
+    """y [B, heads, S, head_dim] = x [B, kv, (group S), head_dim]: what group_queries is undone by."""
+
+    name = "ungroup_queries"
+    back = "group_queries"
+
+    def check_types(self, operands: Sequence[Type | None], results: Sequence[Type]) -> None:
+        if not self.fits(floating(results[0], "y"), floating(operands[0], "x")):
+            raise Refusal("'x' is not made of groups of these heads", at="x", label=f"is {operands[0]}")
 
 
 @register
 class MaskedScores(TensorOp):
     """y = scores * scale, and far below everything where a key may not be seen.
 
-    ``mask`` is bool[B, keys]; a causal query sees no key after its own place. What hides a key is added to its score,
-    as a device does it, so that the gradient is ``scale`` everywhere: behind the softmax a hidden key has none.
+    ``mask`` is bool[B, keys]; a causal query sees no key after its own place, and with a ``window`` so many up to
+    there. Queries may stand in groups, one behind the other. What hides a key is added to its score, as a device does
+    it, so that the gradient is ``scale`` everywhere: behind the softmax a hidden key has none.
     """
 
     name = "masked_scores"
     operands = ("scores", "mask?")
-    attributes = {"scale": AttributeSpec(required=True), "causal": AttributeSpec(False, Const(False))}
+    attributes = {
+        "scale": AttributeSpec(required=True),
+        "causal": AttributeSpec(False, Const(False)),
+        "window": AttributeSpec(),
+    }
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
+        check_window(attributes)
         scores = floating(types[0], "scores")
         if len(scores.dims) != 4:
             raise Refusal("'scores' must be [B, heads, queries, keys]", at="scores", label=f"is {scores}")
@@ -156,8 +265,13 @@ class MaskedScores(TensorOp):
         scores, mask = arrays
         scores = scores * call.value("scale")
         hidden = np.zeros(scores.shape[-2:], bool)
+        query, key = np.indices(hidden.shape)
+        query = query % hidden.shape[-1]  # of each group
         if call.value("causal"):
-            hidden = ~np.tril(~hidden)
+            hidden |= key > query
+        window = call.value("window")
+        if isinstance(window, int):
+            hidden |= key <= query - window
         if mask is not None:
             hidden = hidden | ~mask[:, None, None, :]
         return (np.where(hidden, np.asarray(MASKED, scores.dtype), scores),)

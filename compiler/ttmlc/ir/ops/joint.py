@@ -3,6 +3,8 @@
 %w = join(%wq, %wk, %wv)                  {(heads head_dim) + (kv head_dim) + (kv head_dim)}, hidden
 %y = linear(%x, %w)
 %q, %k, %v = split_heads(%y)              each [B, heads, S, head_dim]
+
+A product that begins with labels, ``(qkv heads head_dim)``, is such a result too.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from ttmlc.ir.module import Operation, Value
 from ttmlc.ir.op import Adjoint, Attributes, AxisRule, Cost, Refusal, TensorOp, register
 from ttmlc.ir.ops.common import floating, rules, traffic
 from ttmlc.ir.scalar import Const
-from ttmlc.ir.types import Axis, DType, Product, Sum, TensorType, Type
+from ttmlc.ir.types import Axis, Dim, DType, Product, Role, Sum, TensorType, Type
 
 if TYPE_CHECKING:
     from ttmlc.ir.evaluate import Call
@@ -49,7 +51,19 @@ class Join(TensorOp):
     def reference(self, arrays: Sequence[Any], call: Call) -> tuple[Any, ...]:
         import numpy as np
 
-        return (np.concatenate([array for array in arrays if array is not None]),)
+        found = [array for array in arrays if array is not None]
+        return (np.concatenate(found) if found else None,)  # of biases that there are none of, nothing
+
+
+def side_by_side(dim: Dim) -> tuple[Dim, ...]:
+    """The parts of a sum, or of a product what stands for each label: ``(qkv heads head_dim)`` has three."""
+    if isinstance(dim, Sum):
+        return dim.parts
+    if isinstance(dim, Product) and dim.factors[0].role is Role.LABELS:
+        count = dim.factors[0].size
+        if isinstance(count, Const) and isinstance(count.value, int):
+            return (Product(dim.factors[1:]),) * count.value
+    return ()
 
 
 class Heads(TensorOp):
@@ -66,11 +80,11 @@ class Heads(TensorOp):
     @staticmethod
     def fits(joint: TensorType, parts: Sequence[TensorType]) -> bool:
         """Whether ``parts`` are the heads of ``joint``, in order."""
-        last = joint.dims[-1]
-        if len(joint.dims) != 3 or not isinstance(last, Sum) or len(last.parts) != len(parts):
+        sides = side_by_side(joint.dims[-1])
+        if len(joint.dims) != 3 or len(sides) != len(parts):
             return False
         batch, tokens = joint.dims[:2]
-        for part, dim in zip(parts, last.parts, strict=True):
+        for part, dim in zip(parts, sides, strict=True):
             if len(part.dims) != 4 or (part.dims[0], part.dims[2]) != (batch, tokens):
                 return False
             if not isinstance(dim, Product) or dim.factors != (part.dims[1], part.dims[3]):

@@ -47,6 +47,9 @@ class Param(Structure):
 
     is ``word`` where ``when`` holds, and has no path and no initialisation of its own then; else it is a parameter at
     ``at``. ``word`` is a ``param`` of the same function, or an input of a block, which its callers give a parameter.
+
+    Where a flag decides whether there is a parameter at all, ``only`` is that flag, and only a linear reads it, as its
+    bias.
     """
 
     name = "param"
@@ -57,6 +60,7 @@ class Param(Structure):
         "init": AttributeSpec(required=True, takes="form"),
         "zero_row": AttributeSpec(),
         "when": AttributeSpec(),
+        "only": AttributeSpec(),
         "made": AttributeSpec(
             False, "here", "string"
         ),  # "elsewhere": a block of the model makes it, and it is shared
@@ -93,13 +97,14 @@ def map_paths(at: Attribute, change: Callable[[str], str]) -> Attribute:
 
 @register
 class Call(Structure):
-    """A block applied under a checkpoint path."""
+    """A block applied under a checkpoint path; ``indices`` are those of repeats around it that the block reads."""
 
     name = "call"
     operands = ("*",)
     attributes = {
         "block": AttributeSpec(required=True, takes="string"),
         "at": AttributeSpec(False, "", "string"),
+        "indices": AttributeSpec(takes="names"),
     }
 
 
@@ -114,6 +119,20 @@ class Repeat(Structure):
         "count": AttributeSpec(required=True),
         "at": AttributeSpec(False, "", "string"),
     }
+
+
+@register
+class When(Structure):
+    """A body applied where ``condition`` holds; its operands are carried through it, and elsewhere past it.
+
+        %h = when(%e) {condition = given(%types)} do (%x) ... yield %y
+
+    is what the body makes of ``%e`` where ``%types`` are given, else ``%e``.
+    """
+
+    name = "when"
+    operands = ("*",)
+    attributes = {"condition": AttributeSpec(required=True)}
 
 
 @register

@@ -117,10 +117,9 @@ class Collect(Node):
 
 @dataclass(frozen=True, slots=True)
 class Rename(Node):
-    """``rename "old" -> "new"``: a part of the checkpoint paths that this family spells otherwise."""
+    """``rename "old" -> "new", ...``: parts of the checkpoint paths that this family spells otherwise."""
 
-    old: Literal
-    new: Literal
+    pairs: tuple[tuple[Literal, Literal], ...]
 
 
 @dataclass(frozen=True, slots=True)

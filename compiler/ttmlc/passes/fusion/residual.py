@@ -15,6 +15,9 @@ from ttmlc.ir.builder import Builder
 from ttmlc.ir.module import Operation
 from ttmlc.passes.fusion.engine import Match, Scope
 
+RESIDUAL = {"ttnn.layer_norm": 3, "ttnn.rms_norm": 2}
+"""The norms, and where each takes a residual."""
+
 
 class FuseResidual:
     """See the module."""
@@ -22,7 +25,8 @@ class FuseResidual:
     name: ClassVar[str] = "fuse-residual"
 
     def pattern(self, root: Operation, scope: Scope) -> Match | None:
-        if root.op != "ttnn.layer_norm" or len(root.operands) > 3:
+        place = RESIDUAL.get(root.op)
+        if place is None or len(root.operands) > place:
             return None
         total = scope.maker(root.operands[0], "ttnn.add")
         # A number that is added is no residual: it is an attribute, and the only operand is the norm's input.
@@ -40,8 +44,9 @@ class FuseResidual:
 
     def rewrite(self, match: Match, build: Builder) -> None:
         (total,) = match.parts
-        residual, x = total.operands
-        _, weight, *bias = match.root.operands
-        operands = (x, weight, bias[0] if bias else None, residual)
         root = match.root
+        residual, x = total.operands
+        weights = root.operands[1:]
+        gap = (None,) * (RESIDUAL[root.op] - 1 - len(weights))
+        operands = (x, *weights, *gap, residual)
         build.add(root.op, operands, dict(root.attributes), name=root.result.name, span=root.span)

@@ -17,7 +17,13 @@ from ttmlc.ir.module import Operation, Value
 from ttmlc.passes.fusion.engine import Match, Scope
 
 # Which operands are activations, by op: the others are weights.
-ROWWISE = {"ttnn.add": (0, 1), "ttnn.subtract": (0, 1), "ttnn.multiply": (0, 1), "ttnn.layer_norm": (0, 3)}
+ROWWISE = {
+    "ttnn.add": (0, 1),
+    "ttnn.subtract": (0, 1),
+    "ttnn.multiply": (0, 1),
+    "ttnn.layer_norm": (0, 3),
+    "ttnn.rms_norm": (0, 2),
+}
 
 
 class SinkViews:

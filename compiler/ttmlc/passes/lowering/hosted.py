@@ -70,7 +70,7 @@ def whole(lowering: Lowering, value: Value | None, span: Span | None) -> Value:
 
 
 def _checked(lowering: Lowering, value: Value, name: str, source: Value) -> Value:
-    if (value.name, "integers") not in lowering.entered:
+    if (value.name, "integers", 0) not in lowering.entered:
         default = lowering.inputs[name].default if source.name == name else None
         given = {
             "input": name,
@@ -84,8 +84,8 @@ def _checked(lowering: Lowering, value: Value, name: str, source: Value) -> Valu
             own = build.operations.pop()
             ahead = itertools.takewhile(lambda one: one.op in AHEAD, build.operations)
             build.operations.insert(len(list(ahead)), own)
-        lowering.entered[value.name, "integers"] = made
-    return lowering.entered[value.name, "integers"]
+        lowering.entered[value.name, "integers", 0] = made
+    return lowering.entered[value.name, "integers", 0]
 
 
 def on_host(lowering: Lowering, value: Value, span: Span | None) -> Value | None:
@@ -103,7 +103,7 @@ def on_host(lowering: Lowering, value: Value, span: Span | None) -> Value | None
 
 def refuse_absent(lowering: Lowering, value: Value, span: Span | None) -> None:
     """Refuse whole numbers that are made of an input which may be absent."""
-    makers = {made.name: one for one in lowering.function.operations for made in one.results}
+    makers = {made.name: one for one in lowering.function.walk() for made in one.results}
     waiting = [value]
     while waiting:
         found = waiting.pop()
@@ -129,13 +129,8 @@ def places(lowering: Lowering, value: Value, shape: tuple[Scalar, ...], span: Sp
     source = made if made is not None else lowering.merged.get(value.name, value)
     if made is None and source.name not in lowering.inputs:
         raise cannot(span, "an index is an input of the model, or made of some")
-    key = f"places {shape}"
-    if (value.name, key) not in lowering.entered:
-        name = called(lowering, value)
-        lowering.entered[value.name, key] = lowering.outermost().add(
-            "input.places", (source,), {"input": name, "shape": shape}, name=name, span=lowering.function.span
-        )
-    return lowering.entered[value.name, key]
+    name, key = called(lowering, value), f"places {shape}"
+    return lowering.enter(source, "input.places", key, name, input=name, shape=shape)
 
 
 def row_shape(x: TensorType, over: str, lowering: Lowering, span: Span | None) -> tuple[Scalar, ...]:

@@ -13,12 +13,13 @@ from ttmlc.ir.op import TABLE
 from ttmlc.ir.ops import loss
 from ttmlc.ir.ops.integers import OWN
 from ttmlc.ir.scalar import Const, Scalar
-from ttmlc.ir.types import Axis, DeviceType, DType, MaskType, SavedType, TensorType, Type
+from ttmlc.ir.types import Axis, DeviceType, DType, MaskType, RotaryType, SavedType, TensorType, Type
 from ttmlc.passes.lowering import hosted
 from ttmlc.passes.lowering.heads import HEADS, of_losses, unit_of
 from ttmlc.passes.lowering.refusal import cannot
 from ttmlc.passes.lowering.resident import resident
-from ttmlc.passes.lowering.training import TRAINING, heads_of
+from ttmlc.passes.lowering.rotary import ROTARY, turning
+from ttmlc.passes.lowering.training import TRAINING, heads_of, unpadded
 
 if TYPE_CHECKING:
     from ttmlc.passes.lower import Lowering
@@ -50,6 +51,7 @@ def _linear(lowering: Lowering, operation: Operation) -> Sequence[Value]:
 
 
 def _layer_norm(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+    unpadded(lowering, operation)
     _, weight, *bias = operation.operands
     operands = (
         lowering.operand(operation, 0),
@@ -57,6 +59,17 @@ def _layer_norm(lowering: Lowering, operation: Operation) -> Sequence[Value]:
         *map(lowering.storages.vector, bias),
     )
     return [lowering.add(operation, "ttnn.layer_norm", operands, epsilon=operation.scalar("eps"))]
+
+
+def _rms_norm(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+    """One call that rounds behind the weight, or where the spec asks for it two, of which each rounds."""
+    unpadded(lowering, operation)
+    x, weight = lowering.operand(operation, 0), lowering.storages.vector(operation.operands[1])
+    epsilon = operation.scalar("eps")
+    if operation.get("round") == "after_weight":
+        return [lowering.add(operation, "ttnn.rms_norm", (x, weight), epsilon=epsilon)]
+    normal = lowering.add(operation, "ttnn.rms_norm", (x,), epsilon=epsilon)
+    return [lowering.add(operation, "ttnn.multiply", (normal, weight))]
 
 
 def _embedding(lowering: Lowering, operation: Operation) -> Sequence[Value]:
@@ -124,7 +137,12 @@ def _attention(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     q = operation.operands[0]
     assert q is not None and isinstance(q.type, TensorType)
     causal = operation.scalar("causal") if operation.get("causal") is not None else Const(False)
-    mask = lowering.mask(operation.operands[3] if len(operation.operands) > 3 else None, causal)
+    given = operation.get("window")
+    window: Scalar = operation.scalar("window") if given is not None else Const(None)
+    form = MaskType(causal, window)
+    mask = lowering.mask(operation.operands[3] if len(operation.operands) > 3 else None, form)
+    if mask is None and window != Const(None):
+        mask = lowering.add(operation, "nn.causal_window", (lowering.operand(operation, 0),), window=window)
     head_dim = q.type.dims[3]
     scale: Attribute | None = operation.get("scale")
     if (
@@ -189,7 +207,10 @@ def _call(lowering: Lowering, operation: Operation) -> Sequence[Value]:
             assert value is not None
             operands.append(lowering.storages.shared(value, operation.span))
         elif isinstance(type_, MaskType):
-            operands.append(lowering.mask(value, type_.causal))
+            operands.append(lowering.mask(value, type_))
+        elif isinstance(type_, RotaryType):
+            assert value is not None
+            operands.append(turning(lowering, value, operation.span))
         elif isinstance(type_, DeviceType) and type_.dtype == UINT32:
             assert value is not None
             operands.append(lowering.ids(value, operation.span))
@@ -243,7 +264,8 @@ def _choose(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     return _called(lowering, operation, operands, [value.type for value in operands[:1] if value])
 
 
-def _repeat(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+def _body(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+    """A repeat or a condition, and what stands in it."""
     assert operation.body is not None
     carried = [lowering.operand(operation, place) for place in range(len(operation.operands))]
     types = [value.type for value in carried if value is not None]
@@ -265,7 +287,7 @@ def _repeat(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     names = [value.name for value in operation.results]
     attributes = dict(operation.attributes)
     made = outer.add_all(
-        "repeat", carried, attributes, names=names, span=operation.span, types=types, body=body
+        operation.op, carried, attributes, names=names, span=operation.span, types=types, body=body
     )
     return made.results
 
@@ -276,6 +298,7 @@ RULES: dict[str, Lowered] = {
     "linear": _linear,
     "embedding": _embedding,
     "layer_norm": _layer_norm,
+    "rms_norm": _rms_norm,
     "rearrange": _rearrange,
     "split_heads": _split_heads,
     "attention": _attention,
@@ -286,13 +309,15 @@ RULES: dict[str, Lowered] = {
     "dropout": _dropout,
     "call": _call,
     "call_backward": _call_backward,
-    "repeat": _repeat,
+    "repeat": _body,
+    "when": _body,
     "choose": _choose,
     **{name: _binary(f"ttnn.{name}") for name in ("add", "subtract", "multiply", "divide")},
     **{name: _loss(f"nn.{name}") for name in loss.LOSSES},
     **TRAINING,
     **HEADS,
     **dict.fromkeys(OWN, hosted.computed),
+    **ROTARY,
 }
 
 NOT_YET = frozenset({"where", "exp", "rsqrt", "reduce", "repeat_to", "zeros"})

@@ -29,7 +29,7 @@ OWN = frozenset(
     """.split()
 )
 """What a block or a model has of its own."""
-HOLDERS = frozenset({"accumulate", "dtype", "layout", "self", "storages", "trainable"})
+HOLDERS = frozenset({"absent", "accumulate", "dtype", "layout", "self", "storages", "trainable"})
 """What a holder has of its own, and what making one takes."""
 
 
@@ -37,12 +37,20 @@ class Storages:
     """The storages of a block, made on demand and named after the checkpoint.
 
     ``block`` is the function as it runs in inference: its forward and backward read the same storages, and so ask here
-    for them under the same names.
+    for them under the same names. ``outermost`` is where parameters stand that are given to blocks, whichever body
+    calls those.
     """
 
-    def __init__(self, block: Function, padding: Padding, build: Callable[[], Builder]) -> None:
+    def __init__(
+        self,
+        block: Function,
+        padding: Padding,
+        build: Callable[[], Builder],
+        outermost: Callable[[], Builder],
+    ) -> None:
         self._padding = padding
         self._build = build
+        self._outermost = outermost
         self._makers: dict[str, Operation] = {}
         self._arguments: dict[str, TensorType] = {}
         self._made: dict[tuple[str, str], Value] = {}
@@ -94,7 +102,7 @@ class Storages:
         if made is None:
             shape = tuple(dim.size for dim in value.type.dims)
             given: dict[str, Attribute] = {"at": param.text("at"), "shape": shape}
-            made = self._build().add("parameter", (), given, name=value.name, span=param.span)
+            made = self._outermost().add("parameter", (), given, name=value.name, span=param.span)
             self._made[value.name, "shared"] = made
         return made
 
@@ -154,10 +162,17 @@ class Storages:
         if maker is None:
             raise cannot(None, f"{value.name!r} is read as a weight but is not a parameter of this block")
         if maker.op == "join":
-            parts = [self._chain(part, turned) for part in maker.operands if part is not None]
-            return Form("concat", tuple(parts))
+            joined = [part for part in maker.operands if part is not None]
+            only = self._makers[joined[0].name].get("only")
+            chains = [self._chain(part, turned) for part in joined]
+            if only is None:
+                return Form("concat", tuple(chains))
+            inner = [chain.args[1] for chain in chains if isinstance(chain, Form)]
+            return Form("select", (only, Form("concat", tuple(inner)), Form("none")))
         assert isinstance(value.type, TensorType)
         own: Attribute = self._own(maker, value.type)
+        if maker.get("only") is not None:
+            return Form("select", (maker.scalar("only"), own, Form("none")))
         if maker.operands and maker.operands[0] is not None:
             other = self._chain(maker.operands[0], False)
             condition = maker.scalar("when")
@@ -210,7 +225,7 @@ def forms(block: Function) -> dict[str, list[str]]:
                 note(bias, "straight")
         elif operation.op == "embedding":
             note(operation.operands[1], "rows")
-        elif operation.op == "layer_norm":
+        elif operation.op in ("layer_norm", "rms_norm"):
             for vector in operation.operands[1:]:
                 note(vector, "straight")
     return found
@@ -257,7 +272,7 @@ def holder_names(paths: list[str]) -> dict[str, str]:
         while count < len(words) and sum(other[-count:] == words[-count:] for other in distinct) > 1:
             count += 1
         name = "_".join(filter(None, map(snake, words[-count:])))
-        name = name if re.match("[a-z]", name) and name not in OWN else f"p_{name}"
+        name = name if re.match("[a-z]", name) and name not in OWN and name[:5] != "turn_" else f"p_{name}"
         while name in names.values():
             name += "_"
         names[words] = name

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from ttmlc.ir.device_training import FLOAT32
 from ttmlc.ir.module import Operation, Value
-from ttmlc.ir.scalar import Const
+from ttmlc.ir.scalar import Const, text
 from ttmlc.ir.types import DeviceType, Product, TensorType, dim_text
 from ttmlc.passes.lowering.refusal import cannot
+from ttmlc.passes.lowering.resident import resident
 
 if TYPE_CHECKING:
     from ttmlc.passes.lower import Lowering
@@ -51,7 +52,29 @@ def _sum_to(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     return [lowering.add(operation, "ttnn.sum", (lowering.rows(value),))]
 
 
+def unpadded(lowering: Lowering, norm: Operation) -> None:
+    """Refuse a norm over features that are wider on the device: what fills them up would be counted in the mean."""
+    x = norm.operands[0]
+    assert x is not None and isinstance(x.type, TensorType)
+    last = x.type.dims[-1]
+    if lowering.padding.size(last) != last.size:
+        message = f"a norm over {dim_text(last)!r}, which is padded to {text(lowering.padding.size(last))}"
+        raise cannot(norm.span, f"{message}, would take its mean over the padding too")
+
+
+def _rms_norm_gradient(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+    operands = (
+        *(lowering.operand(operation, place) for place in range(2)),
+        lowering.storages.vector(operation.operands[2]),
+    )
+    names = [value.name for value in operation.results]
+    given = {"epsilon": operation.scalar("eps")}
+    made = lowering.build.add_all("nn.rms_norm_backward", operands, given, names=names, span=operation.span)
+    return made.results
+
+
 def _layer_norm(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+    unpadded(lowering, operation)
     _, weight, *bias = operation.operands
     operands = (
         lowering.operand(operation, 0),
@@ -95,7 +118,15 @@ def _masked_scores(lowering: Lowering, operation: Operation) -> Sequence[Value]:
         lowering.operand(operation, 0),
         None if mask is None else lowering.value(mask, operation.span),
     )
-    given = {"scale": operation.scalar("scale"), "causal": None if mask is not None else causal}
+    x = operation.operands[0]
+    assert x is not None and isinstance(x.type, TensorType)
+    rows = x.type.dims[2]
+    given = {
+        "scale": operation.scalar("scale"),
+        "causal": None if mask is not None else causal,
+        "window": None if mask is not None else operation.get("window"),
+        "group": rows.factors[0].size if mask is not None and isinstance(rows, Product) else None,
+    }
     return [lowering.add(operation, "nn.masked_scores", operands, **given)]
 
 
@@ -121,6 +152,16 @@ def _contract(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     return [lowering.add(operation, "ttnn.matmul", operands, **given)]
 
 
+def _grouping(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+    """A view where tokens fill tiles; nothing where a group is known to be of one."""
+    made, value = operation.result.type, lowering.operand(operation, 0)
+    assert isinstance(made, TensorType) and value is not None and isinstance(value.type, DeviceType)
+    shape = resident(made, lowering.padding, operation.span).shape
+    return [
+        value if shape == value.type.shape else lowering.add(operation, "ttnn.reshape", (value,), shape=shape)
+    ]
+
+
 def _relabel(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     value = lowering.operand(operation, 0)
     assert value is not None
@@ -139,8 +180,6 @@ def _embedding_gradient(lowering: Lowering, operation: Operation) -> Sequence[Va
 
 
 def _spread(lowering: Lowering, operation: Operation) -> Sequence[Value]:
-    from ttmlc.passes.lowering.resident import resident
-
     made, value = operation.result.type, lowering.operand(operation, 0)
     assert isinstance(made, TensorType) and value is not None
     if len(made.dims) not in (3, 4) or dim_text(made.dims[-2]) != operation.text("over"):
@@ -183,12 +222,15 @@ TRAINING = {
     "sum_to": _sum_to,
     "layer_norm_statistics": _layer_norm,
     "layer_norm_gradient": _layer_norm_gradient,
+    "rms_norm_gradient": _rms_norm_gradient,
     "softmax": _softmax,
     "softmax_gradient": _softmax_gradient,
     "activate_gradient": _activate_gradient,
     "masked_scores": _masked_scores,
     "contract": _contract,
     "relabel": _relabel,
+    "group_queries": _grouping,
+    "ungroup_queries": _grouping,
     "embedding_gradient": _embedding_gradient,
     "spread": _spread,
     "join_heads": _join_heads,

@@ -194,6 +194,24 @@ def heads_joined(name: str) -> Space:
     return space
 
 
+def rotary(s: Source) -> Call:
+    """Heads turned by cosines and sines of as many tokens, or of more."""
+    width = s.pick((32, 64, 128, 192)) if s.chance(80) else s.pick((96, 80, 33, 16))
+    tokens = s.pick(SIZES) if s.chance(60) else s.integer(1, 130)
+    dtype = s.pick(("bfloat16", "float32")) if s.chance(90) else s.pick(DTYPES)
+    x = s.tensor((s.pick(FEW), s.pick((2, 1, 4, 3)), tokens, width), dtype, s.layout(4))
+    longer = s.pick((0, s.integer(0, 70))) if s.chance(92) else -1
+    shape = [1, 1, max(tokens + longer, 1), width]
+    if s.chance(12):
+        shape[s.pick((0, 1, 3))] = s.pick((2, 32, 64))
+    kind = dtype if s.chance(85) else s.pick(FLOATS)
+    cos = s.tensor(tuple(shape), kind, s.layout(3))
+    same = (tuple(shape), kind) if s.chance(92) else ((1, 1, tokens + 32, width), s.pick(FLOATS))
+    sin = s.tensor(*same, s.layout(3))
+    name = "experimental.rotary_embedding_hf"
+    return call(name, x, cos, sin, **config(s, s.memory({}), 30))
+
+
 def embedding(s: Source) -> Call:
     """Ids in rows or tiles, a table in either."""
     shapes = [(2, 32), (2, 40), (7,), (1, 33), (2, 1), (1, 1, 40), (2, 1, 40)]

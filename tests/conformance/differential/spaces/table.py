@@ -40,6 +40,7 @@ SPACES: dict[str, Space] = {
         "transformer.split_query_key_value_and_split_heads", False, "transpose_key"
     ),
     "experimental.nlp_concat_heads": rows.heads_joined("experimental.nlp_concat_heads"),
+    "experimental.rotary_embedding_hf": rows.rotary,
     "transformer.concatenate_heads": rows.heads_joined("transformer.concatenate_heads"),
     "embedding": rows.embedding,
     "embedding_bw": training.embedding_backward,

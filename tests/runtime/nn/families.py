@@ -1,0 +1,224 @@
+"""Families of models and their heads, as a table: what Transformers calls them, configs, and inputs for a batch."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.runtime.nn.pairs import Arrays
+
+torch: Any = pytest.importorskip("torch", reason="the reference computes with it")
+transformers: Any = pytest.importorskip("transformers", reason="the reference")
+
+VOCAB = 99
+LINEAR = {"rope_type": "linear", "rope_theta": 500.0, "factor": 2.0}
+LLAMA3 = {
+    "rope_type": "llama3", "rope_theta": 50000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}  # fmt: skip
+DECODER = {
+    "vocab_size": VOCAB,
+    "hidden_size": 96,
+    "num_attention_heads": 3,
+    "num_key_value_heads": 1,
+    "head_dim": 32,
+    "intermediate_size": 130,
+    "num_hidden_layers": 2,
+    "max_position_embeddings": 140,
+    "classifier_dropout": 0.0,
+    "bos_token_id": None,
+    "eos_token_id": None,
+    "use_cache": False,
+}
+"""Odd sizes of decoders with grouped queries."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head: the class, what the config says, labels for a batch, and keys of a checkpoint that we do not write."""
+
+    model: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    labels: str = ""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family: the module of it, Transformers' class of its config, small odd sizes, and its heads."""
+
+    module: str
+    config: str
+    sizes: Mapping[str, Any]
+    heads: Mapping[str, Head]
+    types: int = 0
+    """How many different ``token_type_ids`` it takes; 0 where it has none."""
+    double: bool = True
+    """Whether the reference computes in float64. A query that sees no key is not a number in Transformers there."""
+
+
+FAMILIES = {
+    "gpt2": Family(
+        "gpt2",
+        "GPT2Config",
+        {
+            "vocab_size": VOCAB,
+            "n_embd": 96,
+            "n_head": 3,
+            "n_layer": 2,
+            "n_positions": 140,
+            "resid_pdrop": 0.0,
+            "embd_pdrop": 0.0,
+            "attn_pdrop": 0.0,
+            "classifier_dropout": 0.0,
+            "bos_token_id": None,
+            "eos_token_id": None,
+            "use_cache": False,
+        },
+        {
+            "the decoder": Head("GPT2Model", {"n_inner": 130}, "outputs"),
+            "next words, tied": Head("GPT2LMHeadModel", {}, "words"),
+            "next words, untied": Head(
+                "GPT2LMHeadModel",
+                {"tie_word_embeddings": False, "scale_attn_by_inverse_layer_idx": True},
+                "words",
+            ),
+            "next words, unscaled": Head(
+                "GPT2LMHeadModel", {"scale_attn_weights": False, "activation_function": "gelu"}, "words"
+            ),
+            "a class for each word": Head("GPT2ForTokenClassification", {"num_labels": 7}, "tags"),
+            "a span": Head("GPT2ForQuestionAnswering", {}, "span"),
+        },
+        types=VOCAB,
+    ),
+    "llama": Family(
+        "llama",
+        "LlamaConfig",
+        DECODER,
+        {
+            "the decoder": Head("LlamaModel", {"num_key_value_heads": 3, "rms_norm_eps": 1e-5}, "outputs"),
+            "next words, tied": Head("LlamaForCausalLM", {"tie_word_embeddings": True}, "words"),
+            "next words, biased": Head(
+                "LlamaForCausalLM",
+                {"attention_bias": True, "mlp_bias": True, "hidden_act": "gelu", "pad_token_id": 3},
+                "words",
+            ),
+            "next words, wide heads": Head(
+                "LlamaForCausalLM",
+                {
+                    "num_attention_heads": 6,
+                    "num_key_value_heads": 2,
+                    "head_dim": 64,
+                    "rope_parameters": LLAMA3,
+                },
+                "words",
+            ),
+            "a class for each word": Head("LlamaForTokenClassification", {"num_labels": 7}, "tags"),
+            "a span": Head("LlamaForQuestionAnswering", {"rope_parameters": LINEAR}, "span"),
+        },
+    ),
+    "mistral": Family(
+        "mistral",
+        "MistralConfig",
+        DECODER,
+        {
+            "next words, in a window": Head("MistralForCausalLM", {"sliding_window": 5}, "words"),
+            "next words, in no window": Head("MistralForCausalLM", {"sliding_window": None}, "words"),
+            "a class for each word": Head(
+                "MistralForTokenClassification", {"num_labels": 7, "sliding_window": 40}, "tags"
+            ),
+            "a span": Head("MistralForQuestionAnswering", {"sliding_window": 200}, "span"),
+        },
+        double=False,
+    ),
+    "qwen2": Family(
+        "qwen2",
+        "Qwen2Config",
+        DECODER,
+        {
+            "next words": Head("Qwen2ForCausalLM", {}, "words"),
+            "next words, tied": Head("Qwen2ForCausalLM", {"tie_word_embeddings": True}, "words"),
+            "a class for each word": Head("Qwen2ForTokenClassification", {"num_labels": 7}, "tags"),
+            "a span": Head("Qwen2ForQuestionAnswering", {}, "span"),
+        },
+    ),
+    "qwen3": Family(
+        "qwen3",
+        "Qwen3Config",
+        {**DECODER, "head_dim": 64},
+        {
+            "next words": Head("Qwen3ForCausalLM", {}, "words"),
+            "next words, biased": Head("Qwen3ForCausalLM", {"attention_bias": True, "head_dim": 32}, "words"),
+            "a class for each word": Head("Qwen3ForTokenClassification", {"num_labels": 7}, "tags"),
+            "a span": Head("Qwen3ForQuestionAnswering", {"num_key_value_heads": 3}, "span"),
+        },
+    ),
+}
+CELLS = [(name, head) for name, family in FAMILIES.items() for head in family.heads]
+"""Each family with each of its heads."""
+
+
+def theirs(family: Family, head: Head, *, std: float = 0.2, **options: Any) -> Any:
+    """Transformers' model in float32 and in eval mode; biases and norms are random as well."""
+    torch.manual_seed(0)
+    values = {**family.sizes, **head.options, **options}
+    config = getattr(transformers, family.config)(
+        **values, attn_implementation="eager", initializer_range=std
+    )
+    model = getattr(transformers, head.model)(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim == 1:
+                parameter += 0.1 * torch.randn_like(parameter)
+    return model
+
+
+def ours(family: Family, model: Any, folder: Path, **options: Any) -> Any:
+    """The generated model, read from the folder that ``model`` saves itself to, with nothing left over."""
+    with contextlib.redirect_stderr(io.StringIO()):  # a progress bar
+        model.save_pretrained(folder)
+    kind = getattr(importlib.import_module(f"generated.{family.module}"), type(model).__name__)
+    return kind.from_pretrained(folder, **{"dtype": "float32", "strict": True, **options})
+
+
+def batch(family: Family, head: Head, tokens: int, *, types: bool, mask: bool, rows: int = 3) -> Arrays:
+    """Ids and labels; with a mask rows end at different places, and with types every token has one."""
+    if head.labels in ("span", "words"):
+        tokens = max(tokens, 2)  # one token has none behind it, and is no choice
+    rng = np.random.default_rng(tokens)
+    ends = rng.integers(1, tokens + 1, rows) if mask else np.full(rows, tokens)
+    ends[0] = tokens
+    seen = (np.arange(tokens) < ends[:, None]).astype(np.int64)
+    given = {"input_ids": rng.integers(0, VOCAB, (rows, tokens))}
+    if mask:
+        given["attention_mask"] = seen
+    if types and family.types:
+        given["token_type_ids"] = rng.integers(0, family.types, (rows, tokens))
+    count = int(head.options.get("num_labels", 2))
+    # What a hidden token says counts for nobody; one word counts always.
+    chosen = (rng.random((rows, tokens)) < 0.4) & (seen == 1)
+    words = np.where(chosen, rng.integers(0, VOCAB, (rows, tokens)), -100)
+    words[0, -1] = 7
+    labels: dict[str, Arrays] = {
+        "outputs": {},
+        "words": {"labels": words},
+        "tags": {"labels": np.where(seen == 1, rng.integers(0, count, (rows, tokens)), -100)},
+        "span": {
+            "start_positions": rng.integers(0, tokens, rows),
+            # Behind the last token it does not count; one counts always.
+            "end_positions": np.where(np.arange(rows) == 0, 1, rng.integers(0, tokens + 3, rows)),
+        },
+    }
+    return {**given, **labels[head.labels]}
+
+
+def seen(inputs: Arrays) -> np.ndarray[Any, Any]:
+    """1 for each token that the mask shows."""
+    return inputs.get("attention_mask", np.ones_like(inputs["input_ids"]))
