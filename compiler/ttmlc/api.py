@@ -7,12 +7,15 @@ write(compiled, Path("out"))
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import ttmlc.ir.device_labels  # declares the ops of heads
@@ -39,12 +42,12 @@ from ttmlc.presets import (
 )
 from ttmlc.report import Summary, summarise
 from ttmlc.source import DiagnosticError, SourceFile
-from ttmlc.specs import finder, presets, shipped
+from ttmlc.specs import finder, models, presets, shipped
 
 __all__ = [
     "Compiled", "DeclinedHead", "DiagnosticError", "PresetError", "check", "compile_spec", "compile_text",
-    "declined_heads", "elaborate_file", "expand_file", "expanded", "format_file", "read_object", "verify", "write",
-    "write_text",
+    "declined_heads", "elaborate_file", "expand_file", "expanded", "format_file", "load_pretrained", "read_object",
+    "verify", "write", "write_text",
 ]  # fmt: skip
 CONFIG = "config.json"
 
@@ -242,6 +245,64 @@ def format_file(path: Path) -> tuple[str, str]:
     """
     file = load(path)
     return file.text, format_text(file.text, file.name)
+
+
+def load_pretrained(
+    folder: Path, *, spec: Path | None = None, model: str = "", dtype: str | None = None
+) -> Any:
+    """A model of a Hugging Face folder that generates, compiled for the folder's config and for inference alone.
+
+    Args:
+        folder: holds config.json and the weights.
+        spec: what is compiled; the shipped one of the folder's ``model_type`` where it is left out.
+        model: the class; else what config.json says under ``architectures``.
+        dtype: as for every model.
+
+    Raises:
+        DiagnosticError: the spec is wrong.
+        PresetError: no spec fits the folder, or there is no such class, or it does not generate.
+        RuntimeFault: the weights cannot be loaded.
+    """
+    from ttmlc_runtime import generation
+
+    config = folder / CONFIG
+    values = read_object(config)
+    path = spec if spec is not None else _spec_of(values.get("model_type"))
+    compiled = compile_spec(path, config=config, train=False)
+    module = _imported(compiled)
+    kinds = {name: kind for name, kind in vars(module).items() if isinstance(kind, type)}
+    able = [name for name, kind in kinds.items() if issubclass(kind, generation.Model)]
+    said = values.get("architectures")
+    name = model or (str(said[0]) if isinstance(said, list) and said else "")
+    if name not in able:
+        which = f"{name} of {path.name} does not generate" if name else f"{config} names no class"
+        raise PresetError(f"{which}. {nearest(name, able)} Those that do: {', '.join(able) or 'none'}.")
+    return kinds[name].from_pretrained(folder, dtype=dtype)  # type: ignore[attr-defined]  # it is a model
+
+
+def _spec_of(model_type: object) -> Path:
+    """The shipped spec of a ``model_type``."""
+    known = {}
+    for path in models():
+        known[elaborate_file(load(path), path, heads=False).config.model_type] = path
+    if model_type not in known:
+        raise PresetError(
+            f"no spec that ships is for model_type {model_type!r}: there are {', '.join(sorted(known))}"
+        )
+    return known[str(model_type)]
+
+
+def _imported(compiled: Compiled) -> ModuleType:
+    """The module as Python has it."""
+    name = f"ttmlc_compiled_{compiled.name}"
+    with tempfile.TemporaryDirectory() as folder:
+        (path,) = write(compiled, Path(folder))
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses look their module up there
+        spec.loader.exec_module(module)
+    return module
 
 
 def verify(module: Path, *, preset: str = "", config: Path | None = None, **options: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from ttmlc.api import compile_spec, compile_text
 from ttmlc.source import SourceFile
 from ttmlc.specs import models, presets
 
+from tests.compiler.decoders import written
 from tests.compiler.small_specs import BODIES, spec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,6 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (path / f"{model.stem}_infer.py").write_text(compile_spec(model, train=False).text)
         for preset in presets(model.stem)[:1]:
             (path / f"{model.stem}_sized.py").write_text(compile_spec(model, preset=preset.stem).text)
+    (path / "decoder.py").write_text(written().read_text())
     (path.parent / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text())
     return path
 

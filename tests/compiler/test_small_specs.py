@@ -63,3 +63,11 @@ def test_defaults_are_read_where_they_stand(tmp_path: Path) -> None:
 def test_what_has_no_form_on_the_device_is_refused_with_its_place(body: str, tmp_path: Path) -> None:
     with pytest.raises(DiagnosticError, match=r"small\.spec:\d+:\d+: error\[E0\d+\]"):
         compile_text(SourceFile("small.spec", spec(body)), tmp_path / "small.spec")
+
+
+def test_a_row_of_padding_is_not_lost_between_blocks(tmp_path: Path) -> None:
+    text = spec("if given(more):\n    h = h + word[more]\nreturn h=h")
+    compile_text(SourceFile("small.spec", text), tmp_path / "small.spec")
+    padded = text.replace('at "word.weight"', 'at "word.weight", pad=0')
+    with pytest.raises(DiagnosticError, match="a table with a row of padding is looked up in two blocks"):
+        compile_text(SourceFile("small.spec", padded), tmp_path / "small.spec")

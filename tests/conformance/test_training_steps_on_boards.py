@@ -107,8 +107,8 @@ def accepted(asked: dict[str, Any], found: dict[str, Any]) -> None:
     assert found["new_programs"]["second_step"] == 0, asked
     assert found["left_bytes"] == 0, "gradients and activations go back, and masters are written in place"
     # Float32 masters and two moments beside bfloat16 weights: six times as much, and more where weights in rows
-    # become tiles. The second form of a tied table is held beside the weights and has no state of its own.
-    assert 5.5 * found["weights_bytes"] <= found["state_bytes"], asked
+    # become tiles; less where a tied table, a third of the weights at most, has two forms and one master.
+    assert 4 * found["weights_bytes"] <= found["state_bytes"], asked
     assert found["weights_bytes"] + found["state_bytes"] < found["peak_dram_bytes"] < found["dram_bytes"]
     assert 0 < found["peak_l1_bytes"] < found["l1_bytes"]
     assert found["programs"] == sum(phase["programs"] for phase in found["phases"].values())
@@ -175,9 +175,9 @@ def test_a_base_step_makes_fewer_programs_than_a_plain_hand_written_one(
 
 
 @pytest.mark.parametrize("board", BOARDS)
-def test_optional_inputs_take_part_in_a_step(board: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_optional_inputs_take_part_in_a_step(board: str) -> None:
     """All that may be given is: a block under a condition is called, and gives its gradient to a table of another."""
-    models = [model for module, model in MODELS if module == "gpt2"]
+    models = ["GPT2LMHeadModel", "GPT2ForTokenClassification"]
     asked = [request("gpt2", model, 2, 33, optional=given) for model in models for given in (False, True)]
     answers = verified(board, asked)
     for one, found in zip(asked, answers, strict=True):

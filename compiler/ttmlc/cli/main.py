@@ -14,6 +14,7 @@ from ttmlc.cli.check import check
 from ttmlc.cli.compile import compile_
 from ttmlc.cli.expand import expand
 from ttmlc.cli.fmt import fmt
+from ttmlc.cli.generate import generate
 from ttmlc.cli.list import list_
 from ttmlc.cli.verify import verify
 
@@ -33,6 +34,7 @@ app.command("expand")(expand)
 app.command("fmt")(fmt)
 app.command("list")(list_)
 app.command("verify")(verify)
+app.command("generate")(generate)
 
 
 def version(value: bool) -> None:

@@ -8,6 +8,7 @@ from ttmlc.emit.body import sizes_read
 from ttmlc.emit.calls import OWNER, call, size_text
 from ttmlc.emit.construction import Construction, exploded
 from ttmlc.emit.host import Hosting
+from ttmlc.emit.predictions import next_token
 from ttmlc.emit.python import (
     WIDTH,
     Arg,
@@ -57,10 +58,12 @@ def model_view(module: Module, function: Function) -> ModelView:
     kind = "model" if function is module.models[0] else "head"
     return ModelView(
         name=function.name,
+        base="nn.Model" if function.predicts is None else "generation.Model",
         doc=f"{kind} {function.name} of {where}{line}.",
         prefix=_prefix(function.prefixes),
         stale=tuple(string(pattern) for pattern in module.config.stale),
         labels=(*_over(function), *_labels(function)),
+        predicts=() if function.predicts is None else tuple(next_token(function.predicts)),
         output=output,
         build=tuple(construction.lines),
         call=Calling(module, function, construction).view(),

@@ -83,8 +83,10 @@ def module_view(module: Module) -> ModuleView:
     constants = [
         f"{name} = ttnn.{name}_LAYOUT" for name in ("TILE", "ROW_MAJOR") if re.search(rf"\b{name}\b", text)
     ]
+    generates = any(function.predicts is not None for function in module.models)
+    rooms = "generation, nn, ttnn" if generates else "nn, ttnn"
     imports = ["import numpy as np"] if tables or re.search(r"\bnp\.", code_of(text)) else []
-    imports += ["from ttmlc_runtime import nn, ttnn", "from ttmlc_runtime.nn import Integers"]
+    imports += [f"from ttmlc_runtime import {rooms}", "from ttmlc_runtime.nn import Integers"]
     if used:
         imports.append(f"from ttmlc_runtime.weights import {', '.join(used)}")
     standard = ["import math"] if "math." in text else []

@@ -80,13 +80,15 @@ class OutputView:
 
 @dataclass(frozen=True, slots=True)
 class ModelView:
-    """A model's class and its output's. ``labels`` is written as it stands there."""
+    """A model's class and its output's. ``labels`` and ``predicts`` are written as they stand there."""
 
     name: str
+    base: str
     doc: str
     prefix: str
     stale: tuple[str, ...]
     labels: tuple[str, ...]
+    predicts: tuple[str, ...]
     output: OutputView
     build: tuple[str, ...]
     call: MethodView

@@ -133,7 +133,8 @@ class Function:
     """A block or a model, or the forward or backward of a block: inputs, operations in order, named outputs.
 
     ``saved`` are the values that a forward keeps beside its outputs; in the backward they are the first inputs, and the
-    gradients of the forward's outputs follow.
+    gradients of the forward's outputs follow. ``predicts`` is what a model says of an output
+    about the next token, where it has one: ``!next(...)``, which the pass that finds it explains.
     """
 
     name: str
@@ -145,6 +146,7 @@ class Function:
     saved: tuple[Value, ...] = ()
     prefixes: tuple[str, ...] = ()
     """Of a model what may stand before the base's names in checkpoints with a head; the first is its own."""
+    predicts: Form | None = None
 
     @property
     def block(self) -> str:
@@ -229,6 +231,8 @@ class Module:
 def scalars_of(function: Function) -> Iterator[Scalar]:
     """Every scalar that ``function`` reads: in attributes, and as the sizes of types."""
     types = [type_ for given in function.inputs for type_ in (given.value.type, *given.alternatives)]
+    if function.predicts is not None:
+        yield from scalars_in(function.predicts)
     for operation in function.walk():
         for _, value in operation.attributes:
             yield from scalars_in(value)

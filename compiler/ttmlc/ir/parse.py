@@ -6,7 +6,7 @@ what was expected and stops there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ttmlc.ir.config import Config, ConfigField, Derived, FieldKind, Requirement
 from ttmlc.ir.module import (
@@ -157,15 +157,21 @@ class _Parser(Reader):
             inputs.append(Input(value, default, optional, alternatives, parameter))
             self.have(",")
         prefixes = self.strings() if self.have("prefixes") else ()
-        operations = self.operations("saved", "return")
-        saved = self.values_until("return") if self.tokens[self.place - 1][1] == "saved" else ()
+        operations = self.operations("predicts", "saved", "return")
+        ended = self.tokens[self.place - 1][1]
+        predicts = self.attribute() if ended == "predicts" else None
+        assert predicts is None or isinstance(predicts, Form)
+        if predicts is not None:
+            self.expect("return")  # a model saves nothing
+        saved = self.values_until("return") if ended == "saved" else ()
         outputs = []
         while not self.have("end"):
             output = self.take("name")
             self.expect("=")
             outputs.append((output, self.value()))
             self.have(",")
-        return Function(name, kind, tuple(inputs), operations, tuple(outputs), saved=saved, prefixes=prefixes)
+        made = Function(name, kind, tuple(inputs), operations, tuple(outputs), saved=saved)
+        return replace(made, prefixes=prefixes, predicts=predicts)
 
     def values_until(self, word: str) -> tuple[Value, ...]:
         found = []

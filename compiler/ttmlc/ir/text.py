@@ -123,6 +123,8 @@ def _function(function: Function) -> Iterator[str]:
         yield f"  prefixes {_strings(function.prefixes)}"
     for operation in function.operations:
         yield from _operation(operation, "  ")
+    if function.predicts is not None:
+        yield f"  predicts {attribute(function.predicts)}"
     if function.saved:
         yield f"  saved {', '.join(f'%{value.name}' for value in function.saved)}"
     yield f"  return {', '.join(f'{name} = %{value.name}' for name, value in function.outputs)}"

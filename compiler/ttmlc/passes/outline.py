@@ -21,12 +21,11 @@ from __future__ import annotations
 
 import itertools
 import keyword
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from ttmlc.ir.module import (
-    Attribute,
     Function,
     Input,
     Kind,
@@ -35,23 +34,30 @@ from ttmlc.ir.module import (
     Operation,
     Region,
     Value,
-    indices_of,
     plain,
-    rewrite,
 )
 from ttmlc.ir.ops.integers import on_host
 from ttmlc.ir.ops.loss import LOSSES
-from ttmlc.ir.ops.structure import defaults, map_paths, paths
+from ttmlc.ir.ops.structure import defaults, paths
 from ttmlc.ir.scalar import Asked, leaves
-from ttmlc.ir.types import TensorType
 from ttmlc.passes.base import Outcome, Pass
+from ttmlc.passes.lowering.refusal import cannot
 from ttmlc.passes.prune import keep_live
-from ttmlc.source import Span
+from ttmlc.passes.stretches import (
+    calls,
+    camel,
+    common,
+    elsewhere,
+    is_number,
+    moved,
+    params_read,
+    plainly,
+    reads,
+    span_of,
+)
 
 MODULES = frozenset({"Chain", "ClassVar", "Integers", "POLICY", "TILE"})
 """What every emitted module has under a name that a class might have."""
-APART = 5
-"""Lines between two operations of which a reader would not say that they stand together."""
 STAY = frozenset({"call", "repeat", "when", "choose", "split_batch", *LOSSES})
 """Operations that stay in the model, beside those of the host."""
 ENTERED = frozenset({"table", "angles"})
@@ -205,7 +211,7 @@ class _Model:
         read = {value.name for operation in self.operations for value in operation.reads()}
         read |= {value.name for _, value in self.function.outputs}  # which lowering refuses, with its place
         shared = [
-            _elsewhere(o) if name in self.inside else o for name, o in self.params.items() if name in read
+            elsewhere(o) if name in self.inside else o for name, o in self.params.items() if name in read
         ]
         return replace(self.function, operations=(*shared, *self.operations))
 
@@ -218,7 +224,7 @@ class _Model:
             if operation.op in ENTERED or on_host(operation):
                 self.operations.append(operation)
                 continue
-            if operation.op in STAY or all(_is_number(value) for value in operation.results):
+            if operation.op in STAY or all(is_number(value) for value in operation.results):
                 self._end()
                 change = {"repeat": self._repeat, "when": self._when}.get(operation.op, lambda same: same)
                 self.operations.append(change(operation))
@@ -250,11 +256,12 @@ class _Model:
             return
         stretch = list(keep_live(tuple(stretch), results))
         # A parameter that a block before this has made is given to this one.
-        params = [name for name in _read(stretch, self.params) if name not in self.inside]
+        params = [name for name in params_read(stretch, self.params) if name not in self.inside]
         given_at_construction = [v for name in params for v in self.params[name].reads()]
-        given_at_construction += [v for v in _reads(stretch) if v.name in self.inside]
+        given_at_construction += [v for v in reads(stretch) if v.name in self.inside]
+        self._no_padding(stretch)
         self.inside.update(params)
-        shared = _common([path for name in params for path in paths(self.params[name].get("at") or "")])
+        shared = common([path for name in params for path in paths(self.params[name].get("at") or "")])
         # The last word stays with the parameter where all have one owner: it is what they are called by.
         one = (
             len(
@@ -267,7 +274,7 @@ class _Model:
             == 1
         )
         owners = shared[:-1] if one else shared
-        read = [v for v in _reads(stretch) if v.name not in made and v.name not in self.params]
+        read = [v for v in reads(stretch) if v.name not in made and v.name not in self.params]
         read += dict.fromkeys(given_at_construction)
         # In the order of the model's, those that are made of others where they are not given too.
         order = [one.value.name for one in self.function.inputs]
@@ -276,8 +283,8 @@ class _Model:
         inputs = [v for v in read if v not in given] + given
         block = self._block(stretch, params, owners, shared, inputs, results)
         at = ".".join(owners)
-        attributes = _calls(block, at)
-        span = _span(stretch)
+        attributes = calls(block, at)
+        span = span_of(stretch)
         self.operations.append(Operation("call", tuple(inputs), attributes, tuple(results), None, span))
 
     def _block(
@@ -289,7 +296,7 @@ class _Model:
         inputs: Sequence[Value],
         results: Sequence[Value],
     ) -> Function:
-        inside = [_moved(self.params[name], len(owners)) for name in params]
+        inside = [moved(self.params[name], len(owners)) for name in params]
         outputs = tuple((value.name, value) for value in results)
         if len(results) == 1:
             outputs = (("result", results[0]),)
@@ -300,9 +307,20 @@ class _Model:
         name = camel(own) or camel([self._after(stretch, params, results)])
         name = name if len(name) > 1 else f"{name}Block"
         taken = tuple(Input(value) for value in inputs)
-        make = Function(name, Kind.BLOCK, taken, operations, outputs, _span(stretch))
+        make = Function(name, Kind.BLOCK, taken, operations, outputs, span_of(stretch))
         head = self.function.name.rpartition("For")[2]
-        return self.blocks.add((name, f"{head}{name}"), _plainly(make))
+        return self.blocks.add((name, f"{head}{name}"), plainly(make))
+
+    def _no_padding(self, stretch: Sequence[Operation]) -> None:
+        """Refuse lookups in another block's table whose row of padding learns nothing: only that one knows of it."""
+        for operation in stretch:
+            table = operation.operands[1] if operation.op == "embedding" else None
+            made = self.params.get(table.name) if table is not None and table.name in self.inside else None
+            if made is not None and made.get("zero_row") is not None:
+                message = (
+                    "a table with a row of padding is looked up in two blocks, which is not compiled yet"
+                )
+                raise cannot(operation.span, message)
 
     def _after(self, stretch: Sequence[Operation], params: Sequence[str], results: Sequence[Value]) -> str:
         """What a block is called after whose parameters share no path."""
@@ -329,7 +347,7 @@ class _Model:
         made = {value.name for inner in body.operations for value in inner.results}
         inside = {o.result.name: o for o in body.operations if o.op == "param"}
         rest = [inner for inner in body.operations if inner.op != "param"]
-        inputs = [v for v in _reads(rest) if v.name in carried or v.name not in made]
+        inputs = [v for v in reads(rest) if v.name in carried or v.name not in made]
         results = [value for value in dict.fromkeys(body.yields) if value.name in made]
         outputs = tuple((value.name, value) for value in results)
         if len(results) == 1:
@@ -337,7 +355,7 @@ class _Model:
         words = [word for word in str(operation.get("at") or "").split(".") if word and "{" not in word]
         last = words[-1].rstrip("s") if words and len(words[-1]) > 1 else ""
         name = camel([last]) or "Layer"
-        params = tuple(inside[key] for key in _read(rest, inside))
+        params = tuple(inside[key] for key in params_read(rest, inside))
         make = Function(
             name,
             Kind.BLOCK,
@@ -346,102 +364,6 @@ class _Model:
             outputs,
             operation.span,
         )
-        block = self.blocks.add((name,), _plainly(make))
-        call = Operation("call", tuple(inputs), _calls(block), tuple(results), None, _span(rest))
+        block = self.blocks.add((name,), plainly(make))
+        call = Operation("call", tuple(inputs), calls(block), tuple(results), None, span_of(rest))
         return replace(operation, body=Region(body.arguments, (call,), body.yields))
-
-
-def _calls(block: Function, at: str = "") -> tuple[tuple[str, Attribute], ...]:
-    """The attributes of a call of ``block``."""
-    indices = indices_of(block.operations)
-    given: dict[str, Attribute] = {"block": block.name}
-    given |= ({"at": at} if at else {}) | ({"indices": indices} if indices else {})
-    return tuple(sorted(given.items()))
-
-
-def _is_number(value: Value) -> bool:
-    """Whether it is a loss, which the model's caller gets as it is."""
-    return isinstance(value.type, TensorType) and not value.type.dims
-
-
-def _plainly(block: Function) -> Function:
-    """``block`` with its inputs called as the spec calls them: the numbers told them from others in the model."""
-    taken = {value.name for operation in block.operations for value in operation.results}
-    names: dict[str, Value] = {}
-    for given in block.inputs:
-        name = plain(given.value.name)
-        if name not in taken:
-            taken.add(name)
-            names[given.value.name] = Value(name, given.value.type)
-
-    def renamed(value: Value) -> Value:
-        return names.get(value.name, value)
-
-    def change(operation: Operation) -> Operation:
-        return replace(
-            operation, operands=tuple(None if v is None else renamed(v) for v in operation.operands)
-        )
-
-    inputs = tuple(replace(given, value=renamed(given.value)) for given in block.inputs)
-    return replace(block, inputs=inputs, operations=rewrite(block.operations, change))
-
-
-def _reads(operations: Sequence[Operation]) -> list[Value]:
-    """What ``operations`` read, each once, in order."""
-    return list(dict.fromkeys(value for operation in operations for value in operation.reads()))
-
-
-def _read(operations: Sequence[Operation], params: Iterable[str]) -> list[str]:
-    """The parameters that ``operations`` read, in the order in which they are declared."""
-    read = {value.name for value in _reads(operations)}
-    return [name for name in params if name in read]
-
-
-def _common(paths: Sequence[str]) -> list[str]:
-    """The words that the owners of ``paths`` share: embeddings, of embeddings.word.weight and embeddings.norm.bias."""
-    owners = [path.split(".")[:-1] for path in paths]
-    shared: list[str] = []
-    for words in zip(*owners, strict=False):
-        if len(set(words)) > 1:
-            break
-        shared.append(words[0])
-    return shared
-
-
-def _moved(param: Operation, depth: int) -> Operation:
-    """A parameter with its paths as seen from ``depth`` words down."""
-
-    def cut(path: str) -> str:
-        return ".".join(path.split(".")[depth:])
-
-    attributes = dict(param.attributes)
-    attributes["at"] = map_paths(attributes["at"], cut)
-    also = attributes.get("also")
-    if isinstance(also, tuple):
-        attributes["also"] = tuple(cut(str(name)) for name in also)
-    return replace(param, attributes=tuple(sorted(attributes.items())))
-
-
-def _elsewhere(param: Operation) -> Operation:
-    """The same parameter as the model passes it on: a block makes it."""
-    return replace(param, attributes=tuple(sorted({**dict(param.attributes), "made": "elsewhere"}.items())))
-
-
-def _span(operations: Sequence[Operation]) -> Span | None:
-    """The lines of ``operations``; where they stand apart, those of the last."""
-    spans = [operation.span for operation in operations if operation.span is not None]
-    files = {id(span.file) for span in spans}
-    if not spans or len(files) > 1:
-        return spans[0] if spans else None
-    found = spans[-1]
-    for span in sorted(spans, key=lambda span: span.start, reverse=True):
-        if span.end_line + APART >= found.line:
-            found = span.to(found)
-    return found
-
-
-def camel(words: Sequence[str]) -> str:
-    """Words of a path as a class's name: ``pooler.dense`` is PoolerDense, ``word_norm`` WordNorm."""
-    parts = [part for word in words for part in word.replace("-", "_").split("_") if part]
-    name = "".join(part[:1].upper() + part[1:] for part in parts if part.isidentifier() or part.isdigit())
-    return f"Block{name}" if name[:1].isdigit() else name

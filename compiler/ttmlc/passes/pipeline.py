@@ -19,6 +19,7 @@ from ttmlc.passes.fusion.views import SinkViews
 from ttmlc.passes.inference_only import InferenceOnly
 from ttmlc.passes.join_projections import JoinProjections
 from ttmlc.passes.lower import Lower
+from ttmlc.passes.next_token import NextToken
 from ttmlc.passes.outline import Outline
 from ttmlc.passes.prune import Prune
 from ttmlc.passes.specialise import Specialise
@@ -43,6 +44,7 @@ def pipeline(
     specialise = (Specialise(tuple(fields), label),) if label else ()
     return (
         *specialise,  # before everything else: what is known decides what may be lowered and fused
+        NextToken(),  # before inference-only: a loss says which output is about the next token
         Outline(),  # before prune: that a head's model begins with its base's operations is how their blocks are shared
         *(() if train else (InferenceOnly(),)),  # before prune, which drops what was made for losses alone
         Prune(),  # before lowering, which would make storages for parameters that nothing reads

@@ -48,6 +48,8 @@ class Head:
     model: str
     options: Mapping[str, Any] = field(default_factory=dict)
     labels: str = ""
+    double: bool = True
+    """Whether the reference computes in float64. A query that sees no key is not a number in Transformers there."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,6 @@ class Family:
     heads: Mapping[str, Head]
     types: int = 0
     """How many different ``token_type_ids`` it takes; 0 where it has none."""
-    double: bool = True
-    """Whether the reference computes in float64. A query that sees no key is not a number in Transformers there."""
 
 
 FAMILIES = {
@@ -129,14 +129,15 @@ FAMILIES = {
         "MistralConfig",
         DECODER,
         {
-            "next words, in a window": Head("MistralForCausalLM", {"sliding_window": 5}, "words"),
+            "next words, in a window": Head(
+                "MistralForCausalLM", {"sliding_window": 5}, "words", double=False
+            ),
             "next words, in no window": Head("MistralForCausalLM", {"sliding_window": None}, "words"),
             "a class for each word": Head(
-                "MistralForTokenClassification", {"num_labels": 7, "sliding_window": 40}, "tags"
+                "MistralForTokenClassification", {"num_labels": 7, "sliding_window": 40}, "tags", double=False
             ),
             "a span": Head("MistralForQuestionAnswering", {"sliding_window": 200}, "span"),
         },
-        double=False,
     ),
     "qwen2": Family(
         "qwen2",

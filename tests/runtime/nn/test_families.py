@@ -28,7 +28,7 @@ def pair(family: str, head: str) -> tuple[Any, Any]:
     model = families.theirs(found, found.heads[head])
     with TemporaryDirectory() as folder:
         made = families.ours(found, model, Path(folder))
-    return (model.double() if found.double else model), made
+    return (model.double() if found.heads[head].double else model), made
 
 
 def cells() -> list[Any]:

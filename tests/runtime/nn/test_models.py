@@ -18,7 +18,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from ttmlc.ir.device import ROLES
 from ttmlc.passes.lowering.storages import OWN
-from ttmlc_runtime import nn, ttnn
+from ttmlc_runtime import generation, nn, ttnn
 from ttmlc_runtime.errors import BackendError, ConfigError, WeightsError
 from ttmlc_runtime.weights import concat, normal, ones, zeros
 from ttmlc_runtime.weights.format import SafeFile
@@ -527,7 +527,8 @@ def test_a_fused_storage_computes_both_parts() -> None:
 
 def test_the_compiler_knows_the_names_that_blocks_and_models_have_of_their_own() -> None:
     """A storage that a checkpoint's path would name like one of them gets another name."""
-    public = {name for kind in (nn.Model, nn.Block) for name in dir(kind) if not name.startswith("_")}
+    kinds = (nn.Model, nn.Block, generation.Model)
+    public = {name for kind in kinds for name in dir(kind) if not name.startswith("_")}
     assert public - {"Config"} <= OWN
 
 

@@ -197,10 +197,10 @@ def heads_joined(name: str) -> Space:
 def rotary(s: Source) -> Call:
     """Heads turned by cosines and sines of as many tokens, or of more."""
     width = s.pick((32, 64, 128, 192)) if s.chance(80) else s.pick((96, 80, 33, 16))
-    tokens = s.pick(SIZES) if s.chance(60) else s.integer(1, 130)
+    tokens = s.integer(1, 130) if s.chance(70) else s.pick(SIZES)
     dtype = s.pick(("bfloat16", "float32")) if s.chance(90) else s.pick(DTYPES)
     x = s.tensor((s.pick(FEW), s.pick((2, 1, 4, 3)), tokens, width), dtype, s.layout(4))
-    longer = s.pick((0, s.integer(0, 70))) if s.chance(92) else -1
+    longer = s.integer(0, 70) if s.chance(70) else s.pick((0, 0, -1))
     shape = [1, 1, max(tokens + longer, 1), width]
     if s.chance(12):
         shape[s.pick((0, 1, 3))] = s.pick((2, 32, 64))

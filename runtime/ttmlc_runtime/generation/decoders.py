@@ -1,0 +1,75 @@
+"""How logits of the next token are computed: what ``generate`` asks for, and the form that every model has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ttmlc_runtime import ttnn
+from ttmlc_runtime.generation.prompt import Prompt
+from ttmlc_runtime.generation.spec import NextToken
+from ttmlc_runtime.nn.outputs import Activation
+
+Array = np.ndarray[Any, Any]
+TILE = 32
+
+
+class Decoder(Protocol):
+    """Logits of the next token, [B, vocab] on the host; ``cache`` is what a decoder keeps from step to step."""
+
+    def prefill(self, prompt: Prompt) -> tuple[Array, Any]:
+        """The logits after the prompts, and what is kept of them."""
+
+    def decode(self, tokens: Array, cache: Any) -> Array:
+        """The logits after one more token a row, int64 [B]; the cache then holds it."""
+
+
+@dataclass
+class Kept:
+    """What the recomputing decoder keeps: the tokens themselves."""
+
+    prompt: Prompt
+
+
+class Recomputing:
+    """Runs the whole of each row again for every token: right for every model, and slow for long texts.
+
+    Rows are filled up on the right to whole tiles, with tokens that none before them sees, so that a program is built
+    once for 32 lengths; and only the tile with the last tokens comes to the host.
+    """
+
+    def __init__(self, model: Any, says: NextToken) -> None:
+        self.model = model
+        self.says = says
+
+    def prefill(self, prompt: Prompt) -> tuple[Array, Kept]:
+        """See ``Decoder``."""
+        return self._last(prompt), Kept(prompt)
+
+    def decode(self, tokens: Array, cache: Kept) -> Array:
+        """See ``Decoder``."""
+        before = cache.prompt
+        ids = np.concatenate([before.ids, tokens[:, None]], axis=-1)
+        mask = np.pad(before.mask, ((0, 0), (0, 1)), constant_values=1)
+        cache.prompt = Prompt(ids, mask)
+        return self._last(cache.prompt)
+
+    def _last(self, prompt: Prompt) -> Array:
+        rows, tokens = prompt.ids.shape
+        filling = ((0, 0), (0, -tokens % TILE))
+        given = {self.says.ids: np.pad(prompt.ids, filling)}
+        if self.says.mask:
+            given[self.says.mask] = np.pad(prompt.mask, filling)
+        if self.says.positions:
+            given[self.says.positions] = np.pad(prompt.positions, filling)
+        logits: Activation = self.model(**given)[self.says.logits]
+        whole, vocab = logits.shape[-2:]
+        tensor = logits.tensor
+        ends = list(tensor.shape)
+        begins = [0] * len(ends)
+        begins[-2] = whole - TILE
+        if whole > TILE:
+            tensor = ttnn.slice(tensor, begins, ends)
+        return Activation(tensor, (rows, TILE, vocab)).numpy()[:, (tokens - 1) % TILE]
