@@ -286,8 +286,7 @@ class Expressions(Making):
         left, right = (self.expression(arg) for arg in node.args)
         if isinstance(left, Number) and isinstance(right, Number):
             return self.scalar(node)
-        sides = [integers.is_whole(side) for side in (left, right)]
-        if all(sides) or (any(sides) and any(isinstance(side, Number) for side in (left, right))):
+        if integers.joins(left, right):
             return integers.arithmetic(self, node, left, right, wanted)
         if isinstance(left, Number) and isinstance(right, Tensor) and node.op in ("+", "*"):
             left, right = right, left

@@ -23,7 +23,6 @@ from ttmlc.elaborate.problems import (
 )
 from ttmlc.elaborate.scope import tensor_type
 from ttmlc.elaborate.values import Init, Meaning, Number, Poison, Tensor, describe
-from ttmlc.ir import scalar
 from ttmlc.ir.builder import Builder
 from ttmlc.ir.module import COMPUTED, Attribute, Form, Function, Input, Kind, Region, Value
 from ttmlc.ir.scalar import Asked, Const, Scalar, leaves
@@ -194,7 +193,7 @@ class Elaborator(Branches):
         elif isinstance(node, tree.Repeat):
             self._repeat(node)
         elif isinstance(node, tree.Require):
-            self._require(node)
+            integers.require(self, node, allowed=self.of_model)
         elif isinstance(node, (tree.If, tree.Match)) and (self.of_head or self.calling):
             if any(isinstance(part, tree.Return) for part in tree.walk(node)):
                 raise problem(NOT_YET, "returning from here is not compiled yet", node.span)
@@ -203,18 +202,6 @@ class Elaborator(Branches):
             self._when(node)
         elif not isinstance(node, (tree.Doc, tree.HeadConfig)):  # which is read before the head
             raise problem(NOT_YET, "this statement is not compiled yet", node.span)
-
-    def _require(self, node: tree.Require) -> None:
-        """A condition of each call; of one under a condition, only where that holds."""
-        if not self.of_model:
-            raise problem(NOT_YET, "'require' in a block is not compiled yet", node.span)
-        condition = self.condition(node.condition)
-        for known in self.holding:
-            condition = scalar.apply("or", integers.denied(known), condition)
-        text = "this model cannot be called so" if node.message is None else str(node.message.value)
-        if condition != Const(True):
-            given: dict[str, Attribute] = {"condition": condition, "message": text}
-            self.build.add_all("require", (), given, span=node.span)
 
     def _assign(self, node: tree.Assign) -> None:
         names = []

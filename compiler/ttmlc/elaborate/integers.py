@@ -14,6 +14,7 @@ from ttmlc.elaborate.binding import Bound, Signature
 from ttmlc.elaborate.problems import BAD_SCALAR, MISFIT, NOT_YET, problem
 from ttmlc.elaborate.values import Meaning, Number, Tensor, describe
 from ttmlc.ir import scalar
+from ttmlc.ir.module import Attribute
 from ttmlc.ir.ops.integers import RELATIONS, WHOLE
 from ttmlc.ir.scalar import Apply, Asked, Const, Field, Scalar
 from ttmlc.ir.types import DType, TensorType, dim_text
@@ -137,6 +138,29 @@ def arithmetic(
         hint = "Add up what is true with running(x, S), or choose with where(x, a, b)."
         raise problem(MISFIT, f"'{node.op}' joins two conditions", node.span, hint=hint)
     return elaborator.apply(ops[node.op], operands, {}, node.span, name=wanted or ops[node.op])
+
+
+def require(elaborator: Expressions, node: tree.Require, *, allowed: bool) -> None:
+    """A condition of each call; of one under a condition, only where that holds.
+
+    Raises:
+        DiagnosticError: it stands where it may not, or is no condition.
+    """
+    if not allowed:
+        raise problem(NOT_YET, "'require' in a block is not compiled yet", node.span)
+    condition = elaborator.condition(node.condition)
+    for held in elaborator.holding:
+        condition = scalar.apply("or", denied(held), condition)
+    text = "this model cannot be called so" if node.message is None else str(node.message.value)
+    if condition != Const(True):
+        given: dict[str, Attribute] = {"condition": condition, "message": text}
+        elaborator.build.add_all("require", (), given, span=node.span)
+
+
+def joins(left: Meaning, right: Meaning) -> bool:
+    """Whether an operator of ``left`` and ``right`` is one of whole numbers, a tensor of them among the two."""
+    sides = [is_whole(side) for side in (left, right)]
+    return all(sides) or (any(sides) and any(isinstance(side, Number) for side in (left, right)))
 
 
 def compares(elaborator: Expressions, node: tree.Expr) -> bool:
