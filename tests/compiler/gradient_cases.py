@@ -376,6 +376,11 @@ def _others() -> dict[str, Case]:
         '%z = relabel(%x) {source = "S", to = "S\'"} : float[B, S\', hidden]\n'
         '%y = contract(%x, %z) {over = "hidden"} : float[B, S, S\']'
     )
+    for before, behind in (("B", ", hidden"), ("B, S", ", hidden"), ("B, S", ""), ("S", ", hidden, inner")):
+        cases[f"pick, an index of [{before}], of [{before}, vocab{behind}]"] = Case(
+            f'%y = pick(%x, %i) {{over = "vocab"}} : float[{before}{behind}]',
+            f"%x: float[{before}, vocab{behind}], %i: int[{before}]",
+        )
     for over, made in (("S", "B, hidden"), ("B", "S, hidden"), ("hidden", "B, S")):
         cases[f"first over {over}"] = Case(f'%y = first(%x) {{over = "{over}"}} : float[{made}]')
         for kind in ("sum", "mean"):

@@ -52,6 +52,10 @@ BODIES = {
     "one block twice": "h = Inner(Inner(h, at=\"a\"), at=\"b\")\nreturn h=h",
     "a stored order": "h = linear(h, hidden, at=\"a\", stored=[in, out])\nreturn h=h",
     "the first token": "return h=h, p=tanh(linear(first(h, S), hidden, at=\"p\"))",
+    "tokens that the host picks": (
+        "h = h + word[where(ids < types, ids, types)]\n"
+        "return h=h, p=linear(pick(h, S, argmax(ids, S)), hidden, at=\"p\"), l=last(h, S)"
+    ),
     "a mask": "h = linear(Attend(h, mask, at=\"att\"), hidden, at=\"o\")\nreturn h=h",
     "attention in the model": (
         "q = linear(h, (heads head_dim), at=\"q\") as [B, heads, S, head_dim]\n"

@@ -221,7 +221,7 @@ NO_FORM = {
     "a loss and a number": ("loss=a + 1", "losses are added, and multiplied by numbers"),
     "a choice among sums": ("loss=a + a if scale > 1 else a", "a choice among sums of losses"),
     "labels given back": ("loss=a, x=clamp(labels, 0, 1)", "cannot be read as an activation"),
-    "labels looked up": ("x=base.word[clamp(base.ids, 0, 1)]", "cannot be read as an activation"),
+    "labels looked up": ("x=base.word[clamp(labels, 0, 1)]", "'labels' may be absent"),
     "a part in front": ("x=one, loss=a", "is not taken apart on the device yet"),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ttmlc.elaborate import integers
 from ttmlc.elaborate.binding import Signature, bind
 from ttmlc.elaborate.choices import is_word, merge, possible_words
 from ttmlc.elaborate.expressions import Expressions
@@ -203,14 +204,14 @@ class Branches(Expressions):
         """Alternatives of which at least one returns; one of the others may go on with ``rest``."""
         before, results, goes_on = self.values, [], False
         start = len(self.build.operations)
-        for body in (*(body for _, body in cases), otherwise):
+        for known, body in self._bodies(cases, otherwise):
             self.values = dict(before)
-            result = self.run(body, "")
+            result = self._run_where(known, body)
             if result is None:
                 if goes_on:  # written out twice, it would double at every such statement
                     raise problem(NOT_YET, "that two cases go on behind this is not compiled yet", node.span)
                 goes_on = True
-                result = self.run(rest, "")
+                result = self._run_where(known, rest)
             if result is None:
                 raise problem(WRONG_SHAPE, "this does not return in every case", node.span)
             results.append(result)
@@ -222,9 +223,9 @@ class Branches(Expressions):
         """Alternatives that give names other values; a name that only some of them give is unknown behind."""
         before, ends = self.values, []
         start = len(self.build.operations)
-        for body in (*(body for _, body in cases), otherwise):
+        for known, body in self._bodies(cases, otherwise):
             self.values = dict(before)
-            self.run(body, "")
+            self._run_where(known, body)
             ends.append(self.values)
         self.values = dict(before)
         self._no_parameters(start, node.span)
@@ -235,6 +236,19 @@ class Branches(Expressions):
             if any(isinstance(meaning, Poison) for meaning in meanings):
                 raise DiagnosticError([])
             self.values[name] = merge(self, [condition for condition, _ in cases], meanings, node, name)
+
+    def _bodies(self, cases: Sequence[Case], otherwise: Body) -> list[tuple[list[Scalar], Body]]:
+        """The bodies in order, each with what holds there."""
+        known = integers.known([condition for condition, _ in cases])
+        return list(zip(known, (*(body for _, body in cases), otherwise), strict=True))
+
+    def _run_where(self, known: Sequence[Scalar], body: Body) -> Meaning | None:
+        """Take ``body``, where ``known`` holds."""
+        outside, self.holding = self.holding, (*self.holding, *known)
+        try:
+            return self.run(body, "")
+        finally:
+            self.holding = outside
 
     def _no_parameters(self, start: int, span: Span) -> None:
         if any(operation.op == "param" for operation in self.build.operations[start:]):

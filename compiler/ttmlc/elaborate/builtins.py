@@ -3,58 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ttmlc.elaborate.arguments import axis as _axis
+from ttmlc.elaborate.arguments import dim, number, tensor
 from ttmlc.elaborate.binding import Bound, Signature
+from ttmlc.elaborate.integers import INTEGERS
 from ttmlc.elaborate.names import value_name
 from ttmlc.elaborate.problems import MISFIT, NOT_YET, problem
-from ttmlc.elaborate.values import Init, Meaning, Number, Paths, Tensor, Text, Words, Written, describe
+from ttmlc.elaborate.values import Init, Meaning, Number, Paths, Tensor, Text, Words, describe
 from ttmlc.ir.module import Attribute, Form
 from ttmlc.ir.ops.rms_norm import ROUNDS
 from ttmlc.ir.scalar import Const, Scalar, product
-from ttmlc.ir.types import ONE, Axis, Dim, DType, TensorType
+from ttmlc.ir.types import Axis, Dim, DType, TensorType
 from ttmlc.language import tree
 
 if TYPE_CHECKING:
     from ttmlc.elaborate.expressions import Expressions
 
 Build = Callable[["Expressions", Bound], Meaning]
-
-
-def tensor(elaborator: Expressions, bound: Bound, name: str) -> Tensor:
-    """A tensor argument."""
-    meaning = elaborator.argument(bound, name)
-    if not isinstance(meaning, Tensor):
-        raise problem(MISFIT, f"{name!r} must be a tensor", bound.span(name), f"is {describe(meaning)}")
-    return replace(meaning, span=bound.span(name))
-
-
-def dim(elaborator: Expressions, bound: Bound, name: str) -> Dim:
-    """A dimension argument: a size that is an axis, a declared axis, a written product, or 1."""
-    meaning = elaborator.argument(bound, name)
-    if isinstance(meaning, Written):
-        return meaning.dim
-    if isinstance(meaning, Number) and meaning.dim is not None:
-        return meaning.dim
-    if isinstance(meaning, Number) and meaning.scalar == Const(1):
-        return ONE
-    hint = "Use a config field of kind 'size', or a product such as (heads head_dim)."
-    raise problem(
-        MISFIT, f"{name!r} must be a dimension", bound.span(name), f"is {describe(meaning)}", hint=hint
-    )
-
-
-def number(
-    elaborator: Expressions, bound: Bound, name: str, kinds: tuple[str, ...] = ("int", "float")
-) -> Scalar:
-    """A scalar argument of one of ``kinds``."""
-    meaning = elaborator.argument(bound, name)
-    if not isinstance(meaning, Number) or meaning.kind not in kinds:
-        raise problem(
-            MISFIT, f"{name!r} must be {' or '.join(kinds)}", bound.span(name), f"is {describe(meaning)}"
-        )
-    return meaning.scalar
 
 
 def path(elaborator: Expressions, bound: Bound) -> str:
@@ -220,10 +187,10 @@ def _group(elaborator: Expressions, operands: Sequence[Tensor | None]) -> Scalar
 
 def _dropout(elaborator: Expressions, bound: Bound) -> Meaning:
     elaborator.wanted = bound.wanted  # dropout does not rename what it drops from
-    x = tensor(elaborator, bound, "x")
-    return elaborator.apply(
-        "dropout", [x], {"p": number(elaborator, bound, "p")}, bound.call, name=x.value.name
-    )
+    x, p = tensor(elaborator, bound, "x"), number(elaborator, bound, "p")
+    if p in (Const(0), Const(0.0)):
+        return x
+    return elaborator.apply("dropout", [x], {"p": p}, bound.call, name=x.value.name)
 
 
 def _rotary(elaborator: Expressions, bound: Bound) -> Meaning:
@@ -236,14 +203,6 @@ def _rotary(elaborator: Expressions, bound: Bound) -> Meaning:
 def _first(elaborator: Expressions, bound: Bound) -> Meaning:
     x, over = tensor(elaborator, bound, "x"), _axis(elaborator, bound, "over")
     return elaborator.apply("first", [x], {"over": over.name}, bound.call, name=bound.wanted or "first")
-
-
-def _axis(elaborator: Expressions, bound: Bound, name: str) -> Axis:
-    """An argument that is one axis."""
-    over = dim(elaborator, bound, name)
-    if not isinstance(over, Axis):
-        raise problem(MISFIT, f"{name!r} must be one axis", bound.span(name))
-    return over
 
 
 def _labels(elaborator: Expressions, bound: Bound) -> Tensor:
@@ -331,6 +290,7 @@ BUILTINS: dict[str, tuple[Signature, Build]] = {
     ),
     "mean_squared_error": (Signature(("logits", "labels"), 2), _loss("mean_squared_error", "squared_error")),
     "normal": (Signature(("std",), 1), _normal),
+    **INTEGERS,
     **{
         kind: (ACTIVATION, _activation(kind))
         for kind in ("gelu", "gelu_new", "relu", "silu", "tanh", "sigmoid")
@@ -343,15 +303,9 @@ LATER = frozenset(
         "softcap",
         "mean",
         "sum",
-        "where",
     }
     | {
-        "pick",
-        "argmax",
-        "last",
         "previous",
-        "running",
-        "index",
         "top",
         "min",
         "max",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ttmlc.elaborate import scalars
+from ttmlc.elaborate import integers, scalars
 from ttmlc.elaborate.problems import BAD_SCALAR, MISFIT, UNKNOWN_NAME, nearest, problem
 from ttmlc.elaborate.scope import DTYPES
 from ttmlc.elaborate.values import Meaning, Number, Paths, Several, Tensor, Text, describe
@@ -88,7 +88,14 @@ def choice(elaborator: Expressions, node: tree.Choice, wanted: str) -> Meaning:
         here = no
     if not conditions:
         return elaborator.named(here, wanted)
-    meanings = [elaborator.expression(part) for part in (*parts, here)]
+    meanings = []
+    outside = elaborator.holding
+    try:
+        for known, part in zip(integers.known(conditions), (*parts, here), strict=True):
+            elaborator.holding = (*outside, *known)
+            meanings.append(elaborator.expression(part))
+    finally:
+        elaborator.holding = outside
     return merge(elaborator, conditions, meanings, node, wanted)
 
 
@@ -147,6 +154,9 @@ def _choose(
                 f"is {other.value.type}",
                 related=((first.span, f"is {first.value.type}"),),
             )
+    once = integers.picked_once(elaborator, conditions, tensors, span, wanted)
+    if once is not None:
+        return once
     return elaborator.apply(
         "choose", tensors, {"conditions": tuple(conditions)}, span, name=wanted or "chosen"
     )
@@ -174,19 +184,13 @@ def is_word(value: Scalar, word: str) -> Scalar:
     """Whether ``value`` is ``word``, with choices taken apart: what a reader would have written."""
     if isinstance(value, Apply) and value.op == "select":
         condition, yes, no = value.args
-        return _or(_and(condition, is_word(yes, word)), _and(_not(condition), is_word(no, word)))
+        return _or(_and(condition, is_word(yes, word)), _and(integers.denied(condition), is_word(no, word)))
     return scalar.apply("==", value, Const(word))
-
-
-def _not(a: Scalar) -> Scalar:
-    if isinstance(a, Apply) and a.op == "==":
-        return Apply("!=", a.args)
-    return a.args[0] if isinstance(a, Apply) and a.op == "not" else scalar.apply("not", a)
 
 
 def _and(a: Scalar, b: Scalar) -> Scalar:
     # What equals a word is not none.
-    if isinstance(b, Apply) and b.op == "==" and a == _not(scalar.apply("is_none", b.args[0])):
+    if isinstance(b, Apply) and b.op == "==" and a == integers.denied(scalar.apply("is_none", b.args[0])):
         return b
     return scalar.apply("and", a, b)
 

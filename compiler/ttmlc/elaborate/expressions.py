@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ttmlc.elaborate import scalars
+from ttmlc.elaborate import integers, scalars
 from ttmlc.elaborate.binding import Bound, Signature, bind
 from ttmlc.elaborate.builtins import BUILTINS, LATER
 from ttmlc.elaborate.choices import ask, choice
@@ -110,6 +110,8 @@ class Expressions(Making):
             )
         if isinstance(node, tree.Operator) and node.op in OPERATORS:
             return self._arithmetic(node, wanted)
+        if isinstance(node, tree.Operator) and integers.compares(self, node):
+            return integers.comparison(self, node, wanted)
         if isinstance(node, tree.Member):
             return self._member(node)
         if isinstance(node, tree.Choice):
@@ -284,6 +286,8 @@ class Expressions(Making):
         left, right = (self.expression(arg) for arg in node.args)
         if isinstance(left, Number) and isinstance(right, Number):
             return self.scalar(node)
+        if integers.joins(left, right):
+            return integers.arithmetic(self, node, left, right, wanted)
         if isinstance(left, Number) and isinstance(right, Tensor) and node.op in ("+", "*"):
             left, right = right, left
         if not isinstance(left, Tensor):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from ttmlc.elaborate import integers
 from ttmlc.elaborate.binding import Bound, Signature
 from ttmlc.elaborate.branches import Branches
 from ttmlc.elaborate.names import INPUTS, OUTPUT_MEMBERS, class_name, path, plain
@@ -23,7 +24,7 @@ from ttmlc.elaborate.problems import (
 from ttmlc.elaborate.scope import tensor_type
 from ttmlc.elaborate.values import Init, Meaning, Number, Poison, Tensor, describe
 from ttmlc.ir.builder import Builder
-from ttmlc.ir.module import Attribute, Form, Function, Input, Kind, Region, Value
+from ttmlc.ir.module import COMPUTED, Attribute, Form, Function, Input, Kind, Region, Value
 from ttmlc.ir.scalar import Asked, Const, Scalar, leaves
 from ttmlc.ir.types import DType, TensorType
 from ttmlc.language import tree
@@ -39,7 +40,8 @@ PARAM = Signature(("init", "pad"), 0)
 class Elaborator(Branches):
     """One function on its way into the IR.
 
-    A head is one ``of_head``: its inputs may have several types. Those of a head or a model may be absent.
+    A head is one ``of_head``: its inputs may have several types. A model or a head is one ``of_model``: its inputs may
+    be absent, and the host takes part in it.
     """
 
     of_head: bool = False
@@ -73,6 +75,7 @@ class Elaborator(Branches):
             raise problem(
                 WRONG_SHAPE, "the first input must be int[B, S] without a default: it gives B and S", span
             )
+        self.defaults(node.params or ())
         outputs = self._body(node.body, node.name)
         return Function(
             class_name(node.name), Kind.MODEL, inputs, tuple(self.build.operations), outputs, node.span
@@ -122,9 +125,29 @@ class Elaborator(Branches):
             return Const(node.value)
         if isinstance(node, tree.Literal) and isinstance(node.value, bool) and type_.dtype is DType.BOOL:
             return Const(node.value)
+        if self.of_model and not isinstance(node, tree.Literal):
+            return COMPUTED
         raise problem(
             NOT_YET, "this default is not compiled yet", node.span, hint="Whole numbers and position(S) are."
         )
+
+    def defaults(self, params: Sequence[tree.Param]) -> None:
+        """Choose what inputs are where they are not given, in order: each is made of those before it."""
+        names = [param.name.text for param in params]
+        for place, param in enumerate(params):
+            given, name = self.inputs.get(param.name.text), param.name.text
+            raw = self.values.get(name)
+            if given is None or given.default != COMPUTED or not isinstance(raw, Tensor):
+                continue
+            all_values = self.values
+            self.values = {key: value for key, value in all_values.items() if key not in names[place:]}
+            all_values[name] = Poison()
+            try:
+                with self.problems.kept():
+                    all_values[name] = made = integers.default(self, param, raw)
+                    self.owned[name] = made.value
+            finally:
+                self.values = all_values
 
     # Statements
 
@@ -169,6 +192,8 @@ class Elaborator(Branches):
             self._param_statement(node)
         elif isinstance(node, tree.Repeat):
             self._repeat(node)
+        elif isinstance(node, tree.Require):
+            integers.require(self, node, allowed=self.of_model)
         elif isinstance(node, (tree.If, tree.Match)) and (self.of_head or self.calling):
             if any(isinstance(part, tree.Return) for part in tree.walk(node)):
                 raise problem(NOT_YET, "returning from here is not compiled yet", node.span)

@@ -167,6 +167,7 @@ def _scope_of(
         numbers=joined.numbers,
         words=joined.words(),
         choices={entry.name: entry.choices for entry in joined.fields if entry.choices},
+        nullable=frozenset(entry.name for entry in joined.fields if entry.nullable),
         poisoned=frozenset(joined.poisoned),
         blocks={},
         defaults=defaults_of(file),

@@ -24,8 +24,9 @@ class Making:
     """One function on its way; ``of_block`` where it may stand in a repeat of its callers.
 
     ``values`` are its names; ``wanted`` is the name that the statement gives the expression at hand; ``paths`` are
-    the checkpoint paths that are taken, ``owned`` the parameters that have a name; ``done`` are the blocks that can
-    be called, ``failed`` those that cannot and why.
+    the checkpoint paths that are taken, ``owned`` what heads may read by name: parameters, and inputs that are made of
+    others; ``done`` are the blocks that can be called, ``failed`` those that cannot and why; ``holding`` are the
+    conditions that hold where the expression stands.
     """
 
     scope: Scope
@@ -40,6 +41,7 @@ class Making:
     owned: dict[str, Value] = field(default_factory=dict)
     inputs: dict[str, Input] = field(default_factory=dict)
     failed: dict[str, list[Diagnostic]] = field(default_factory=dict)
+    holding: tuple[Scalar, ...] = ()
 
     def path_of(self, text: Text) -> str:
         """A string as a checkpoint path."""

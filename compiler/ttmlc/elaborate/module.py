@@ -133,6 +133,7 @@ def _config(
         numbers=builder.numbers,
         words=builder.words(),
         choices={entry.name: entry.choices for entry in config.fields if entry.choices},
+        nullable=frozenset(entry.name for entry in config.fields if entry.nullable),
         poisoned=frozenset(builder.poisoned),
         factors=builder.factors,
     )

@@ -50,7 +50,7 @@ class DeclinedHead:
 
 @dataclass(frozen=True)
 class BaseModel:
-    """A model that heads stand on, and its parameters that have a name."""
+    """A model that heads stand on, and its parameters and chosen inputs by name."""
 
     function: Function
     owned: dict[str, Value]
@@ -143,6 +143,7 @@ class HeadElaborator(Elaborator):
         Raises:
             DiagnosticError: it is wrong, or cannot be compiled yet.
         """
+        self.of_model = True
         filled = check_holes(offer, node)
         inputs = list(base.function.inputs)
         taken = {given.value.name for given in inputs}
@@ -159,6 +160,7 @@ class HeadElaborator(Elaborator):
         self.inputs = {given.value.name: given for given in inputs}
         inputs += [given for given in map(self._param, node.params) if given is not None]
         self.values[node.base.text] = meaning = self._base(base, "".join(prefixes[:1]), offer.span, many)
+        self.defaults(node.params)
         for hole in node.holes:
             with self.problems.kept():
                 self._hole(hole, filled.get(hole.name.text), meaning, family, node.base)

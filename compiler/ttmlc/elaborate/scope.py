@@ -45,6 +45,8 @@ class Scope:
     words: tuple[str, ...] = ()
     choices: dict[str, tuple[str, ...]] = field(default_factory=dict)
     poisoned: frozenset[str] = frozenset()
+    nullable: frozenset[str] = frozenset()
+    """Fields of the config that may be none."""
     factors: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Of sizes that are products of others, what they are products of, outermost first."""
     indices: frozenset[str] = frozenset()

@@ -25,6 +25,7 @@ NESTS = {
     "nn.rows": 40,
     "input.ids": 200,
     "input.mask": 200,
+    "input.places": 200,
 }
 """Ops that are nested into the call that reads them, where they are read once and are no longer than this."""
 UNSEEN = frozenset({"storage", "output", "parameter"})

@@ -145,17 +145,12 @@ def _activation(value: Attribute) -> str:
 
 def _ids(operation: Operation, names: Mapping[str, Code]) -> Call:
     """``given.ids("token_type_ids", token_type_ids, below=c.types, default=0)``."""
-    name = operation.text("input")
-    args = [
-        Arg(Raw(string(name))),
-        Arg(names[name]),
-        Arg(Raw(expression(operation.scalar("below"), OWNER)), "below"),
-    ]
-    return Call("given.ids", (*args, *_filled(operation)))
+    below = Arg(Raw(expression(operation.scalar("below"), OWNER)), "below")
+    return Call("given.ids", (*_input(operation, names), below, *default_of(operation)))
 
 
-def _filled(operation: Operation) -> list[Arg]:
-    """What integers are where the caller gives none."""
+def default_of(operation: Operation) -> list[Arg]:
+    """The default of an input as an argument, where it has one."""
     default = operation.get("default")
     if not isinstance(default, Form):
         return []
@@ -170,18 +165,12 @@ def table_attribute(name: str) -> str:
 
 def _rotary(operation: Operation, names: Mapping[str, Code]) -> Call:
     """``given.rotary("position_ids", position_ids, self.inv_freq, default=given.positions)``."""
-    name = operation.text("input")
-    args = [
-        Arg(Raw(string(name))),
-        Arg(names[name]),
-        Arg(Raw(f"self.{table_attribute(operation.text('table'))}")),
-    ]
-    return Call("given.rotary", (*args, *_filled(operation)))
+    table = Arg(Raw(f"self.{table_attribute(operation.text('table'))}"))
+    return Call("given.rotary", (*_input(operation, names), table, *default_of(operation)))
 
 
 def _mask(operation: Operation, names: Mapping[str, Code]) -> Call:
-    name = operation.text("input")
-    args = [Arg(Raw(string(name))), Arg(names[name])]
+    args = _input(operation, names)
     if operation.get("causal") is not None:
         args.append(Arg(Raw(expression(operation.scalar("causal"), OWNER)), "causal"))
     if operation.get("window") is not None:
@@ -189,9 +178,23 @@ def _mask(operation: Operation, names: Mapping[str, Code]) -> Call:
     return Call("given.mask", tuple(args))
 
 
+def _places(operation: Operation, names: Mapping[str, Code]) -> Call:
+    """``given.places("index", index, (B, 1, 1, S))``."""
+    shape = tuple_of(expression(size, OWNER) for size in shape_of(operation.get("shape") or ()))
+    return Call("given.places", (*_input(operation, names), Arg(Raw(shape))))
+
+
+def _input(operation: Operation, names: Mapping[str, Code]) -> list[Arg]:
+    """What messages call an input, and it itself, or what the host made."""
+    name = operation.text("input")
+    made = operation.operands[0] if operation.operands else None
+    return [Arg(Raw(string(name))), Arg(names[name if made is None else made.name])]
+
+
 SPECIAL = {
     "input.ids": _ids,
     "input.mask": _mask,
+    "input.places": _places,
     "input.rotary": _rotary,
     "nn.dropout": _dropout,
     "nn.layer_norm": _layer_norm,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ttmlc.emit.body import Body, sizes_read
+from ttmlc.emit.body import sizes_read
 from ttmlc.emit.calls import OWNER, call, size_text
 from ttmlc.emit.construction import Construction, exploded
+from ttmlc.emit.host import Hosting
 from ttmlc.emit.predictions import next_token
 from ttmlc.emit.python import (
     WIDTH,
@@ -28,6 +29,7 @@ from ttmlc.ir.device_labels import HostOp
 from ttmlc.ir.device_training import LossOp
 from ttmlc.ir.module import Function, Input, Module, Operation
 from ttmlc.ir.op import TABLE
+from ttmlc.ir.ops.integers import on_host
 from ttmlc.ir.ops.structure import conditions
 from ttmlc.ir.scalar import Apply, Dynamic, Scalar
 from ttmlc.ir.types import TensorType
@@ -102,7 +104,7 @@ def _kinds(given: Input) -> str:
 
 
 @dataclass
-class Calling(Body):
+class Calling(Hosting):
     """``__call__`` of a model."""
 
     losses: dict[str, Operation] = field(default_factory=dict)
@@ -129,7 +131,7 @@ class Calling(Body):
         makers = {value.name: o for o in self.function.operations for value in o.results}
         self.makers = makers
         for operation in self.function.operations:
-            if operation.op == "choose":
+            if operation.op == "choose" and not on_host(operation):
                 self.losses.update({v.name: makers[v.name] for v in operation.operands if v is not None})
         read = {v.name for o in self.function.operations if is_loss(o) for v in o.operands if v is not None}
         self.early = [o for o in self.function.operations if o.op == "output" and o.result.name in read]
@@ -141,6 +143,8 @@ class Calling(Body):
             self.turned[held] = f"{held}_block" if held in self.given else held
 
     def special(self, operation: Operation, indent: int) -> bool:
+        if self.host(operation, indent):
+            return True
         if operation.op == "repeat":
             self._loop(operation, indent)
         elif operation.op == "when":
@@ -157,7 +161,10 @@ class Calling(Body):
                 labels = self._labels(operation)
                 self.speak(operation, indent)
                 name = self.name(operation.result, self.places[id(operation)])
-                self.lines += _guarded(name, labels, self._loss(operation), indent)
+                loss = self._loss(operation)
+                self.lines += (
+                    _guarded(name, labels, loss, indent) if labels else layout(f"{name} = ", loss, indent)
+                )
         else:
             return False
         return True
@@ -187,12 +194,12 @@ class Calling(Body):
         return Call(declaration.callee, tuple(args))
 
     def _labels(self, loss: Operation) -> str:
-        """The input that the labels of a loss are, or are made of."""
+        """The optional input that the labels of a loss are, or are made of; nothing where there is none."""
+        optional = {given.value.name for given in self.function.inputs if given.optional}
         value = loss.operands[1]
         while value is not None and value.name in self.makers:
-            value = self.makers[value.name].operands[0]
-        assert value is not None
-        return identifier(value.name)
+            value = next(iter(self.makers[value.name].operands), None)
+        return identifier(value.name) if value is not None and value.name in optional else ""
 
     def _choose(self, operation: Operation, indent: int) -> None:
         """The first whose condition holds; nothing where what all of them read is not given."""
@@ -201,6 +208,8 @@ class Calling(Body):
         self.speak(operation, indent)
         pad = " " * indent
         name = self.name(operation.result, self.places[id(operation)])
+        if not labels:
+            raise cannot(operation.span, "a choice among losses is of labels that the caller may give")
         self.lines.append(f"{pad}if {labels} is None:")
         self.lines.append(f"{pad}    {name} = None")
         asked = [*conditions(operation), None]
@@ -312,7 +321,7 @@ class Calling(Body):
             f"{name} {_shape(made[value.name])}" if value.name in made else name
             for name, value in self.function.outputs
         ]
-        types = [f"{one.value.name} {_kinds(one)}" for one in labels_of(self.function)]
+        types = [f"{one.value.name} {_kinds(one)}" for one in _beside(self.function)]
         shape = str(self.function.inputs[0].value.type).removeprefix("int")
         given = f"Integers {shape}{''.join(f', {one}' for one in types)}"
         line = f"{given} -> {', '.join(shapes)}."
@@ -325,6 +334,12 @@ def labels_of(function: Function) -> list[Input]:
     """The inputs that losses read: those that may be absent and are not brought to the device."""
     entered = {o.text("input") for o in function.walk() if o.op.startswith("input.")}
     return [one for one in function.inputs if one.optional and one.value.name not in entered]
+
+
+def _beside(function: Function) -> list[Input]:
+    """The inputs that are not as the first: labels, and integers of another shape."""
+    dims, labels = getattr(function.inputs[0].value.type, "dims", ()), labels_of(function)
+    return [one for one in function.inputs if one in labels or getattr(one.value.type, "dims", ()) != dims]
 
 
 def outer_axes(function: Function) -> tuple[str, ...]:

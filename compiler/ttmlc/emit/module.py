@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ttmlc.emit.blocks import block_view
+from ttmlc.emit.body import code_of
 from ttmlc.emit.config import config_view
 from ttmlc.emit.models import model_view
 from ttmlc.emit.python import WIDTH
@@ -84,7 +85,7 @@ def module_view(module: Module) -> ModuleView:
     ]
     generates = any(function.predicts is not None for function in module.models)
     rooms = "generation, nn, ttnn" if generates else "nn, ttnn"
-    imports = ["import numpy as np"] if tables else []
+    imports = ["import numpy as np"] if tables or re.search(r"\bnp\.", code_of(text)) else []
     imports += [f"from ttmlc_runtime import {rooms}", "from ttmlc_runtime.nn import Integers"]
     if used:
         imports.append(f"from ttmlc_runtime.weights import {', '.join(used)}")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Union
 
 from ttmlc.ir import scalar
-from ttmlc.ir.scalar import Asked, Const, Dynamic, Field, Index, Scalar
+from ttmlc.ir.scalar import Apply, Asked, Const, Dynamic, Field, Index, Scalar
 
 WIDTH = 110
 
@@ -142,7 +142,9 @@ def expression(value: Scalar, owner: str, around: int = 0) -> str:
     if value.op == "select":
         condition, yes, no = (expression(arg, owner, 1) for arg in args)
         return f"({yes} if {condition} else {no})"
-    if value.op == "is_none":
+    if value.op == "not" and isinstance(args[0], Apply) and args[0].op == "is_none":
+        written, binds = f"{expression(args[0].args[0], owner, 5)} is not None", 4
+    elif value.op == "is_none":
         written, binds = f"{expression(args[0], owner, 5)} is None", 4
     elif value.op == "round_up":
         size, unit = (expression(arg, owner, 6) for arg in args)
@@ -168,7 +170,7 @@ TURN = "turn_"
 RESERVED = frozenset(
     """
     self at c given kernels layers saved seed turns B S TILE ROW_MAJOR Chain ClassVar Integers
-    concat dataclass layout math nn normal ones ttnn zeros
+    concat dataclass layout math nn normal np ones ttnn zeros
     abs all any bool dict filter float hash id input int iter len list map max min next object pow print property range
     round set slice sorted str sum super tuple type vars zip
     """.split()

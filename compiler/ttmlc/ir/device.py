@@ -75,10 +75,11 @@ class StorageOp(DeviceOp):
 
 @declare
 class IdsOp(DeviceOp):
-    """Integers that the caller gave, on the device: uint32[B, S], each below ``below``."""
+    """Integers that the caller gave, or x made of them, on the device: uint32[B, S], each below ``below``."""
 
     name = "input.ids"
     callee = "given.ids"
+    operands = ("x?",)
     attributes = {
         "input": AttributeSpec(required=True, takes="string"),
         "below": AttributeSpec(required=True),
@@ -91,10 +92,11 @@ class IdsOp(DeviceOp):
 
 @declare
 class MaskOp(DeviceOp):
-    """A validity mask that the caller gave, in the form attention takes, causality folded in."""
+    """A validity mask that the caller gave, or x, in the form attention takes, causality folded in."""
 
     name = "input.mask"
     callee = "given.mask"
+    operands = ("x?",)
     attributes = {
         "input": AttributeSpec(required=True, takes="string"),
         "causal": AttributeSpec(False, Const(False)),

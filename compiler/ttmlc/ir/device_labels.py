@@ -1,15 +1,19 @@
-"""The ttnn level beside the device: what is done with labels on the host, and with batches and losses in a model."""
+"""The ttnn level beside the device: labels and whole numbers on the host, batches and losses in a model.
+
+Whole numbers are computed by the ops of the tensor level themselves (``ttmlc.ir.ops.integers``); what is declared here
+brings the caller's to them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ttmlc.ir import scalar
-from ttmlc.ir.device import DeviceOp, declare, device, shape_of
+from ttmlc.ir.device import BFLOAT16, DeviceOp, declare, device, shape_of
 from ttmlc.ir.op import Attributes, AttributeSpec, Refusal
 from ttmlc.ir.ops.apart import LETTERS
 from ttmlc.ir.scalar import Const
-from ttmlc.ir.types import DeviceType, DType, Layout, TensorType, Type
+from ttmlc.ir.types import BATCH, DeviceType, DType, Layout, TensorType, Type
 
 
 def host(type_: Type | None, operand: str) -> TensorType:
@@ -45,6 +49,67 @@ class ClampLabelsOp(HostOp):
     name = "nn.clamp_labels"
     callee = "nn.clamp_labels"
     attributes = {"low": AttributeSpec(required=True), "high": AttributeSpec(required=True)}
+
+
+class GivenOp(DeviceOp):
+    """Shared by what a caller gives and the host reads."""
+
+    operands = ("x",)
+
+    def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
+        x = types[0]
+        if not isinstance(x, TensorType) or x.dtype is DType.FLOAT:
+            raise Refusal("'x' is not whole numbers on the host", at="x")
+        return (x,)
+
+
+@declare
+class IntegersOp(GivenOp):
+    """What a caller gave, checked: an array on the host, whole numbers or, of a mask, true and false.
+
+    ``merged`` types it with its batch of batches as one; ``default`` stands for what is not given.
+    """
+
+    name = "input.integers"
+    callee = "given.integers"
+    attributes = {
+        "input": AttributeSpec(required=True, takes="string"),
+        "merged": AttributeSpec(False, Const(False)),
+        "default": AttributeSpec(takes="form"),
+    }
+
+    def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
+        (x,) = super().infer(types, attributes)
+        assert isinstance(x, TensorType)
+        if attributes["merged"] == Const(True):
+            return (TensorType(x.dtype, (BATCH, *x.dims[2:])),)
+        return (x,)
+
+
+@declare
+class DefaultOp(GivenOp):
+    """The input of this name where it is given, else x."""
+
+    name = "input.default"
+    attributes = {"input": AttributeSpec(required=True, takes="string")}
+
+
+@declare
+class PlacesOp(DeviceOp):
+    """Of each index that the caller gave, or x, a row on the device: 1 at its place, 0 elsewhere; in range."""
+
+    name = "input.places"
+    callee = "given.places"
+    operands = ("x?",)
+    attributes = {
+        "input": AttributeSpec(required=True, takes="string"),
+        "shape": AttributeSpec(required=True, takes="names"),
+    }
+
+    def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
+        if types[0] is not None:
+            host(types[0], "x")
+        return (DeviceType(BFLOAT16, shape_of(attributes["shape"]), Layout.TILE),)
 
 
 @declare

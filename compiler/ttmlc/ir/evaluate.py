@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ttmlc.ir import scalar
 from ttmlc.ir.builder import Builder, Names
-from ttmlc.ir.module import Form, Input, Module, Operation, Region, Value
+from ttmlc.ir.module import COMPUTED, Form, Input, Module, Operation, Region, Value
 from ttmlc.ir.op import TABLE, Unfit
 from ttmlc.ir.ops.structure import conditions, path_of
 from ttmlc.ir.scalar import Scalar
@@ -153,7 +153,8 @@ def evaluate(
             _bind(frame, given, np.asarray(inputs[given.value.name]))
     for given in function.inputs:
         if given.value.name not in inputs:
-            frame.values[given.value.name] = Missing() if given.optional else _default(frame, given)
+            absent = given.optional or given.default == COMPUTED
+            frame.values[given.value.name] = Missing() if absent else _default(frame, given)
     _run(frame, function.operations)
     outputs = {name: frame.values[value.name] for name, value in function.outputs}
     for value in outputs.values():

@@ -26,6 +26,9 @@ class Form:
     args: tuple[Attribute, ...] = ()
 
 
+COMPUTED = Form("computed")
+"""The default of an input that the function makes of others, where it is not given."""
+
 Attribute = Union[Const, Field, Dynamic, Index, Asked, Apply, str, Form, tuple["Attribute", ...]]
 
 SCALARS = (Const, Field, Dynamic, Index, Asked, Apply)
@@ -96,7 +99,8 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A parameter of a function. ``default`` is a literal, or a form such as ``position()``.
+    """A parameter of a function. ``default`` is a literal, or a form: ``position()``, or ``computed()``, which the
+    function chooses where the input is not given.
 
     An ``optional`` input may be absent, and then so is what is computed from it. ``alternatives`` are the types it may
     have, the value's own first; empty where that is the only one. A ``parameter`` is an input of a block for which all

@@ -21,6 +21,7 @@ from ttmlc.ir.module import (
     scalars_in,
 )
 from ttmlc.ir.op import TABLE, Refusal, TensorOp
+from ttmlc.ir.ops.integers import HOST, on_host
 from ttmlc.ir.ops.loss import Loss
 from ttmlc.ir.ops.structure import Structure
 from ttmlc.ir.scalar import Asked, leaves
@@ -90,7 +91,9 @@ def _operations(
 
 def _declared(module: Module, operation: Operation, where: str) -> None:
     declaration = TABLE[operation.op]
-    shared = operation.op in ("call", "call_backward", "choose", "repeat", "when", "zeros")
+    shared = operation.op in ("call", "call_backward", "choose", "repeat", "when", "zeros") or (
+        operation.op in HOST and on_host(operation)
+    )
     if not shared and isinstance(declaration, TensorOp) != (module.level is Level.TENSOR):
         raise VerificationError(f"{where}: not an op of the {module.level.value} level")
     for name, _ in operation.attributes:

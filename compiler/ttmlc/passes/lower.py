@@ -31,9 +31,11 @@ from ttmlc.ir.module import (
     Value,
     plain,
 )
+from ttmlc.ir.ops.integers import HOST, on_host
 from ttmlc.ir.scalar import Const, Dynamic, Scalar
 from ttmlc.ir.types import DeviceType, DType, Layout, MaskType, RotaryType, SavedType, TensorType, Type
 from ttmlc.passes.base import Outcome, Pass
+from ttmlc.passes.lowering import hosted
 from ttmlc.passes.lowering.refusal import cannot
 from ttmlc.passes.lowering.resident import Padding, attention_padding, resident
 from ttmlc.passes.lowering.rotary import TURNED_BY, turned_by
@@ -98,6 +100,8 @@ class Lowering:
     outputs: dict[str, Value] = field(default_factory=dict)
     merged: dict[str, Value] = field(default_factory=dict)
     """Of each value that is an input with its batch of batches as one, the input."""
+    defaulted: dict[str, str] = field(default_factory=dict)
+    """Of each value that is an input, or made of others where that is not given, the input."""
 
     def __post_init__(self) -> None:
         self.inputs = {given.value.name: given for given in self.function.inputs}
@@ -124,7 +128,8 @@ class Lowering:
         """Lower ``operations`` in order into the current body."""
         for operation in operations:
             self.span = operation.span
-            rule = RULES.get(operation.op)
+            computed = operation.op in HOST and on_host(operation)
+            rule = hosted.computed if computed else RULES.get(operation.op)
             if rule is None:
                 raise cannot(operation.span, f"'{operation.op}' has no form on the device yet")
             before = len(self.build.operations)
@@ -188,19 +193,26 @@ class Lowering:
         return self.build.add(op, operands, given, name=source.results[0].name, span=source.span)
 
     def enter(self, value: Value, op: str, key: str, wanted: str, **attributes: Attribute | None) -> Value:
-        """Bring a model's input to the device, once for each form it is needed in.
+        """Bring a model's input, or what the host made, to the device, once for each form it is needed in.
 
         That is done first of all; of an input that may be absent, where it is known to be given.
         """
-        build = self.build if self.inputs[value.name].optional else self.outermost()
+        build, operands = self.builder_for(value), () if value.name in self.inputs else (value,)
         made = self.entered.get((value.name, key, id(build)))
         if made is None:
-            given = {name: entry for name, entry in attributes.items() if entry is not None}
-            given["input"] = value.name
-            made = build.add(op, (), given, name=wanted, span=self.function.span)
+            given = {"input": value.name, **attributes}
+            kept = {name: entry for name, entry in given.items() if entry is not None}
+            made = build.add(op, operands, kept, name=wanted, span=self.function.span)
             self.entered[value.name, key, id(build)] = made
             self.builders.append(build)
         return made
+
+    def builder_for(self, value: Value) -> Builder:
+        """Where the device form of ``value`` is made: first of all, or where it may be absent or is made."""
+        given, outermost = self.inputs.get(value.name), self.outermost()
+        made = any(value in operation.results for operation in outermost.operations)
+        absent = given.optional if given is not None else not made
+        return self.build if absent else outermost
 
     def outermost(self) -> Builder:
         """The builder of the function's own body."""
@@ -228,6 +240,8 @@ class Lowering:
             lowered = RotaryType(half)
         elif isinstance(type_, TensorType) and type_.dtype is DType.FLOAT:
             lowered = resident(type_, self.padding, self.function.span)
+        elif (rows := self.picks(given.value.name)) is not None:
+            lowered = DeviceType(BFLOAT16, rows, Layout.TILE)
         else:
             lowered = DeviceType(UINT32, (Dynamic("B"), Dynamic("S")), Layout.ROW_MAJOR)
         value = Value(given.value.name, lowered)
@@ -259,6 +273,20 @@ class Lowering:
         if len(found) > 1:
             raise cannot(self.function.span, f"{name!r} looks up tables of different sizes")
         return found.pop() if found else None
+
+    def picks(self, name: str) -> tuple[Scalar, ...] | None:
+        """The shape on the device of an input that is an index of an axis; None where it is none."""
+        for operation in self.function.walk():
+            for place, value in enumerate(operation.operands):
+                if value is None or value.name != name:
+                    continue
+                x = operation.operands[0]
+                if operation.op == "pick" and x is not None and isinstance(x.type, TensorType):
+                    return hosted.row_shape(x.type, operation.text("over"), self, operation.span)
+                if operation.op == "call":
+                    block = self.done[called(operation)]
+                    return block.picks(block.function.inputs[place].value.name)
+        return None
 
     def _mask_form(self, given: Input) -> MaskType:
         forms = self._mask_forms(given.value)
@@ -307,13 +335,19 @@ class Lowering:
 
     def ids(self, value: Value, span: Span | None) -> Value:
         """Integers on the device: a block's own, or entered from the model's input."""
-        if value.name in self.values:
+        made, bound = hosted.on_host(self, value, span), self.bound(value.name)
+        if value.name in self.values and made is None:
             return self.value(value, span)
+        if len(getattr(value.type, "dims", ())) != 2:
+            raise cannot(span, f"{value.type} is looked up nowhere yet: rows are looked up by int[B, S]")
+        assert bound is not None
+        if made is not None:
+            name = hosted.called(self, value)
+            return self.enter(made, "input.ids", "", name, input=name, below=bound)
         given = self.merged.get(value.name, value)
         if given.name not in self.inputs:
             raise cannot(span, "an embedding reads integers that the caller gives")
-        bound, default = self.bound(value.name), self.inputs[given.name].default
-        assert bound is not None
+        default = self.inputs[given.name].default
         filled = Form("full", (default,)) if isinstance(default, Const) else default
         return self.enter(given, "input.ids", "", given.name, below=bound, default=filled)
 
@@ -321,10 +355,14 @@ class Lowering:
         """The mask form of a bool value: a block's own, or entered from the model's input."""
         if value is None:
             return None
-        if value.name in self.values:
+        made = hosted.on_host(self, value, self.function.span)
+        if made is None and value.name in self.values:
             return self.values[value.name]
-        given = self.merged.get(value.name, value)
-        if given.name not in self.inputs:
+        given = self.merged.get(value.name, value) if made is None else made
+        name = given.name if made is None else hosted.called(self, value)
+        if made is None and given.name not in self.inputs:
             raise cannot(self.function.span, f"mask {value.name!r} must be an input")
         window = None if form.window == Const(None) else form.window
-        return self.enter(given, "input.mask", str(form), "mask", causal=form.causal, window=window)
+        return self.enter(
+            given, "input.mask", str(form), "mask", input=name, causal=form.causal, window=window
+        )

@@ -36,12 +36,13 @@ from ttmlc.ir.module import (
     Value,
     plain,
 )
-from ttmlc.ir.ops.labels import LABEL_OPS
+from ttmlc.ir.ops.integers import on_host
 from ttmlc.ir.ops.loss import LOSSES
-from ttmlc.ir.ops.structure import paths
+from ttmlc.ir.ops.structure import defaults, paths
 from ttmlc.ir.scalar import Asked, leaves
 from ttmlc.passes.base import Outcome, Pass
 from ttmlc.passes.lowering.refusal import cannot
+from ttmlc.passes.prune import keep_live
 from ttmlc.passes.stretches import (
     calls,
     camel,
@@ -57,8 +58,8 @@ from ttmlc.passes.stretches import (
 
 MODULES = frozenset({"Chain", "ClassVar", "Integers", "POLICY", "TILE"})
 """What every emitted module has under a name that a class might have."""
-STAY = frozenset({"call", "repeat", "when", "choose", "merge_batch", "split_batch", *LABEL_OPS, *LOSSES})
-"""Operations that stay in the model."""
+STAY = frozenset({"call", "repeat", "when", "choose", "split_batch", *LOSSES})
+"""Operations that stay in the model, beside those of the host."""
 ENTERED = frozenset({"table", "angles"})
 """Operations of the model that are done on the host, where it is entered."""
 
@@ -189,6 +190,7 @@ class _Model:
 
     def __post_init__(self) -> None:
         self.params = {o.result.name: o for o in self.function.operations if o.op == "param"}
+        self.defaults = defaults(self.function)
         self.ends = {value.name for _, value in self.function.outputs} | self._returned_by_base()
 
     def _returned_by_base(self) -> set[str]:
@@ -218,9 +220,8 @@ class _Model:
         for operation in operations:
             if operation.op == "param":
                 continue
-            if (
-                operation.op in ENTERED
-            ):  # it reads nothing that a block makes: the stretch around it stays one
+            # It reads nothing that a block makes: the stretch around it stays one.
+            if operation.op in ENTERED or on_host(operation):
                 self.operations.append(operation)
                 continue
             if operation.op in STAY or all(is_number(value) for value in operation.results):
@@ -253,6 +254,7 @@ class _Model:
         results = [v for operation in stretch for v in operation.results if v.name in later]
         if not results:
             return
+        stretch = list(keep_live(tuple(stretch), results))
         # A parameter that a block before this has made is given to this one.
         params = [name for name in params_read(stretch, self.params) if name not in self.inside]
         given_at_construction = [v for name in params for v in self.params[name].reads()]
@@ -274,9 +276,10 @@ class _Model:
         owners = shared[:-1] if one else shared
         read = [v for v in reads(stretch) if v.name not in made and v.name not in self.params]
         read += dict.fromkeys(given_at_construction)
-        given = [
-            one.value for one in self.function.inputs if one.value in read
-        ]  # in the order of the model's
+        # In the order of the model's, those that are made of others where they are not given too.
+        order = [one.value.name for one in self.function.inputs]
+        of = {**{name: name for name in order}, **self.defaults}
+        given = sorted((v for v in read if v.name in of), key=lambda v: order.index(of[v.name]))
         inputs = [v for v in read if v not in given] + given
         block = self._block(stretch, params, owners, shared, inputs, results)
         at = ".".join(owners)

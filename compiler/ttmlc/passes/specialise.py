@@ -76,6 +76,8 @@ def _settled(function: Function) -> Function:
     def settle(operations: tuple[Operation, ...]) -> tuple[Operation, ...]:
         kept = []
         for old in operations:
+            if old.op == "require" and old.get("condition") == Const(True):
+                continue
             if old.op == "param" and old.get("only") == Const(False):
                 gone.add(old.result)
                 continue

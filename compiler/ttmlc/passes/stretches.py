@@ -87,15 +87,21 @@ def elsewhere(param: Operation) -> Operation:
     return replace(param, attributes=tuple(sorted({**dict(param.attributes), "made": "elsewhere"}.items())))
 
 
+APART = 5
+"""Lines between two operations of which a reader would not say that they stand together."""
+
+
 def span_of(operations: Sequence[Operation]) -> Span | None:
+    """The lines of ``operations``; where they stand apart, those of the last."""
     spans = [operation.span for operation in operations if operation.span is not None]
     files = {id(span.file) for span in spans}
     if not spans or len(files) > 1:
         return spans[0] if spans else None
-    first, *others = spans
-    for span in others:
-        first = first.to(span)
-    return first
+    found = spans[-1]
+    for span in sorted(spans, key=lambda span: span.start, reverse=True):
+        if span.end_line + APART >= found.line:
+            found = span.to(found)
+    return found
 
 
 def camel(words: Sequence[str]) -> str:

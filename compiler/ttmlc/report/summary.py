@@ -16,6 +16,7 @@ FREE = frozenset(
         "output",
         "input.ids",
         "input.mask",
+        "input.places",
         "ttnn.reshape",
         "nn.rows",
         "parameter",

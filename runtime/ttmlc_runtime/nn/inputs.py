@@ -137,6 +137,82 @@ class Inputs:
             raise InputError(f"{name} is {list(array.shape)}, and the first input {list(self.given)}")
         return array
 
+    def require(self, holds: bool, message: str) -> None:  # as nn.require: a condition and its words
+        """Refuse the call with ``message`` unless ``holds``.
+
+        Raises:
+            InputError: it does not hold.
+        """
+        if not holds:
+            raise InputError(message)
+
+    def integers(
+        self, name: str, value: Integers | None, shape: tuple[int, ...] | None = None, *, default: Any = None
+    ) -> np.ndarray[Any, Any]:
+        """Integers as an int64 array on the host, of ``shape``, or of the first input's.
+
+        Raises:
+            InputError: missing without a default, no integers, or of another shape.
+        """
+        array = self._host(name, value, shape, default)
+        if array.dtype.kind not in "iu":
+            raise InputError(_no_integers(name, array))
+        if array.dtype == np.uint64:  # what int64 cannot hold stays above every range
+            array = np.minimum(array, np.uint64(np.iinfo(np.int64).max))
+        return array.astype(np.int64)
+
+    def flags(
+        self, name: str, value: Integers | None, shape: tuple[int, ...] | None = None, *, default: Any = None
+    ) -> np.ndarray[Any, Any]:
+        """What is true and false, given as that or as 1 and 0, as a bool array on the host.
+
+        Raises:
+            InputError: missing without a default, other values, or of another shape.
+        """
+        array = self._host(name, value, shape, default)
+        if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
+            raise InputError(_odd_mask(name, array))
+        return array.astype(bool)
+
+    def _host(
+        self, name: str, value: Integers | None, shape: tuple[int, ...] | None, default: Any
+    ) -> np.ndarray[Any, Any]:
+        if value is None:
+            if default is None:
+                raise InputError(f"{name} is missing")
+            value = np.broadcast_to(np.asarray(default), self.given if shape is None else shape)
+        if shape is None:
+            return self._given(name, value)
+        try:
+            array = np.asarray(value)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise InputError(f"{name} is no array of one shape: {error}") from None
+        if array.shape != shape:
+            raise InputError(f"{name} is {list(array.shape)} and must be {list(shape)}")
+        return array
+
+    def places(self, name: str, value: Integers, shape: tuple[int, int, int, int]) -> types.Tensor:
+        """An index for each row as zeros with a one at its place: bfloat16 tiles of ``shape``, [B, 1, 1, S].
+
+        A product with these picks, exactly, one of what stands along the last dim, and has a gradient.
+
+        Args:
+            name: what messages call the index.
+            value: integers [batch] (or [batch, choices]), or a number: the same for all.
+            shape: of the result; the last dim is what the indexes count.
+
+        Raises:
+            InputError: no integers, of another shape, or out of range; it names the first that is.
+        """
+        array = np.asarray(value) if isinstance(value, int) else self.integers(name, value, self.outer)
+        below = shape[-1]
+        wrong = (array < 0) | (array >= below)
+        if wrong.any():
+            raise InputError(f"{_first(name, array, wrong)} and must be in [0, {below})")
+        rows = np.broadcast_to(array, self.outer).reshape(-1, 1)
+        ones = (rows == np.arange(below)).astype(np.float32)
+        return ttnn.Tensor(ones.reshape(shape), ttnn.bfloat16, self.device, ttnn.TILE_LAYOUT)
+
     def ids(self, name: str, value: Integers | None, *, below: int, default: Any = None) -> types.Tensor:
         """Integers as uint32 rows on the device, each in [0, below).
 
@@ -158,8 +234,7 @@ class Inputs:
             value = np.broadcast_to(np.asarray(default), self.given)
         array = self._given(name, value)
         if array.dtype.kind not in "iu":
-            cast = ": convert them with .astype(int)" if array.dtype.kind in "fb" else ""
-            raise InputError(f"{name} must be integers, not {array.dtype}{cast}")
+            raise InputError(_no_integers(name, array))
         wrong = (array < 0) | (array >= below)
         if wrong.any():
             raise InputError(f"{_first(name, array, wrong)} and must be in [0, {below})")
@@ -211,6 +286,11 @@ def is_bool(values: Labels) -> bool:
     return np.asarray(values).dtype.kind == "b"
 
 
+def _no_integers(name: str, array: np.ndarray[Any, Any]) -> str:
+    cast = ": convert them with .astype(int)" if array.dtype.kind in "fb" else ""
+    return f"{name} must be integers, not {array.dtype}{cast}"
+
+
 def _odd_mask(name: str, array: np.ndarray[Any, Any]) -> str:
     if array.dtype.kind not in "biuf":
         return f"{name} must hold 1 (seen) and 0 (hidden), not {array.dtype}"
@@ -220,4 +300,5 @@ def _odd_mask(name: str, array: np.ndarray[Any, Any]) -> str:
 def _first(name: str, array: np.ndarray[Any, Any], wrong: np.ndarray[Any, Any]) -> str:
     """The first element that is wrong, with its place."""
     place = tuple(int(at) for at in np.argwhere(wrong)[0])
-    return f"{name}[{', '.join(map(str, place))}] is {array[place]}"
+    inside = f"[{', '.join(map(str, place))}]" if place else ""
+    return f"{name}{inside} is {array[place]}"

@@ -188,3 +188,82 @@ def test_a_window_that_shows_nothing_or_looks_ahead_is_refused(device: Any) -> N
         given.mask("attention_mask", None, window=2)
     over_keys = given.mask("attention_mask", [[1, 1, 1], [0, 1, 1]])
     assert over_keys.scores_of(4) is over_keys.scores, "a row serves every query"
+
+
+# What the host computes with
+
+
+@pytest.mark.parametrize("make", [list, np.array, lambda ids: np.array(ids, np.uint8)])
+def test_integers_on_the_host_are_int64_arrays(device: Any, make: Any) -> None:
+    found = nn.Inputs(device, IDS).integers("input_ids", make(IDS))
+    assert found.dtype == np.int64 and found.tolist() == IDS
+    assert nn.Inputs(device, IDS).integers("at", make([1, 2]), (2,)).tolist() == [1, 2]
+    assert nn.Inputs(device, IDS).integers("at", None, (2,), default=4).tolist() == [4, 4]
+    assert nn.Inputs(device, [IDS] * 4, over="choices").integers("ids", make([IDS] * 4)).shape == (4, 2, 3)
+
+
+def test_integers_that_int64_cannot_hold_stay_large(device: Any) -> None:
+    most = nn.Inputs(device, IDS).integers("ids", np.full((2, 3), 1 << 63, np.uint64))
+    assert (most == np.iinfo(np.int64).max).all()
+
+
+def test_flags_are_true_and_false(device: Any) -> None:
+    given = nn.Inputs(device, IDS)
+    for value in (
+        [[1, 0, 1], [0, 0, 1]],
+        [[True, False, True], [False, False, True]],
+        [[1.0, 0, 1], [0, 0, 1]],
+    ):
+        assert given.flags("mask", value).tolist() == [[True, False, True], [False, False, True]]
+    assert given.flags("mask", None, default=True).all()
+    with pytest.raises(InputError, match=r"mask\[1, 2\] is 2"):
+        given.flags("mask", [[1, 0, 1], [0, 0, 2]])
+
+
+@pytest.mark.parametrize(
+    ("value", "shape", "words"),
+    [
+        (None, None, "^ids is missing$"),
+        ([[1, 2, 3]], None, r"^ids is \[1, 3\], and the first input \[2, 3\]$"),
+        ([1, 2, 3], (2,), r"^ids is \[3\] and must be \[2\]$"),
+        ([[1], [1, 2]], (2,), "^ids is no array of one shape"),
+        ([0.5, 1.0], (2,), "^ids must be integers, not float64: convert them"),
+        ([True, False], (2,), "^ids must be integers, not bool"),
+    ],
+)
+def test_what_the_host_cannot_compute_with_is_refused(
+    device: Any, value: Any, shape: Any, words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        nn.Inputs(device, IDS).integers("ids", value, shape)
+
+
+def test_an_index_becomes_rows_with_a_one(device: Any) -> None:
+    given = nn.Inputs(device, IDS)
+    rows = given.places("at", [2, 0], (2, 1, 1, 3))
+    assert (rows.dtype, rows.layout) == (ttnn.bfloat16, ttnn.TILE_LAYOUT)
+    assert host(rows).reshape(2, 3).tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert host(given.places("at", 1, (2, 1, 1, 3))).reshape(2, 3).tolist() == [[0, 1, 0]] * 2
+    several = nn.Inputs(device, [IDS] * 2, over="choices").places("at", [[0, 1], [2, 0]], (2, 2, 1, 3))
+    assert host(several).argmax(-1).reshape(2, 2).tolist() == [[0, 1], [2, 0]]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ([0, 3], r"^at\[1\] is 3 and must be in \[0, 3\)$"),
+        ([-1, 3], r"^at\[0\] is -1 and must be in \[0, 3\)$"),
+        (3, r"^at is 3 and must be in \[0, 3\)$"),
+        ([0], r"^at is \[1\] and must be \[2\]$"),
+        ([0.0, 1.0], "^at must be integers"),
+    ],
+)
+def test_an_index_that_is_no_place_is_refused(device: Any, value: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        nn.Inputs(device, IDS).places("at", value, (2, 1, 1, 3))
+
+
+def test_a_call_is_refused_in_the_words_of_its_spec(device: Any) -> None:
+    nn.Inputs(device, IDS).require(True, "never")
+    with pytest.raises(InputError, match="^one row at a time$"):
+        nn.Inputs(device, IDS).require(False, "one row at a time")

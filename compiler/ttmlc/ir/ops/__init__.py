@@ -6,6 +6,7 @@ from ttmlc.ir.ops import (
     attention,
     batches,
     gradients,
+    integers,
     joint,
     labels,
     linear,
@@ -17,5 +18,5 @@ from ttmlc.ir.ops import (
     structure,
 )
 
-__all__ = ["apart", "arithmetic", "attention", "batches", "gradients", "joint", "labels", "linear"]
-__all__ += ["loss", "norm", "rms_norm", "rotary", "shape", "structure"]
+__all__ = ["apart", "arithmetic", "attention", "batches", "gradients", "integers", "joint", "labels"]
+__all__ += ["linear", "loss", "norm", "rms_norm", "rotary", "shape", "structure"]

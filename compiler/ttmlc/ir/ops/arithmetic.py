@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any, Union
 
 from ttmlc.ir.module import Operation, Value
 from ttmlc.ir.op import Adjoint, Attributes, AttributeSpec, AxisRule, Cost, Refusal, TensorOp, register
-from ttmlc.ir.ops.common import align, broadcast, check_rate, floating, per_element, rules, tensor
+from ttmlc.ir.ops.common import (
+    align,
+    batch_first,
+    broadcast,
+    check_rate,
+    floating,
+    per_element,
+    rules,
+    tensor,
+)
 from ttmlc.ir.scalar import Const
 from ttmlc.ir.types import Axis, DType, TensorType, Type
 
@@ -44,14 +53,18 @@ class Binary(Elementwise):
                 raise Refusal(f"{self.name} needs a second tensor or a scalar", at="b")
             return (a,)
         b = tensor(types[1], "b")
-        if a.dtype is not b.dtype:
+        dtype = a.dtype
+        if {a.dtype, b.dtype} == {DType.INT, DType.BOOL}:  # what is true counts one
+            dtype = DType.INT
+        elif a.dtype is not b.dtype:
             raise Refusal(
                 f"{self.name} cannot join {a.dtype.value} and {b.dtype.value}",
                 at="b",
                 label=f"is {b}",
                 related=(("a", f"is {a}"),),
             )
-        return (TensorType(a.dtype, broadcast([("a", a), ("b", b)])),)
+        dims = broadcast([("a", a), ("b", b)])
+        return (TensorType(dtype, batch_first(dims) if dtype is DType.INT else dims),)
 
     def reference(self, arrays: Sequence[Any], call: Call) -> tuple[Any, ...]:
         a, b = call.types[:2]

@@ -9,7 +9,7 @@ from ttmlc.ir import scalar
 from ttmlc.ir.module import Operation, Value
 from ttmlc.ir.op import Attributes, AxisRule, Cost, Refusal
 from ttmlc.ir.scalar import Const, Scalar
-from ttmlc.ir.types import Axis, Dim, DType, TensorType, Type, dim_text, factors
+from ttmlc.ir.types import Axis, Dim, DType, Role, TensorType, Type, dim_text, factors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -113,6 +113,11 @@ def broadcast(types: Sequence[tuple[str, TensorType]]) -> tuple[Dim, ...]:
         if set(type_.dims) == set(dims):
             return type_.dims
     return tuple(dims)
+
+
+def batch_first(dims: tuple[Dim, ...]) -> tuple[Dim, ...]:
+    """``dims`` with those of the batch in front, as whole numbers lie on the host."""
+    return tuple(sorted(dims, key=lambda dim: not (isinstance(dim, Axis) and dim.role is Role.BATCH)))
 
 
 def _names(dim: Dim) -> list[str]:

@@ -147,7 +147,7 @@ class EmbeddingGradient(GradientOp):
 class Stated(GradientOp):
     """The result type says how."""
 
-    operands = ("x",)
+    operands: tuple[str, ...] = ("x",)
     states_types = True
 
     def dims(self, call: Call) -> tuple[TensorType, TensorType]:
@@ -216,6 +216,32 @@ class Spread(Stated):
         place = next(i for i, dim in enumerate(made.dims) if dim_text(dim) == call.text("over"))
         result = np.zeros([call.size(dim.size) for dim in made.dims], arrays[0].dtype)
         result[(slice(None),) * place + (0,)] = arrays[0]
+        return (result,)
+
+
+@register
+class Place(Stated):
+    """y = x at ``index`` of the axis ``over``, and 0 elsewhere: the gradient of ``pick``."""
+
+    name = "place"
+    operands = ("x", "index")
+    attributes = {"over": AttributeSpec(required=True, takes="string")}
+
+    def check_types(self, operands: Sequence[Type | None], results: Sequence[Type]) -> None:
+        x, index, made = floating(operands[0], "x"), tensor(operands[1], "index"), floating(results[0], "y")
+        at = len(index.dims)
+        if index.dims != made.dims[:at] or made.dims[:at] + made.dims[at + 1 :] != x.dims:
+            raise Refusal(f"{x} is not picked from {made}", at="x")
+
+    def reference(self, arrays: Sequence[Any], call: Call) -> tuple[Any, ...]:
+        import numpy as np
+
+        _, made = self.dims(call)
+        x, index = arrays
+        place = index.ndim
+        result = np.zeros([call.size(dim.size) for dim in made.dims], x.dtype)
+        index = index.reshape(index.shape + (1,) * (result.ndim - place))
+        np.put_along_axis(result, index, np.expand_dims(x, place), axis=place)
         return (result,)
 
 

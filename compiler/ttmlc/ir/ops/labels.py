@@ -84,6 +84,3 @@ class Clamp(LabelOp):
 def _whole(x: Any, name: str) -> None:
     if x.dtype.kind not in "iu":
         raise Unfit(f"{name} takes whole numbers, not {x.dtype}")
-
-
-LABEL_OPS = tuple(kind.name for kind in (Next, Clamp))

@@ -1,4 +1,4 @@
-"""Ops that only move elements: rearrange and relabel."""
+"""Ops that only move elements: rearrange, relabel, and what takes an element of an axis."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from ttmlc.ir.module import Operation, Value
 from ttmlc.ir.op import Adjoint, Attributes, AttributeSpec, AxisRule, Cost, Refusal, TensorOp, register
-from ttmlc.ir.ops.common import rules, tensor, traffic
+from ttmlc.ir.ops.common import floating, rules, tensor, traffic
 from ttmlc.ir.scalar import Const
-from ttmlc.ir.types import Axis, Role, TensorType, Type
+from ttmlc.ir.types import Axis, DType, Role, TensorType, Type, dim_text
 
 if TYPE_CHECKING:
     from ttmlc.ir.evaluate import Call
@@ -142,3 +142,52 @@ class First(TensorOp):
         x, over = adjoint.operation.operands[0], {"over": adjoint.operation.text("over")}
         assert x is not None
         return [adjoint.add("spread", (adjoint.grad,), over, types=(x.type,))]
+
+
+@register
+class Pick(TensorOp):
+    """y = x at ``index`` of the axis ``over``, an index for each of what stands before it."""
+
+    name = "pick"
+    operands = ("x", "index")
+    attributes = {"over": AttributeSpec(required=True, takes="string")}
+
+    def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
+        x, index = floating(types[0], "x"), tensor(types[1], "index")
+        names = [dim_text(dim) for dim in x.dims]
+        if attributes["over"] not in names:
+            raise Refusal(f"'x' has no dimension {attributes['over']!r}", at="x", label=f"is {x}")
+        place = names.index(str(attributes["over"]))
+        wanted = TensorType(DType.INT, x.dims[:place])
+        if index != wanted:
+            raise Refusal(
+                f"'index' must be {wanted}", at="index", label=f"is {index}", related=(("x", f"is {x}"),)
+            )
+        return (TensorType(x.dtype, x.dims[:place] + x.dims[place + 1 :]),)
+
+    def axes(self, operation: Operation) -> dict[Axis, AxisRule]:
+        return rules(operation)
+
+    def cost(self, operation: Operation) -> Cost:
+        return traffic(operation, Const(0))
+
+    def reference(self, arrays: Sequence[Any], call: Call) -> tuple[Any, ...]:
+        import numpy as np
+
+        x, index = arrays
+        place = index_place(call.types[1])
+        index = index.reshape(index.shape + (1,) * (x.ndim - index.ndim))
+        if ((index < 0) | (index >= x.shape[place])).any():
+            raise ValueError("an index is out of range")
+        return (np.take_along_axis(x, index, axis=place).squeeze(place),)
+
+    def gradient(self, adjoint: Adjoint) -> Sequence[Value | None]:
+        x, index = adjoint.operation.operands
+        assert x is not None
+        over = {"over": adjoint.operation.text("over")}
+        return [adjoint.add("place", (adjoint.grad, index), over, types=(x.type,)), None]
+
+
+def index_place(index: Type | None) -> int:
+    """The dimension that ``index`` is an index of: the one behind its own."""
+    return len(tensor(index, "index").dims)

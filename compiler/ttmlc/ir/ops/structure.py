@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ttmlc.ir.module import SCALARS, Attribute, Form, Operation
+from ttmlc.ir.module import COMPUTED, SCALARS, Attribute, Form, Function, Operation
 from ttmlc.ir.op import Attributes, AttributeSpec, AxisRule, Cost, Refusal, TensorOp, register
 from ttmlc.ir.ops.common import rules
-from ttmlc.ir.scalar import Const, Scalar
+from ttmlc.ir.scalar import Asked, Const, Scalar
 from ttmlc.ir.types import Axis, Type
 
 if TYPE_CHECKING:
@@ -191,3 +191,14 @@ def conditions(operation: Operation) -> tuple[Scalar, ...]:
     found = operation.get("conditions")
     assert isinstance(found, tuple)
     return tuple(condition for condition in found if isinstance(condition, SCALARS))
+
+
+def defaults(function: Function) -> dict[str, str]:
+    """Of each value that is an input where that is given, and made of others where it is not, the input's name."""
+    made = {given.value.name for given in function.inputs if given.default == COMPUTED}
+    found = {}
+    for operation in function.operations:
+        (asked,) = conditions(operation)[:1] if operation.op == "choose" else (None,)
+        if isinstance(asked, Asked) and asked.question == "given" and asked.input in made:
+            found[operation.result.name] = asked.input
+    return found

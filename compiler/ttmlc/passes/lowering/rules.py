@@ -11,8 +11,10 @@ from ttmlc.ir.device import UINT32
 from ttmlc.ir.module import Attribute, Operation, Region, Value
 from ttmlc.ir.op import TABLE
 from ttmlc.ir.ops import loss
+from ttmlc.ir.ops.integers import OWN
 from ttmlc.ir.scalar import Const, Scalar
 from ttmlc.ir.types import Axis, DeviceType, DType, MaskType, RotaryType, SavedType, TensorType, Type
+from ttmlc.passes.lowering import hosted
 from ttmlc.passes.lowering.heads import HEADS, of_losses, unit_of
 from ttmlc.passes.lowering.refusal import cannot
 from ttmlc.passes.lowering.resident import resident
@@ -212,6 +214,8 @@ def _call(lowering: Lowering, operation: Operation) -> Sequence[Value]:
         elif isinstance(type_, DeviceType) and type_.dtype == UINT32:
             assert value is not None
             operands.append(lowering.ids(value, operation.span))
+        elif value is not None and isinstance(type_, DeviceType) and is_whole(value):
+            operands.append(hosted.places(lowering, value, type_.shape, operation.span))
         else:
             assert value is not None
             operands.append(lowering.value(value, operation.span))
@@ -225,6 +229,11 @@ def _call_backward(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     backward = lowering.done[called(operation)].made
     operands = [lowering.operand(operation, place) for place in range(len(operation.operands))]
     return _called(lowering, operation, operands, [value.type for _, value in backward.outputs])
+
+
+def is_whole(value: Value) -> bool:
+    """Whether ``value`` is whole numbers."""
+    return isinstance(value.type, TensorType) and value.type.dtype is DType.INT
 
 
 def _called(
@@ -294,6 +303,8 @@ RULES: dict[str, Lowered] = {
     "split_heads": _split_heads,
     "attention": _attention,
     "first": _first,
+    "pick": hosted.pick,
+    "place": hosted.place,
     "activate": _activate,
     "dropout": _dropout,
     "call": _call,
@@ -305,6 +316,7 @@ RULES: dict[str, Lowered] = {
     **{name: _loss(f"nn.{name}") for name in loss.LOSSES},
     **TRAINING,
     **HEADS,
+    **dict.fromkeys(OWN, hosted.computed),
     **ROTARY,
 }
 
