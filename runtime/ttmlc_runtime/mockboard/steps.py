@@ -17,7 +17,7 @@ Data = dict[str, Any]
 Given = dict[str, np.ndarray[Any, Any]]
 Phases = dict[str, Callable[[], None]]
 
-ENTRIES = ("forward", "train")
+ENTRIES = ("forward", "train", "generate")
 OPTIMIZERS = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD", "lion": "Lion"}
 """Those that a training step may end with, and their classes; "none" ends it behind the backward."""
 MASKS = ("attention_mask", "mask")
@@ -38,6 +38,27 @@ class Forward:
 
     def _forward(self) -> None:
         self.model(**self.given)
+
+
+class Generation:
+    """The logits after prompts, and those after one more token a row."""
+
+    def __init__(self, model: Any, given: Given) -> None:
+        from ttmlc_runtime.generation import Prompt
+
+        ids = given[model.next_token.ids]
+        self.prompt, self.decoder = Prompt(ids, np.ones_like(ids)), model.decoding()
+        self._cache: Any = None
+
+    def phases(self) -> Phases:
+        """What is done, in order."""
+        return {"prompt": self._prompt, "token": self._token}
+
+    def _prompt(self) -> None:
+        _, self._cache = self.decoder.prefill(self.prompt)
+
+    def _token(self) -> None:
+        self.decoder.decode(self.prompt.ids[:, -1], self._cache)
 
 
 class Training:
@@ -88,7 +109,7 @@ class Training:
         self.model.zero_grad()
 
 
-Step = Forward | Training
+Step = Forward | Generation | Training
 
 
 def check(kind: Any, request: Mapping[str, Any]) -> None:
@@ -102,6 +123,8 @@ def check(kind: Any, request: Mapping[str, Any]) -> None:
         raise InputError(f"batch {batch} and seq {seq} must be at least 1")
     if entry not in ENTRIES:
         raise InputError(f"{kind.__name__} has no entry {entry!r}; it has {', '.join(ENTRIES)}")
+    if entry == "generate" and not hasattr(kind, "next_token"):
+        raise InputError(f"{kind.__name__} does not generate: none of its outputs is about the next token")
     if optimizer not in (*OPTIMIZERS, "none"):
         raise InputError(f"there is no optimizer {optimizer!r}; there are {', '.join(OPTIMIZERS)} and none")
 
@@ -110,6 +133,8 @@ def step(model: Any, given: Given, request: Mapping[str, Any]) -> Step:
     """One step of the entry that is asked for."""
     if request["entry"] == "forward":
         return Forward(model, given)
+    if request["entry"] == "generate":
+        return Generation(model, given)
     return Training(model, given, request["optimizer"])
 
 

@@ -51,7 +51,8 @@ def verify(
         board: a name in ``BOARDS``.
         batch: rows.
         seq: tokens in each.
-        entry: "forward", the inference program, or "train": forward, backward and an optimizer's step.
+        entry: "forward", the inference program; "train": forward, backward and an optimizer's step; or "generate": the
+            logits after prompts, and those after one more token.
         optimizer: what a training step ends with: "adamw", "adam", "sgd", "lion", or "none".
         mask: whether an attention mask is given, where the model takes one.
         timeout: in seconds.
