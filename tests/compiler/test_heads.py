@@ -325,4 +325,4 @@ def test_heads_are_emitted_beside_their_base() -> None:
     wanted = [f.name for f in module().models]
     assert [f.name for f in check(BERT).models] == wanted
     text = compile_spec(BERT).text
-    assert re.findall(r"^class (\w+)\(nn\.Model\[", text, re.MULTILINE) == wanted
+    assert re.findall(r"^class (\w+)\((?:nn|generation)\.Model\[", text, re.MULTILINE) == wanted
