@@ -17,6 +17,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 from ttmlc_runtime import generation, nn, ttnn
 from ttmlc_runtime.nn import Integers
 from ttmlc_runtime.weights import Chain, normal, ones, zeros
@@ -63,6 +64,12 @@ class GPT2Config(nn.Config):
     scaled: bool = nn.flag(True, "scale_attn_weights")
     by_layer: bool = nn.flag(False, "scale_attn_by_inverse_layer_idx")
     num_labels: int = nn.size(2, "num_labels", "len(id2label)")
+    problem: str | None = nn.choice(
+        None,
+        "problem_type",
+        one_of=("regression", "single_label_classification", "multi_label_classification"),
+        nullable=True,
+    )
 
     @property
     def head_dim(self) -> int:
@@ -70,6 +77,10 @@ class GPT2Config(nn.Config):
 
     def check(self) -> None:
         nn.require(self.hidden % self.heads == 0, "heads must divide hidden")
+        nn.require(
+            self.num_labels > 1 or self.problem != "single_label_classification",
+            "one label leaves no class to choose: is it a regression?",
+        )
         # what this program relies on
         nn.require(
             self.head_dim % 32 == 0,
@@ -510,6 +521,50 @@ class LmHead(nn.Block):
         return (dlast_hidden_state,)
 
 
+class Score(nn.Block):
+    """Score of heads.spec:37."""
+
+    def __init__(self, at: nn.Scope, c: GPT2Config) -> None:
+        super().__init__(at, c)
+        self.score = at.store(weight=at.parameter("score.weight", (c.num_labels, c.hidden), normal(c.std)).T)
+
+    def infer(self, last_hidden_state: ttnn.Tensor, index: ttnn.Tensor) -> ttnn.Tensor:
+        """last_hidden_state: [B, 1, S, hidden], index: [B, 1, 1, S] -> [B, 1, 1, num_labels]."""
+        kernels = self.kernels
+        # heads.spec:28  return pick(x, S, argmax(where(ids != pad, index(S), 0), S))
+        pooled = ttnn.matmul(index, last_hidden_state, **kernels.matmul)  # [B, 1, 1, hidden]
+        # heads.spec:37  logits = linear(dropout(pooled, p), num_labels, bias=bias, at=at)
+        return ttnn.linear(pooled, self.score.weight, **kernels.matmul)
+
+    def forward(self, last_hidden_state: ttnn.Tensor, index: ttnn.Tensor) -> tuple[ttnn.Tensor, nn.Saved]:
+        """As ``infer``, in the form that has a backward; and what that reads."""
+        kernels = self.kernels
+        # heads.spec:28  return pick(x, S, argmax(where(ids != pad, index(S), 0), S))
+        pooled = ttnn.matmul(index, last_hidden_state, **kernels.matmul)  # [B, 1, 1, hidden]
+        # heads.spec:37  logits = linear(dropout(pooled, p), num_labels, bias=bias, at=at)
+        logits = ttnn.linear(pooled, self.score.weight, **kernels.matmul)  # [B, 1, 1, num_labels]
+        return logits, nn.Saved(index=index, pooled=pooled)
+
+    def backward(self, saved: nn.Saved, dlogits: ttnn.Tensor) -> nn.Gradients:
+        """dlogits: [B, 1, 1, num_labels] -> gradient of last_hidden_state."""
+        kernels = self.kernels
+        # heads.spec:37  logits = linear(dropout(pooled, p), num_labels, bias=bias, at=at)
+        dpooled = ttnn.matmul(dlogits, self.score.weight, transpose_b=True, **kernels.matmul)
+        if self.score.trainable:
+            self.score.accumulate(
+                weight=ttnn.matmul(
+                    nn.rows(saved.pooled),
+                    nn.rows(dlogits),
+                    transpose_a=True,
+                    dtype=ttnn.float32,
+                    **kernels.matmul,
+                ),
+            )
+        # heads.spec:28  return pick(x, S, argmax(where(ids != pad, index(S), 0), S))
+        dlast_hidden_state = ttnn.matmul(saved.index, dpooled, transpose_a=True, **kernels.matmul)
+        return dlast_hidden_state, None
+
+
 class Classifier(nn.Block):
     """Classifier of heads.spec:41."""
 
@@ -757,6 +812,98 @@ class GPT2LMHeadModel(generation.Model[GPT2Config]):
 
 
 @dataclass(frozen=True)
+class GPT2ForSequenceClassificationOutput(nn.Output):
+    """What `GPT2ForSequenceClassification` returns; `.numpy()` of a field brings it to the host."""
+
+    loss: nn.Activation | None  # a number; None where there are no labels
+    logits: nn.Activation  # [B, num_labels]
+
+
+class GPT2ForSequenceClassification(nn.Model[GPT2Config]):
+    """head GPT2ForSequenceClassification of gpt2.spec:59."""
+
+    Config = GPT2Config
+    policy = POLICY
+    prefix = "transformer"
+    stale = ("*.attn.bias", "*.attn.masked_bias")
+    labels = {"labels": "int[B] | float[B] | float[B, num_labels]"}
+
+    def build(self, at: nn.Scope, c: GPT2Config) -> None:
+        self.embeddings = Embeddings(at / "transformer", c)
+        self.token_type_ids = TokenTypeIds(at, c, at.shared("transformer.wte.weight"))
+        self.dropout = Dropout(at, c)
+        layers = [at / f"transformer.h.{i}" for i in range(c.layers)]
+        self.layer = [Layer(layer, c, i) for i, layer in enumerate(layers)]
+        self.ln_f = LnF(at / "transformer", c)
+        self.score = Score(at, c)
+
+    def __call__(
+        self,
+        input_ids: Integers,
+        attention_mask: Integers | None = None,
+        token_type_ids: Integers | None = None,
+        position_ids: Integers | None = None,
+        labels: nn.Labels | None = None,
+    ) -> GPT2ForSequenceClassificationOutput:
+        """Integers [B, S], labels int[B] | float[B] | float[B, num_labels]
+        -> loss, logits [B, num_labels].
+        """
+        c = self.config
+        given = nn.Inputs(self.device, input_ids)  # B and S come from input_ids
+        B, S = given.shape
+        input_ids = given.integers("input_ids", input_ids)
+        # gpt2.spec:48  embeddings = word[input_ids] + embedding(position_ids, positions, hidden, at="wpe")
+        embeddings = self.embeddings(
+            given.ids("input_ids", input_ids, below=c.vocab),
+            given.ids("position_ids", position_ids, below=c.positions, default=given.positions),
+        )
+        # gpt2.spec:49  if given(token_type_ids):
+        if token_type_ids is not None:
+            # gpt2.spec:50  embeddings = embeddings + word[token_type_ids]
+            embeddings = self.token_type_ids(
+                embeddings, given.ids("token_type_ids", token_type_ids, below=c.vocab)
+            )
+        # gpt2.spec:51  h = dropout(embeddings, p_embed)
+        embeddings = self.dropout(embeddings)
+        mask = given.mask("attention_mask", attention_mask, causal=True)
+        # gpt2.spec:52  repeat i in layers at "h.{i}":
+        h = embeddings
+        for layer in self.layer:
+            # gpt2.spec:53  h = h + Attention(layer_norm(h, at="ln_1"), attention_mask, at="attn")
+            # gpt2.spec:54  h = h + FeedForward(layer_norm(h, at="ln_2"), at="mlp")
+            h = layer(h, mask)
+        # gpt2.spec:55  return last_hidden_state=layer_norm(h, at="ln_f")
+        last_hidden_state = self.ln_f(h)
+        # heads.spec:26  require size(B) == 1, "a batch of several rows needs pad_token_id"
+        given.require(c.pad is not None or B == 1, "a batch of several rows needs pad_token_id")
+        # heads.spec:25  if pad is none:
+        # heads.spec:26  require size(B) == 1, "a batch of several rows needs pad_token_id"
+        # heads.spec:27  return last(x, S)
+        if c.pad is None:
+            index = S - 1
+        else:
+            index = np.argmax(np.where(input_ids != c.pad, np.arange(S), 0), axis=-1)
+        # heads.spec:37  logits = linear(dropout(pooled, p), num_labels, bias=bias, at=at)
+        logits = self.score(last_hidden_state, given.places("index", index, (B, 1, 1, S)))
+        logits = nn.Activation(logits, (B, c.num_labels))
+        # heads.spec:16  match kind if problem is none else problem:
+        # heads.spec:17  regression: return mean_squared_error(logits, labels)
+        # heads.spec:18  single_label_classification: return cross_entropy(logits, labels, over=num_labels)
+        # heads.spec:19  multi_label_classification: return binary_cross_entropy(logits, labels)
+        if labels is None:
+            loss = None
+        elif (c.problem is None and c.num_labels == 1) or c.problem == "regression":
+            loss = nn.mse_loss(logits, labels)
+        elif (
+            c.problem is None and (c.num_labels != 1 and nn.is_int(labels))
+        ) or c.problem == "single_label_classification":
+            loss = nn.cross_entropy(logits, labels)
+        else:
+            loss = nn.binary_cross_entropy_with_logits(logits, labels)
+        return GPT2ForSequenceClassificationOutput(loss=loss, logits=logits)
+
+
+@dataclass(frozen=True)
 class GPT2ForTokenClassificationOutput(nn.Output):
     """What `GPT2ForTokenClassification` returns; `.numpy()` of a field brings it to the host."""
 
@@ -765,7 +912,7 @@ class GPT2ForTokenClassificationOutput(nn.Output):
 
 
 class GPT2ForTokenClassification(nn.Model[GPT2Config]):
-    """head GPT2ForTokenClassification of gpt2.spec:59."""
+    """head GPT2ForTokenClassification of gpt2.spec:60."""
 
     Config = GPT2Config
     policy = POLICY
@@ -834,7 +981,7 @@ class GPT2ForQuestionAnsweringOutput(nn.Output):
 
 
 class GPT2ForQuestionAnswering(nn.Model[GPT2Config]):
-    """head GPT2ForQuestionAnswering of gpt2.spec:60."""
+    """head GPT2ForQuestionAnswering of gpt2.spec:61."""
 
     Config = GPT2Config
     policy = POLICY

@@ -78,6 +78,12 @@ class LlamaConfig(nn.Config):
         lambda c: c.positions, ".original_max_position_embeddings", inside=("rope_scaling", "rope_parameters")
     )
     num_labels: int = nn.size(2, "num_labels", "len(id2label)")
+    problem: str | None = nn.choice(
+        None,
+        "problem_type",
+        one_of=("regression", "single_label_classification", "multi_label_classification"),
+        nullable=True,
+    )
 
     @property
     def group(self) -> int:
@@ -94,6 +100,10 @@ class LlamaConfig(nn.Config):
         nn.require(
             self.rope_low > 0 and self.rope_high > self.rope_low,
             "low_freq_factor must be above 0 and below high_freq_factor",
+        )
+        nn.require(
+            self.num_labels > 1 or self.problem != "single_label_classification",
+            "one label leaves no class to choose: is it a regression?",
         )
         nn.require(self.heads % self.kv == 0, "kv must divide heads")
         nn.require(
@@ -527,7 +537,51 @@ class LmHead(nn.Block):
 
 
 class Score(nn.Block):
-    """Score of heads.spec:41."""
+    """Score of heads.spec:37."""
+
+    def __init__(self, at: nn.Scope, c: LlamaConfig) -> None:
+        super().__init__(at, c)
+        self.score = at.store(weight=at.parameter("score.weight", (c.num_labels, c.hidden), normal(c.std)).T)
+
+    def infer(self, last_hidden_state: ttnn.Tensor, index: ttnn.Tensor) -> ttnn.Tensor:
+        """last_hidden_state: [B, 1, S, hidden], index: [B, 1, 1, S] -> [B, 1, 1, num_labels]."""
+        kernels = self.kernels
+        # heads.spec:28  return pick(x, S, argmax(where(ids != pad, index(S), 0), S))
+        pooled = ttnn.matmul(index, last_hidden_state, **kernels.matmul)  # [B, 1, 1, hidden]
+        # heads.spec:37  logits = linear(dropout(pooled, p), num_labels, bias=bias, at=at)
+        return ttnn.linear(pooled, self.score.weight, **kernels.matmul)
+
+    def forward(self, last_hidden_state: ttnn.Tensor, index: ttnn.Tensor) -> tuple[ttnn.Tensor, nn.Saved]:
+        """As ``infer``, in the form that has a backward; and what that reads."""
+        kernels = self.kernels
+        # heads.spec:28  return pick(x, S, argmax(where(ids != pad, index(S), 0), S))
+        pooled = ttnn.matmul(index, last_hidden_state, **kernels.matmul)  # [B, 1, 1, hidden]
+        # heads.spec:37  logits = linear(dropout(pooled, p), num_labels, bias=bias, at=at)
+        logits = ttnn.linear(pooled, self.score.weight, **kernels.matmul)  # [B, 1, 1, num_labels]
+        return logits, nn.Saved(index=index, pooled=pooled)
+
+    def backward(self, saved: nn.Saved, dlogits: ttnn.Tensor) -> nn.Gradients:
+        """dlogits: [B, 1, 1, num_labels] -> gradient of last_hidden_state."""
+        kernels = self.kernels
+        # heads.spec:37  logits = linear(dropout(pooled, p), num_labels, bias=bias, at=at)
+        dpooled = ttnn.matmul(dlogits, self.score.weight, transpose_b=True, **kernels.matmul)
+        if self.score.trainable:
+            self.score.accumulate(
+                weight=ttnn.matmul(
+                    nn.rows(saved.pooled),
+                    nn.rows(dlogits),
+                    transpose_a=True,
+                    dtype=ttnn.float32,
+                    **kernels.matmul,
+                ),
+            )
+        # heads.spec:28  return pick(x, S, argmax(where(ids != pad, index(S), 0), S))
+        dlast_hidden_state = ttnn.matmul(saved.index, dpooled, transpose_a=True, **kernels.matmul)
+        return dlast_hidden_state, None
+
+
+class TokenClassificationScore(nn.Block):
+    """TokenClassificationScore of heads.spec:41."""
 
     def __init__(self, at: nn.Scope, c: LlamaConfig) -> None:
         super().__init__(at, c)
@@ -742,6 +796,85 @@ class LlamaForCausalLM(generation.Model[LlamaConfig]):
 
 
 @dataclass(frozen=True)
+class LlamaForSequenceClassificationOutput(nn.Output):
+    """What `LlamaForSequenceClassification` returns; `.numpy()` of a field brings it to the host."""
+
+    loss: nn.Activation | None  # a number; None where there are no labels
+    logits: nn.Activation  # [B, num_labels]
+
+
+class LlamaForSequenceClassification(nn.Model[LlamaConfig]):
+    """head LlamaForSequenceClassification of llama.spec:54."""
+
+    Config = LlamaConfig
+    policy = POLICY
+    prefix = ("model", "transformer")
+    stale = ("*.rotary_emb.inv_freq",)
+    labels = {"labels": "int[B] | float[B] | float[B, num_labels]"}
+
+    def build(self, at: nn.Scope, c: LlamaConfig) -> None:
+        self.inv_freq = nn.Table(inv_freq(c))
+        self.embed_tokens = EmbedTokens(at / "model", c)
+        layers = [at / f"model.layers.{i}" for i in range(c.layers)]
+        self.layer = [Layer(layer, c) for layer in layers]
+        self.norm = Norm(at / "model", c)
+        self.score = Score(at, c)
+
+    def __call__(
+        self,
+        input_ids: Integers,
+        attention_mask: Integers | None = None,
+        position_ids: Integers | None = None,
+        labels: nn.Labels | None = None,
+    ) -> LlamaForSequenceClassificationOutput:
+        """Integers [B, S], labels int[B] | float[B] | float[B, num_labels]
+        -> loss, logits [B, num_labels].
+        """
+        c = self.config
+        given = nn.Inputs(self.device, input_ids)  # B and S come from input_ids
+        B, S = given.shape
+        input_ids = given.integers("input_ids", input_ids)
+        angles = given.rotary("position_ids", position_ids, self.inv_freq, default=given.positions)
+        # llama.spec:46  h = word[input_ids]
+        h = self.embed_tokens(given.ids("input_ids", input_ids, below=c.vocab))
+        mask = given.mask("attention_mask", attention_mask, causal=True)
+        # llama.spec:47  repeat i in layers at "layers.{i}":
+        for layer in self.layer:
+            # llama.spec:48  h = h + Attention(rms_norm(h, at="input_layernorm"), attention_mask, angles,  ...
+            # llama.spec:49  h = h + FeedForward(rms_norm(h, at="post_attention_layernorm"), at="mlp")
+            h = layer(h, mask, angles)
+        # llama.spec:50  return last_hidden_state=rms_norm(h, at="norm")
+        last_hidden_state = self.norm(h)
+        # heads.spec:26  require size(B) == 1, "a batch of several rows needs pad_token_id"
+        given.require(c.pad is not None or B == 1, "a batch of several rows needs pad_token_id")
+        # heads.spec:25  if pad is none:
+        # heads.spec:26  require size(B) == 1, "a batch of several rows needs pad_token_id"
+        # heads.spec:27  return last(x, S)
+        if c.pad is None:
+            index = S - 1
+        else:
+            index = np.argmax(np.where(input_ids != c.pad, np.arange(S), 0), axis=-1)
+        # heads.spec:37  logits = linear(dropout(pooled, p), num_labels, bias=bias, at=at)
+        logits = self.score(last_hidden_state, given.places("index", index, (B, 1, 1, S)))
+        logits = nn.Activation(logits, (B, c.num_labels))
+        # heads.spec:16  match kind if problem is none else problem:
+        # heads.spec:17  regression: return mean_squared_error(logits, labels)
+        # heads.spec:18  single_label_classification: return cross_entropy(logits, labels, over=num_labels)
+        # heads.spec:19  multi_label_classification: return binary_cross_entropy(logits, labels)
+        if labels is None:
+            loss = None
+        elif (c.problem is None and c.num_labels == 1) or c.problem == "regression":
+            loss = nn.mse_loss(logits, labels)
+        elif (
+            c.problem is None and (c.num_labels != 1 and nn.is_int(labels))
+        ) or c.problem == "single_label_classification":
+            loss = nn.cross_entropy(logits, labels)
+        else:
+            loss = nn.binary_cross_entropy_with_logits(logits, labels)
+        return LlamaForSequenceClassificationOutput(loss=loss, logits=logits)
+
+
+@dataclass(frozen=True)
 class LlamaForTokenClassificationOutput(nn.Output):
     """What `LlamaForTokenClassification` returns; `.numpy()` of a field brings it to the host."""
 
@@ -750,7 +883,7 @@ class LlamaForTokenClassificationOutput(nn.Output):
 
 
 class LlamaForTokenClassification(nn.Model[LlamaConfig]):
-    """head LlamaForTokenClassification of llama.spec:54."""
+    """head LlamaForTokenClassification of llama.spec:55."""
 
     Config = LlamaConfig
     policy = POLICY
@@ -764,7 +897,7 @@ class LlamaForTokenClassification(nn.Model[LlamaConfig]):
         layers = [at / f"model.layers.{i}" for i in range(c.layers)]
         self.layer = [Layer(layer, c) for layer in layers]
         self.norm = Norm(at / "model", c)
-        self.score = Score(at, c)
+        self.token_classification_score = TokenClassificationScore(at, c)
 
     def __call__(
         self,
@@ -789,7 +922,7 @@ class LlamaForTokenClassification(nn.Model[LlamaConfig]):
         # llama.spec:50  return last_hidden_state=rms_norm(h, at="norm")
         last_hidden_state = self.norm(h)
         # heads.spec:41  logits = linear(dropout(base.last_hidden_state, p), num_labels, at=at)
-        logits = self.score(last_hidden_state)
+        logits = self.token_classification_score(last_hidden_state)
         logits = nn.Activation(logits, (B, S, c.num_labels))
         # heads.spec:42  return loss=cross_entropy(logits, labels, over=num_labels), logits=logits
         loss = None if labels is None else nn.cross_entropy(logits, labels)
@@ -806,7 +939,7 @@ class LlamaForQuestionAnsweringOutput(nn.Output):
 
 
 class LlamaForQuestionAnswering(nn.Model[LlamaConfig]):
-    """head LlamaForQuestionAnswering of llama.spec:55."""
+    """head LlamaForQuestionAnswering of llama.spec:56."""
 
     Config = LlamaConfig
     policy = POLICY

@@ -94,6 +94,10 @@ FAMILIES = {
                 "GPT2LMHeadModel", {"scale_attn_weights": False, "activation_function": "gelu"}, "words"
             ),
             "a class for each word": Head("GPT2ForTokenClassification", {"num_labels": 7}, "tags"),
+            "a class": Head("GPT2ForSequenceClassification", {"num_labels": 5, "pad_token_id": 3}, "classes"),
+            "a number": Head(
+                "GPT2ForSequenceClassification", {"num_labels": 1, "pad_token_id": 0}, "numbers"
+            ),
             "a span": Head("GPT2ForQuestionAnswering", {}, "span"),
         },
         types=VOCAB,
@@ -121,6 +125,14 @@ FAMILIES = {
                 "words",
             ),
             "a class for each word": Head("LlamaForTokenClassification", {"num_labels": 7}, "tags"),
+            "a class": Head(
+                "LlamaForSequenceClassification", {"num_labels": 5, "pad_token_id": 3}, "classes"
+            ),
+            "yes or no": Head(
+                "LlamaForSequenceClassification",
+                {"num_labels": 4, "pad_token_id": 3, "problem_type": "multi_label_classification"},
+                "answers",
+            ),
             "a span": Head("LlamaForQuestionAnswering", {"rope_parameters": LINEAR}, "span"),
         },
     ),
@@ -136,6 +148,9 @@ FAMILIES = {
             "a class for each word": Head(
                 "MistralForTokenClassification", {"num_labels": 7, "sliding_window": 40}, "tags", double=False
             ),
+            "a class": Head(
+                "MistralForSequenceClassification", {"num_labels": 5, "pad_token_id": 3}, "classes"
+            ),
             "a span": Head("MistralForQuestionAnswering", {"sliding_window": 200}, "span"),
         },
     ),
@@ -147,6 +162,9 @@ FAMILIES = {
             "next words": Head("Qwen2ForCausalLM", {}, "words"),
             "next words, tied": Head("Qwen2ForCausalLM", {"tie_word_embeddings": True}, "words"),
             "a class for each word": Head("Qwen2ForTokenClassification", {"num_labels": 7}, "tags"),
+            "a class": Head(
+                "Qwen2ForSequenceClassification", {"num_labels": 5, "pad_token_id": 3}, "classes"
+            ),
             "a span": Head("Qwen2ForQuestionAnswering", {}, "span"),
         },
     ),
@@ -158,6 +176,9 @@ FAMILIES = {
             "next words": Head("Qwen3ForCausalLM", {}, "words"),
             "next words, biased": Head("Qwen3ForCausalLM", {"attention_bias": True, "head_dim": 32}, "words"),
             "a class for each word": Head("Qwen3ForTokenClassification", {"num_labels": 7}, "tags"),
+            "a class": Head(
+                "Qwen3ForSequenceClassification", {"num_labels": 5, "pad_token_id": 3}, "classes"
+            ),
             "a span": Head("Qwen3ForQuestionAnswering", {"num_key_value_heads": 3}, "span"),
         },
     ),
@@ -210,6 +231,9 @@ def batch(family: Family, head: Head, tokens: int, *, types: bool, mask: bool, r
     labels: dict[str, Arrays] = {
         "outputs": {},
         "words": {"labels": words},
+        "classes": {"labels": rng.integers(0, count, rows)},
+        "numbers": {"labels": rng.standard_normal(rows).astype(np.float32)},
+        "answers": {"labels": rng.integers(0, 2, (rows, count)).astype(np.float32)},
         "tags": {"labels": np.where(seen == 1, rng.integers(0, count, (rows, tokens)), -100)},
         "span": {
             "start_positions": rng.integers(0, tokens, rows),
