@@ -735,113 +735,6 @@ class QaOutputs(nn.Block):
         return (dh,)
 
 
-class MultipleChoiceEmbeddings(nn.Block):
-    """MultipleChoiceEmbeddings of bert.spec:51."""
-
-    def __init__(self, at: nn.Scope, c: BertConfig) -> None:
-        super().__init__(at, c)
-        self.token_type_embeddings = at.store(
-            weight=at.parameter("token_type_embeddings.weight", (c.types, c.hidden), normal(c.std)),
-            layout=ROW_MAJOR,
-        )
-        self.position_embeddings = at.store(
-            weight=at.parameter("position_embeddings.weight", (c.positions, c.hidden), normal(c.std)),
-            layout=ROW_MAJOR,
-        )
-        self.word_embeddings = at.store(
-            weight=at.parameter("word_embeddings.weight", (c.vocab, c.hidden), normal(c.std), zero_row=c.pad),
-            layout=ROW_MAJOR,
-        )
-        self.layer_norm = at.store(
-            weight=at.parameter("LayerNorm.weight", (c.hidden,), ones),
-            bias=at.parameter("LayerNorm.bias", (c.hidden,), zeros),
-        )
-
-    def infer(
-        self, token_type_ids: ttnn.Tensor, position_ids: ttnn.Tensor, input_ids: ttnn.Tensor
-    ) -> ttnn.Tensor:
-        """token_type_ids: [B, S], position_ids: [B, S], input_ids: [B, S] -> [B, 1, S, hidden]."""
-        c, kernels = self.config, self.kernels
-        B, S = token_type_ids.shape[0], token_type_ids.shape[1]
-        # bert.spec:51  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
-        type_ = ttnn.embedding(token_type_ids, self.token_type_embeddings.weight, layout=TILE)
-        # bert.spec:52  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
-        pos = ttnn.embedding(position_ids, self.position_embeddings.weight, layout=TILE)  # [B, S, hidden]
-        # bert.spec:53  embed: h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNo ...
-        # decided: fuse-residual, sink-views
-        word = ttnn.embedding(input_ids, self.word_embeddings.weight, layout=TILE)  # [B, S, hidden]
-        h = ttnn.layer_norm(
-            pos,
-            residual_input_tensor=ttnn.add(word, type_),
-            weight=self.layer_norm.weight,
-            bias=self.layer_norm.bias,
-            epsilon=c.eps,
-            **kernels.norm,
-        )  # [B, S, hidden]
-        return ttnn.reshape(h, (B, 1, S, c.hidden))
-
-    def forward(
-        self, token_type_ids: ttnn.Tensor, position_ids: ttnn.Tensor, input_ids: ttnn.Tensor
-    ) -> tuple[ttnn.Tensor, nn.Saved]:
-        """As ``infer``, in the form that has a backward; and what that reads."""
-        c, kernels = self.config, self.kernels
-        B, S = token_type_ids.shape[0], token_type_ids.shape[1]
-        seed = self.seed()
-        # bert.spec:51  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
-        type_ = ttnn.embedding(token_type_ids, self.token_type_embeddings.weight, layout=TILE)
-        # bert.spec:52  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
-        pos = ttnn.embedding(position_ids, self.position_embeddings.weight, layout=TILE)  # [B, S, hidden]
-        # bert.spec:53  embed: h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNo ...
-        # decided: sink-views
-        word = ttnn.embedding(input_ids, self.word_embeddings.weight, layout=TILE)  # [B, S, hidden]
-        total = ttnn.reshape(ttnn.add(ttnn.add(word, type_), pos), (B, 1, S, c.hidden))  # [B, 1, S, hidden]
-        h, mean, rstd = nn.layer_norm(
-            total, self.layer_norm.weight, self.layer_norm.bias, c.eps, **kernels.norm
-        )
-        h = nn.dropout(h, c.p, seed, 1)  # [B, 1, S, hidden]
-        return h, nn.Saved(
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-            input_ids=input_ids,
-            total=total,
-            mean=mean,
-            rstd=rstd,
-            seed=seed,
-        )
-
-    def backward(self, saved: nn.Saved, dh: ttnn.Tensor) -> nn.Gradients:
-        """dh: [B, 1, S, hidden] -> no gradient: the inputs are no floats."""
-        c, kernels = self.config, self.kernels
-        seed = saved.seed
-        # bert.spec:53  embed: h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNo ...
-        dtotal, dweight, dbias = nn.layer_norm_backward(
-            nn.dropout(dh, c.p, seed, 1),
-            saved.total,
-            saved.mean,
-            saved.rstd,
-            self.layer_norm.weight,
-            **kernels.norm,
-        )
-        self.layer_norm.accumulate(weight=dweight, bias=dbias)
-        if self.word_embeddings.trainable:
-            self.word_embeddings.accumulate(
-                weight=nn.embedding_backward(
-                    saved.input_ids, self.word_embeddings.weight, dtotal, skip_row=c.pad
-                ),
-            )
-        # bert.spec:52  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
-        if self.position_embeddings.trainable:
-            self.position_embeddings.accumulate(
-                weight=nn.embedding_backward(saved.position_ids, self.position_embeddings.weight, dtotal)
-            )
-        # bert.spec:51  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
-        if self.token_type_embeddings.trainable:
-            self.token_type_embeddings.accumulate(
-                weight=nn.embedding_backward(saved.token_type_ids, self.token_type_embeddings.weight, dtotal)
-            )
-        return None, None, None
-
-
 class MultipleChoiceClassifier(nn.Block):
     """MultipleChoiceClassifier of heads.spec:50."""
 
@@ -1454,7 +1347,7 @@ class BertForMultipleChoice(nn.Model[BertConfig]):
     labels = {"labels": "int[batch]"}
 
     def build(self, at: nn.Scope, c: BertConfig) -> None:
-        self.multiple_choice_embeddings = MultipleChoiceEmbeddings(at / "bert.embeddings", c)
+        self.embeddings = Embeddings(at / "bert.embeddings", c)
         layers = [at / f"bert.encoder.layer.{i}" for i in range(c.layers)]
         self.attention = [Attention(layer / "attention", c) for layer in layers]
         self.feed_forward = [FeedForward(layer, c) for layer in layers]
@@ -1476,10 +1369,10 @@ class BertForMultipleChoice(nn.Model[BertConfig]):
         # bert.spec:51  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
         # bert.spec:52  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
         # bert.spec:53  embed: h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNo ...
-        h = self.multiple_choice_embeddings(
+        h = self.embeddings(
+            given.ids("input_ids", input_ids, below=c.vocab),
             given.ids("token_type_ids", token_type_ids, below=c.types, default=0),
             given.ids("position_ids", position_ids, below=c.positions, default=given.positions),
-            given.ids("input_ids", input_ids, below=c.vocab),
         )
         mask = given.mask("attention_mask", attention_mask, causal=c.causal)
         # bert.spec:54  repeat i in layers at "encoder.layer.{i}":

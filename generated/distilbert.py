@@ -684,90 +684,6 @@ class QaOutputs(nn.Block):
         return (dh,)
 
 
-class MultipleChoiceEmbeddings(nn.Block):
-    """MultipleChoiceEmbeddings of bert.spec:52."""
-
-    def __init__(self, at: nn.Scope, c: DistilBertConfig) -> None:
-        super().__init__(at, c)
-        self.position_embeddings = at.store(
-            weight=at.parameter("position_embeddings.weight", (c.positions, c.hidden), normal(c.std)),
-            layout=ROW_MAJOR,
-        )
-        self.word_embeddings = at.store(
-            weight=at.parameter("word_embeddings.weight", (c.vocab, c.hidden), normal(c.std), zero_row=c.pad),
-            layout=ROW_MAJOR,
-        )
-        self.layer_norm = at.store(
-            weight=at.parameter("LayerNorm.weight", (c.hidden,), ones),
-            bias=at.parameter("LayerNorm.bias", (c.hidden,), zeros),
-        )
-
-    def infer(self, position_ids: ttnn.Tensor, input_ids: ttnn.Tensor) -> ttnn.Tensor:
-        """position_ids: [B, S], input_ids: [B, S] -> [B, 1, S, hidden]."""
-        c, kernels = self.config, self.kernels
-        B, S = position_ids.shape[0], position_ids.shape[1]
-        # bert.spec:52  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
-        pos = ttnn.embedding(position_ids, self.position_embeddings.weight, layout=TILE)  # [B, S, hidden]
-        # distilbert.spec:26  embed = dropout(layer_norm(word[input_ids] + pos, at="embeddings.LayerNorm"))
-        # decided: fuse-residual, sink-views
-        word = ttnn.embedding(input_ids, self.word_embeddings.weight, layout=TILE)  # [B, S, hidden]
-        h = ttnn.layer_norm(
-            pos,
-            residual_input_tensor=word,
-            weight=self.layer_norm.weight,
-            bias=self.layer_norm.bias,
-            epsilon=c.eps,
-            **kernels.norm,
-        )  # [B, S, hidden]
-        return ttnn.reshape(h, (B, 1, S, c.hidden))
-
-    def forward(self, position_ids: ttnn.Tensor, input_ids: ttnn.Tensor) -> tuple[ttnn.Tensor, nn.Saved]:
-        """As ``infer``, in the form that has a backward; and what that reads."""
-        c, kernels = self.config, self.kernels
-        B, S = position_ids.shape[0], position_ids.shape[1]
-        seed = self.seed()
-        # bert.spec:52  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
-        pos = ttnn.embedding(position_ids, self.position_embeddings.weight, layout=TILE)  # [B, S, hidden]
-        # distilbert.spec:26  embed = dropout(layer_norm(word[input_ids] + pos, at="embeddings.LayerNorm"))
-        # decided: sink-views
-        word = ttnn.embedding(input_ids, self.word_embeddings.weight, layout=TILE)  # [B, S, hidden]
-        total = ttnn.reshape(ttnn.add(word, pos), (B, 1, S, c.hidden))  # [B, 1, S, hidden]
-        h, mean, rstd = nn.layer_norm(
-            total, self.layer_norm.weight, self.layer_norm.bias, c.eps, **kernels.norm
-        )
-        h = nn.dropout(h, c.p, seed, 1)  # [B, 1, S, hidden]
-        return h, nn.Saved(
-            position_ids=position_ids, input_ids=input_ids, total=total, mean=mean, rstd=rstd, seed=seed
-        )
-
-    def backward(self, saved: nn.Saved, dh: ttnn.Tensor) -> nn.Gradients:
-        """dh: [B, 1, S, hidden] -> no gradient: the inputs are no floats."""
-        c, kernels = self.config, self.kernels
-        seed = saved.seed
-        # distilbert.spec:26  embed = dropout(layer_norm(word[input_ids] + pos, at="embeddings.LayerNorm"))
-        dtotal, dweight, dbias = nn.layer_norm_backward(
-            nn.dropout(dh, c.p, seed, 1),
-            saved.total,
-            saved.mean,
-            saved.rstd,
-            self.layer_norm.weight,
-            **kernels.norm,
-        )
-        self.layer_norm.accumulate(weight=dweight, bias=dbias)
-        if self.word_embeddings.trainable:
-            self.word_embeddings.accumulate(
-                weight=nn.embedding_backward(
-                    saved.input_ids, self.word_embeddings.weight, dtotal, skip_row=c.pad
-                ),
-            )
-        # bert.spec:52  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
-        if self.position_embeddings.trainable:
-            self.position_embeddings.accumulate(
-                weight=nn.embedding_backward(saved.position_ids, self.position_embeddings.weight, dtotal)
-            )
-        return None, None
-
-
 class MultipleChoiceLogits(nn.Block):
     """MultipleChoiceLogits of distilbert.spec:34."""
 
@@ -1178,7 +1094,7 @@ class DistilBertForMultipleChoice(nn.Model[DistilBertConfig]):
     labels = {"labels": "int[batch]"}
 
     def build(self, at: nn.Scope, c: DistilBertConfig) -> None:
-        self.multiple_choice_embeddings = MultipleChoiceEmbeddings(at / "distilbert.embeddings", c)
+        self.embeddings = Embeddings(at / "distilbert.embeddings", c)
         layers = [at / f"distilbert.transformer.layer.{i}" for i in range(c.layers)]
         self.attention = [Attention(layer, c) for layer in layers]
         self.feed_forward = [FeedForward(layer, c) for layer in layers]
@@ -1197,9 +1113,9 @@ class DistilBertForMultipleChoice(nn.Model[DistilBertConfig]):
         batch, choices = given.outer
         S = given.shape[1]
         # bert.spec:52  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
-        h = self.multiple_choice_embeddings(
-            given.ids("position_ids", position_ids, below=c.positions, default=given.positions),
+        h = self.embeddings(
             given.ids("input_ids", input_ids, below=c.vocab),
+            given.ids("position_ids", position_ids, below=c.positions, default=given.positions),
         )
         mask = given.mask("attention_mask", attention_mask, causal=c.causal)
         # bert.spec:54  repeat i in layers at "encoder.layer.{i}":

@@ -865,10 +865,7 @@ class Qwen2ForSequenceClassification(nn.Model[Qwen2Config]):
         # heads.spec:25  if pad is none:
         # heads.spec:26  require size(B) == 1, "a batch of several rows needs pad_token_id"
         # heads.spec:27  return last(x, S)
-        if c.pad is None:
-            index = S - 1
-        else:
-            index = np.argmax(np.where(input_ids != c.pad, np.arange(S), 0), axis=-1)
+        index = S - 1 if c.pad is None else np.argmax(np.where(input_ids != c.pad, np.arange(S), 0), axis=-1)
         # heads.spec:37  logits = linear(dropout(pooled, p), num_labels, bias=bias, at=at)
         logits = self.score(last_hidden_state, given.places("index", index, (B, 1, 1, S)))
         logits = nn.Activation(logits, (B, c.num_labels))

@@ -54,7 +54,7 @@ BODIES = {
     "the first token": "return h=h, p=tanh(linear(first(h, S), hidden, at=\"p\"))",
     "tokens that the host picks": (
         "h = h + word[where(ids < types, ids, types)]\n"
-        "return h=h, p=linear(pick(h, S, argmax(ids, S)), hidden, at=\"p\"), l=last(h, S)"
+        "return h=h, p=linear(pick(h, S, argmax(ids, S)), hidden, at=\"p\"), end=last(h, S)"
     ),
     "a mask": "h = linear(Attend(h, mask, at=\"att\"), hidden, at=\"o\")\nreturn h=h",
     "attention in the model": (

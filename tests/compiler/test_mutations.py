@@ -160,9 +160,9 @@ def run(count: int, seed: int) -> dict[str, int]:
 
 
 def test_mutated_specs_compile_or_are_refused() -> None:
-    seen = run(600, seed=1)
+    seen = run(200, seed=1)
     # Mutations that the parser refuses test the parser alone: most of them must get further.
-    assert seen["parsed"] >= 0.3 * 600
+    assert seen["parsed"] >= 0.3 * 200
     assert seen["compiled"] > 0
 
 

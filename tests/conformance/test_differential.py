@@ -128,7 +128,8 @@ def test_every_call_that_our_modules_make_is_answered_as_ttnn_answers_it(real: R
         kind = models_of(module)[0]
         for sizes in ({"hidden": 64, "heads": 2, "inner": 128}, {"hidden": 768, "heads": 12, "inner": 3072}):
             for act, causal in (("gelu", False), ("relu", True), ("gelu_new", False)):
-                config = config_of(module, layers=1, vocab=99, positions=140, act=act, causal=causal, **sizes)
+                given = {"layers": 1, "vocab": 99, "positions": 140, "kv": 1, "pad": 0}
+                config = config_of(module, **given, act=act, causal=causal, **sizes)
                 model = kind(config)
                 for batch, tokens in ((1, 1), (3, 7), (2, 33), (2, 128)):
                     ids, mask = np.ones((batch, tokens), int), np.tri(batch, tokens, dtype=int)
@@ -168,6 +169,7 @@ def test_every_call_that_our_modules_make_in_training_is_answered_as_ttnn_answer
         for number, kind in enumerate(models_of(module)):
             for choices in TRAINED if whole else TRAINED[number % len(TRAINED) :][:1]:
                 sizes = {"hidden": 64, "heads": 2, "inner": 96, "layers": 1, "vocab": 99, "positions": 140}
+                sizes |= {"kv": 1, "pad": 0}
                 config = config_of(module, **{**sizes, **choices})
                 for batch, tokens, mask in SHAPES if whole else SHAPES[number % len(SHAPES) :][:1]:
                     optimizer = ("adamw", "adam", "sgd", "lion")[(number + tokens) % 4]

@@ -12,18 +12,25 @@ import pytest
 from ttmlc.api import compile_spec, compile_text
 from ttmlc.presets import preset_values
 from ttmlc.source import SourceFile
-from ttmlc.specs import presets
+from ttmlc.specs import models, presets
 from ttmlc_runtime import mockboard
 
 from tests.compiler.small_specs import BODIES, spec
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = {path.stem: path for path in sorted((ROOT / "generated").glob("*.py"))}
-BASES = {"bert": "BertModel", "distilbert": "DistilBertModel", "gpt2": "GPT2Model"}
+BASES = {
+    name: re.findall(
+        r"^class (\w+)\((?:nn|generation)\.Model\[", path.read_text(encoding="utf-8"), re.MULTILINE
+    )[0]
+    for name, path in MODULES.items()
+}
 """Of each module the model without a head, which presets are measured with."""
+DERIVED = {path.stem for path in models() if " extends " in path.read_text(encoding="utf-8")}
+"""Modules of specs that change another's: what a fast run leaves to the deep one."""
 SPECS = {preset.stem: spec for spec in BASES for preset in presets(spec)}
 """Of each preset, the spec that it is of."""
-LARGE = {"gpt2-medium", "gpt2-large", "gpt2-xl"}
+LARGE = {"bert-large", "gpt2-medium", "gpt2-large", "gpt2-xl"}
 """Presets that are the same program as a smaller one of their spec, more often."""
 PRESETS = [
     pytest.param(preset.stem, marks=pytest.mark.deep if preset.stem in LARGE else ()) for preset in presets()

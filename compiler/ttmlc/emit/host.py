@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from ttmlc.emit.body import Body
 from ttmlc.emit.calls import OWNER, default_of
-from ttmlc.emit.python import Arg, Call, Raw, expression, flat, identifier, layout, string
+from ttmlc.emit.python import Arg, Call, Choice, Raw, expression, flat, identifier, layout, string
 from ttmlc.ir.module import Operation, Value
 from ttmlc.ir.ops.integers import HOST, on_host
 from ttmlc.ir.ops.structure import conditions
@@ -24,6 +24,8 @@ COMPARES = 4
 ATOM = 9
 LONGEST = 80
 """Of what is longer the operands get names."""
+LINTED = 120
+"""Up to here linters ask for a choice on one line; longer than ``WIDTH`` it is broken in brackets."""
 MADE = frozenset({"fill", "index"})
 """What is written again wherever it is read."""
 
@@ -124,11 +126,13 @@ class Hosting(Body):
         """The first whose condition holds."""
         self.speak(operation, indent)
         pad, name = " " * indent, self.name(operation.result, self.places[id(operation)])
+        start = len(self.lines)
         for place, condition in enumerate((*conditions(operation), None)):
             word = "else" if condition is None else "if" if place == 0 else "elif"
             asked = "" if condition is None else f" {expression(condition, OWNER)}"
             self.lines.append(f"{pad}{word}{asked}:")
             self._assigned(name, operation, place, indent + 4)
+        self.lines[start:] = _short(self.lines[start:], name, indent)
         self.take(operation.result, name)
 
     def _assigned(self, name: str, choice: Operation, place: int, indent: int) -> None:
@@ -228,3 +232,13 @@ def _dims(value: Value) -> tuple[Dim, ...]:
 def _computed(operation: Operation) -> bool:
     """Whether the host computes it."""
     return operation.op in HOST and on_host(operation)
+
+
+def _short(lines: list[str], name: str, indent: int) -> list[str]:
+    """A choice of two values as one expression, where a linter would ask for it."""
+    pad, begin = " " * indent, f"{name} = "
+    if len(lines) != 4 or lines[2] != f"{pad}else:" or not all(f"    {begin}" in one for one in lines[1::2]):
+        return lines
+    yes, no = (Raw(one.removeprefix(f"{pad}    {begin}")) for one in lines[1::2])
+    choice = Choice(lines[0].removeprefix(f"{pad}if ").removesuffix(":"), yes, no)
+    return layout(begin, choice, indent) if len(f"{pad}{begin}{flat(choice)}") <= LINTED else lines

@@ -279,6 +279,10 @@ class _Model:
         # In the order of the model's, those that are made of others where they are not given too.
         order = [one.value.name for one in self.function.inputs]
         of = {**{name: name for name in order}, **self.defaults}
+        for operation in self.operations:  # one batch of several is the same input
+            if operation.op == "merge_batch":
+                (whole,) = operation.reads()
+                of[operation.result.name] = of.get(whole.name, whole.name)
         given = sorted((v for v in read if v.name in of), key=lambda v: order.index(of[v.name]))
         inputs = [v for v in read if v not in given] + given
         block = self._block(stretch, params, owners, shared, inputs, results)
