@@ -18,8 +18,15 @@ env-numbers:
 env-demo:
 	@tools/env.sh demo
 
+env-chat:
+	@tools/env.sh chat
+
 demo: env-demo ## Compile an encoder, load real weights, search sentences by meaning
 	@$(PY) examples/semantic_search.py
+
+export ASK ?= What is the capital of France?
+chat: env-chat ## Ask a small language model; ASK='...' is the question, ARGS=--sample draws the words
+	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(PY) examples/chat.py "$$ASK" $(ARGS)
 
 finetune: env-demo ## Fine-tune the encoder on film reviews; ARGS='--against transformers' beside PyTorch (make env first)
 	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(PY) examples/finetune_reviews.py $(ARGS)
@@ -52,4 +59,4 @@ golden: env-numbers ## Rewrite golden files; review the difference
 clean: ## Remove what tests and tools leave behind
 	rm -rf out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build
 
-.PHONY: help env env-numbers env-demo demo finetune test test-deep lint bench generated golden clean
+.PHONY: help env env-numbers env-demo env-chat demo chat finetune test test-deep lint bench generated golden clean

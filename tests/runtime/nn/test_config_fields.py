@@ -357,3 +357,7 @@ V4_DEFAULTS: dict[str, object] = {
 
 def test_every_key_that_transformers_4_wrote_is_known() -> None:
     assert Sample.from_hugging_face(V4_DEFAULTS)
+
+
+def test_keys_that_only_transformers_2_wrote_are_known() -> None:
+    assert Sample.from_hugging_face({"output_past": True, "eos_token_ids": 0, "model_type": "sample"})
