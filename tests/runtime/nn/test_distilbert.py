@@ -107,12 +107,11 @@ def test_it_is_transformers_in_float32(name: str) -> None:
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("act", ["gelu", "gelu_new", "relu", "silu", "tanh"])
+@pytest.mark.parametrize("act", ["gelu", "relu"])
 @pytest.mark.parametrize("tokens", LENGTHS)
 @pytest.mark.parametrize("name", HEADS)
-def test_it_is_transformers_everywhere(name: str, tokens: int, act: str, dtype: str) -> None:
-    compared(name, tokens, act, dtype)
+def test_it_is_transformers_everywhere(name: str, tokens: int, act: str) -> None:
+    compared(name, tokens, act, "float32")
 
 
 def test_what_a_head_drops_is_told_by_its_own_keys() -> None:
