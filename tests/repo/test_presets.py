@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ttmlc.api import expanded
 
 ROOT = Path(__file__).resolve().parents[2]
 PRESETS = sorted((ROOT / "specs/presets").glob("*.yaml"))
@@ -19,6 +20,8 @@ PUBLISHED = {
     "bert-base": (12, 768, 12, 3072),
     "bert-large": (24, 1024, 16, 4096),
     "distilbert-base": (6, 768, 12, 3072),  # Sanh et al. 2019, section 3
+    "roberta-base": (12, 768, 12, 3072),  # Liu et al. 2019, appendix, table 9
+    "roberta-large": (24, 1024, 16, 4096),
     "gpt2-small": (12, 768, 12, None),
     "gpt2-medium": (24, 1024, 16, None),
     "gpt2-large": (36, 1280, 20, None),
@@ -43,7 +46,7 @@ def test_a_preset_names_its_model_and_fields_of_its_config(path: Path) -> None:
     preset = read(path)
     assert set(preset) == {"model", "config"}
     assert path.stem.startswith(preset["model"] + "-") or NAMED_OTHERWISE.get(path.stem) == preset["model"]
-    spec = (ROOT / "specs/models" / f"{preset['model']}.spec").read_text(encoding="utf-8")
+    spec = expanded(ROOT / "specs/models" / f"{preset['model']}.spec")
     fields = set(re.findall(r"^    (\w+): .* from ", spec, re.MULTILINE))
     assert set(preset["config"]) <= fields
 

@@ -17,7 +17,13 @@ from tests.runtime.nn.pairs import Ran, apart, range_apart, run_ours, run_theirs
 
 LENGTHS = (1, 7, 31, 33, 130)
 """One token, less than a tile, one less, one more, and several tiles."""
-FAST = {("gpt2", "next words, tied", 33), ("gpt2", "next words, untied", 7), ("gpt2", "a span", 7)}
+FAST = {
+    ("gpt2", "next words, tied", 33),
+    ("gpt2", "next words, untied", 7),
+    ("gpt2", "a span", 7),
+    ("roberta", "masked words, tied", 33),
+    ("roberta", "one of several", 7),
+}
 """What a fast run tries; the whole table is deep."""
 
 
@@ -27,7 +33,7 @@ def pair(family: str, head: str) -> tuple[Any, Any]:
     found = FAMILIES[family]
     model = families.theirs(found, found.heads[head])
     with TemporaryDirectory() as folder:
-        made = families.ours(found, model, Path(folder))
+        made = families.ours(found, model, Path(folder), strict=found.heads[head].whole)
     return (model.double() if found.heads[head].double else model), made
 
 
