@@ -148,6 +148,18 @@ FAMILIES = {
                 "GPT2ForSequenceClassification", {"num_labels": 1, "pad_token_id": 0}, "numbers"
             ),
             "a span": Head("GPT2ForQuestionAnswering", {}, "span"),
+            "next words, and one of several": Head(
+                "GPT2DoubleHeadsModel", {"summary_first_dropout": 0.0}, "words and choice"
+            ),
+            "next words, untied, and one of several": Head(
+                "GPT2DoubleHeadsModel",
+                {
+                    "summary_first_dropout": 0.0,
+                    "summary_activation": "tanh",
+                    "tie_word_embeddings": False,
+                },
+                "words and choice",
+            ),
         },
         types=VOCAB,
     ),
@@ -261,9 +273,10 @@ def ours(family: Family, model: Any, folder: Path, **options: Any) -> Any:
 
 def batch(family: Family, head: Head, tokens: int, *, types: bool, mask: bool, rows: int = 3) -> Arrays:
     """Ids and labels; with a mask rows end at different places, and with types every token has one."""
-    if head.labels in ("span", "words"):
+    if head.labels in ("span", "words", "words and choice"):
         tokens = max(tokens, 2)  # one token has none behind it, and is no choice
-    if head.labels == "choice":
+    several = head.labels in ("choice", "words and choice")
+    if several:
         rows = 4  # two choices of two
     rng = np.random.default_rng(tokens)
     ends = rng.integers(1, tokens + 1, rows) if mask else np.full(rows, tokens)
@@ -274,7 +287,7 @@ def batch(family: Family, head: Head, tokens: int, *, types: bool, mask: bool, r
         given["attention_mask"] = seen
     if types and family.types:
         given["token_type_ids"] = rng.integers(0, family.types, (rows, tokens))
-    if head.labels == "choice":
+    if several:
         given = {name: array.reshape(2, 2, tokens) for name, array in given.items()}
     count = int(head.options.get("num_labels", 2))
     # What a hidden token says counts for nobody; one word counts always.
@@ -294,7 +307,10 @@ def batch(family: Family, head: Head, tokens: int, *, types: bool, mask: bool, r
             "end_positions": np.where(np.arange(rows) == 0, 1, rng.integers(0, tokens + 3, rows)),
         },
         "choice": {"labels": rng.integers(0, 2, 2)},
+        "words and choice": {"labels": words.reshape(-1, 2, tokens), "mc_labels": rng.integers(0, 2, 2)},
     }
+    if head.labels == "words and choice" and mask:  # else the last token speaks for each
+        given["mc_token_ids"] = seen.sum(1).reshape(2, 2) - 1
     return {**given, **labels[head.labels]}
 
 
