@@ -307,7 +307,10 @@ def batch(family: Family, head: Head, tokens: int, *, types: bool, mask: bool, r
             "end_positions": np.where(np.arange(rows) == 0, 1, rng.integers(0, tokens + 3, rows)),
         },
         "choice": {"labels": rng.integers(0, 2, 2)},
-        "words and choice": {"labels": words.reshape(-1, 2, tokens), "mc_labels": rng.integers(0, 2, 2)},
+        "words and choice": {
+            "labels": words.reshape(given["input_ids"].shape),
+            "mc_labels": rng.integers(0, 2, 2),
+        },
     }
     if head.labels == "words and choice" and mask:  # else the last token speaks for each
         given["mc_token_ids"] = seen.sum(1).reshape(2, 2) - 1
