@@ -35,6 +35,9 @@ class GPT2Config(nn.Config):
     model_type: ClassVar[str] = "gpt2"
     fixed: ClassVar[dict[str, object]] = {
         "add_cross_attention": False,
+        "summary_type": "cls_index",
+        "summary_use_proj": True,
+        "summary_proj_to_labels": True,
     }
     harmless: ClassVar[tuple[str, ...]] = (
         "use_cache",
@@ -70,6 +73,8 @@ class GPT2Config(nn.Config):
         one_of=("regression", "single_label_classification", "multi_label_classification"),
         nullable=True,
     )
+    act_summary: str | None = nn.activation(None, "summary_activation", nullable=True)
+    p_summary: float = nn.rate(0.1, "summary_first_dropout")
 
     @property
     def head_dim(self) -> int:
@@ -521,6 +526,157 @@ class LmHead(nn.Block):
         return (dlast_hidden_state,)
 
 
+class GPT2DoubleHeadsModelTokenTypeIds(nn.Block):
+    """GPT2DoubleHeadsModelTokenTypeIds of gpt2.spec:50."""
+
+    def __init__(self, at: nn.Scope, c: GPT2Config, word: Chain) -> None:
+        super().__init__(at, c)
+        self.word = at.store(
+            weight=word,
+            layout=ROW_MAJOR,
+        )
+
+    def infer(self, token_type_ids: ttnn.Tensor, embeddings: ttnn.Tensor) -> ttnn.Tensor:
+        """token_type_ids: [B, S], embeddings: [B, 1, S, hidden] -> [B, 1, S, hidden]."""
+        c = self.config
+        B, S = token_type_ids.shape[0], token_type_ids.shape[1]
+        # gpt2.spec:50  embeddings = embeddings + word[token_type_ids]
+        word = ttnn.embedding(token_type_ids, self.word.weight, layout=TILE)  # [B, S, hidden]
+        word = ttnn.reshape(word, (B, 1, S, c.hidden))  # [B, 1, S, hidden]
+        return ttnn.add(embeddings, word)
+
+    def forward(self, token_type_ids: ttnn.Tensor, embeddings: ttnn.Tensor) -> tuple[ttnn.Tensor, nn.Saved]:
+        """As ``infer``, in the form that has a backward; and what that reads."""
+        c = self.config
+        B, S = token_type_ids.shape[0], token_type_ids.shape[1]
+        # gpt2.spec:50  embeddings = embeddings + word[token_type_ids]
+        word = ttnn.embedding(token_type_ids, self.word.weight, layout=TILE)  # [B, S, hidden]
+        word = ttnn.reshape(word, (B, 1, S, c.hidden))  # [B, 1, S, hidden]
+        embeddings = ttnn.add(embeddings, word)  # [B, 1, S, hidden]
+        return embeddings, nn.Saved(token_type_ids=token_type_ids)
+
+    def backward(self, saved: nn.Saved, dembeddings: ttnn.Tensor) -> nn.Gradients:
+        """dembeddings: [B, 1, S, hidden] -> gradient of embeddings."""
+        # gpt2.spec:50  embeddings = embeddings + word[token_type_ids]
+        if self.word.trainable:
+            self.word.accumulate(
+                weight=nn.embedding_backward(saved.token_type_ids, self.word.weight, dembeddings)
+            )
+        return None, dembeddings
+
+
+class GPT2DoubleHeadsModelLmHead(nn.Block):
+    """GPT2DoubleHeadsModelLmHead of gpt2.spec:62."""
+
+    def __init__(self, at: nn.Scope, c: GPT2Config, word: Chain) -> None:
+        super().__init__(at, c)
+        self.lm_head = at.store(
+            weight=word if c.tie else at.parameter("lm_head.weight", (c.vocab, c.hidden), normal(c.std))
+        )
+
+    def infer(self, last_hidden_state: ttnn.Tensor) -> ttnn.Tensor:
+        """last_hidden_state: [batch, choices, S, hidden] -> [batch, choices, S, vocab]."""
+        kernels = self.kernels
+        # gpt2.spec:62  logits = linear(base.last_hidden_state, vocab, weight=base.word if tie, bias=false ...
+        return ttnn.linear(last_hidden_state, self.lm_head.weight, transpose_b=True, **kernels.matmul)
+
+    def forward(self, last_hidden_state: ttnn.Tensor) -> tuple[ttnn.Tensor, nn.Saved]:
+        """As ``infer``, in the form that has a backward; and what that reads."""
+        kernels = self.kernels
+        # gpt2.spec:62  logits = linear(base.last_hidden_state, vocab, weight=base.word if tie, bias=false ...
+        logits = ttnn.linear(last_hidden_state, self.lm_head.weight, transpose_b=True, **kernels.matmul)
+        return logits, nn.Saved(last_hidden_state=last_hidden_state)
+
+    def backward(self, saved: nn.Saved, dlogits: ttnn.Tensor) -> nn.Gradients:
+        """dlogits: [batch, choices, S, vocab] -> gradient of last_hidden_state."""
+        kernels = self.kernels
+        # gpt2.spec:62  logits = linear(base.last_hidden_state, vocab, weight=base.word if tie, bias=false ...
+        dlast_hidden_state = ttnn.matmul(dlogits, self.lm_head.weight, **kernels.matmul)
+        if self.lm_head.trainable:
+            self.lm_head.accumulate(
+                weight=ttnn.matmul(
+                    nn.rows(dlogits),
+                    nn.rows(saved.last_hidden_state),
+                    transpose_a=True,
+                    dtype=ttnn.float32,
+                    **kernels.matmul,
+                ),
+            )
+        return (dlast_hidden_state,)
+
+
+class MultipleChoiceHeadSummary(nn.Block):
+    """MultipleChoiceHeadSummary of gpt2.spec:63."""
+
+    def __init__(self, at: nn.Scope, c: GPT2Config) -> None:
+        super().__init__(at, c)
+        self.summary = at.store(
+            weight=at.parameter("summary.weight", (1, c.hidden), normal(c.std)).T,
+            bias=at.parameter("summary.bias", (1,), zeros),
+        )
+
+    def infer(self, last_hidden_state: ttnn.Tensor, mc_token_ids: ttnn.Tensor) -> ttnn.Tensor:
+        """last_hidden_state: [batch, choices, S, hidden], mc_token_ids: [batch, choices, 1, S]
+        -> [batch, 1, 1, choices].
+        """
+        c, kernels = self.config, self.kernels
+        # gpt2.spec:63  token = dropout(pick(base.last_hidden_state, S, mc_token_ids), p_summary)
+        token = ttnn.matmul(mc_token_ids, last_hidden_state, **kernels.matmul)  # [batch, choices, 1, hidden]
+        token = ttnn.permute(token, (0, 2, 1, 3))  # [batch, 1, choices, hidden]
+        # gpt2.spec:64  mc = linear(token, 1, stored=[out, in], at="multiple_choice_head.summary") as [B,  ...
+        summary = ttnn.linear(token, self.summary.weight, bias=self.summary.bias, **kernels.matmul)
+        mc = ttnn.permute(summary, (0, 1, 3, 2))  # [batch, 1, 1, choices]
+        # gpt2.spec:65  mc_logits = act_summary(mc) if act_summary is not none else mc
+        return nn.activate(mc, c.act_summary if c.act_summary is not None else "linear")
+
+    def forward(
+        self, last_hidden_state: ttnn.Tensor, mc_token_ids: ttnn.Tensor
+    ) -> tuple[ttnn.Tensor, nn.Saved]:
+        """As ``infer``, in the form that has a backward; and what that reads."""
+        c, kernels = self.config, self.kernels
+        seed = self.seed()
+        # gpt2.spec:63  token = dropout(pick(base.last_hidden_state, S, mc_token_ids), p_summary)
+        token = ttnn.matmul(mc_token_ids, last_hidden_state, **kernels.matmul)  # [batch, choices, 1, hidden]
+        token = ttnn.permute(token, (0, 2, 1, 3))  # [batch, 1, choices, hidden]
+        token = nn.dropout(token, c.p_summary, seed, 1)  # [batch, 1, choices, hidden]
+        # gpt2.spec:64  mc = linear(token, 1, stored=[out, in], at="multiple_choice_head.summary") as [B,  ...
+        summary = ttnn.linear(token, self.summary.weight, bias=self.summary.bias, **kernels.matmul)
+        mc = ttnn.permute(summary, (0, 1, 3, 2))  # [batch, 1, 1, choices]
+        # gpt2.spec:65  mc_logits = act_summary(mc) if act_summary is not none else mc
+        mc_logits = nn.activate(mc, c.act_summary if c.act_summary is not None else "linear")
+        return mc_logits, nn.Saved(mc_token_ids=mc_token_ids, token=token, mc=mc, seed=seed)
+
+    def backward(self, saved: nn.Saved, dmc_logits: ttnn.Tensor) -> nn.Gradients:
+        """dmc_logits: [batch, 1, 1, choices] -> gradient of last_hidden_state."""
+        c, kernels = self.config, self.kernels
+        seed = saved.seed
+        # gpt2.spec:65  mc_logits = act_summary(mc) if act_summary is not none else mc
+        dmc = nn.activate_backward(
+            dmc_logits, saved.mc, c.act_summary if c.act_summary is not None else "linear"
+        )  # [batch, 1, 1, choices]
+        # gpt2.spec:64  mc = linear(token, 1, stored=[out, in], at="multiple_choice_head.summary") as [B,  ...
+        dsummary = ttnn.permute(dmc, (0, 1, 3, 2))  # [batch, 1, choices, 1]
+        dtoken = ttnn.matmul(dsummary, self.summary.weight, transpose_b=True, **kernels.matmul)
+        if self.summary.trainable:
+            dsummary_rows = nn.rows(dsummary)
+            self.summary.accumulate(
+                weight=ttnn.matmul(
+                    nn.rows(saved.token),
+                    dsummary_rows,
+                    transpose_a=True,
+                    dtype=ttnn.float32,
+                    **kernels.matmul,
+                ),
+                bias=ttnn.sum(dsummary_rows, dim=-2, keepdim=True, **kernels.reduce),
+            )
+        # gpt2.spec:63  token = dropout(pick(base.last_hidden_state, S, mc_token_ids), p_summary)
+        dlast_hidden_state = ttnn.permute(nn.dropout(dtoken, c.p_summary, seed, 1), (0, 2, 1, 3))
+        dlast_hidden_state = ttnn.matmul(
+            saved.mc_token_ids, dlast_hidden_state, transpose_a=True, **kernels.matmul
+        )  # [batch, choices, S, hidden]
+        return dlast_hidden_state, None
+
+
 class Score(nn.Block):
     """Score of heads.spec:37."""
 
@@ -744,7 +900,7 @@ class GPT2LMHeadModelOutput(nn.Output):
 
 
 class GPT2LMHeadModel(generation.Model[GPT2Config]):
-    """head GPT2LMHeadModel of gpt2.spec:58."""
+    """head GPT2LMHeadModel of gpt2.spec:71."""
 
     Config = GPT2Config
     policy = POLICY
@@ -812,6 +968,100 @@ class GPT2LMHeadModel(generation.Model[GPT2Config]):
 
 
 @dataclass(frozen=True)
+class GPT2DoubleHeadsModelOutput(nn.Output):
+    """What `GPT2DoubleHeadsModel` returns; `.numpy()` of a field brings it to the host."""
+
+    loss: nn.Activation | None  # a number; None where there are no labels
+    mc_loss: nn.Activation | None  # a number; None where there are no labels
+    logits: nn.Activation  # [batch, choices, S, vocab]
+    mc_logits: nn.Activation  # [batch, choices]
+
+
+class GPT2DoubleHeadsModel(nn.Model[GPT2Config]):
+    """head GPT2DoubleHeadsModel of gpt2.spec:72."""
+
+    Config = GPT2Config
+    policy = POLICY
+    prefix = "transformer"
+    stale = ("*.attn.bias", "*.attn.masked_bias")
+    over = ("batch", "choices")
+    labels = {"labels": "int[batch, choices, S]", "mc_labels": "int[batch]"}
+
+    def build(self, at: nn.Scope, c: GPT2Config) -> None:
+        self.embeddings = Embeddings(at / "transformer", c)
+        self.gpt2_double_heads_model_token_type_ids = GPT2DoubleHeadsModelTokenTypeIds(
+            at, c, at.shared("transformer.wte.weight")
+        )
+        self.dropout = Dropout(at, c)
+        layers = [at / f"transformer.h.{i}" for i in range(c.layers)]
+        self.layer = [Layer(layer, c, i) for i, layer in enumerate(layers)]
+        self.ln_f = LnF(at / "transformer", c)
+        self.gpt2_double_heads_model_lm_head = GPT2DoubleHeadsModelLmHead(
+            at, c, at.shared("transformer.wte.weight")
+        )
+        self.multiple_choice_head_summary = MultipleChoiceHeadSummary(at / "multiple_choice_head", c)
+
+    def __call__(
+        self,
+        input_ids: Integers,
+        attention_mask: Integers | None = None,
+        token_type_ids: Integers | None = None,
+        position_ids: Integers | None = None,
+        mc_token_ids: Integers | None = None,
+        labels: nn.Labels | None = None,
+        mc_labels: nn.Labels | None = None,
+    ) -> GPT2DoubleHeadsModelOutput:
+        """Integers [batch, choices, S], mc_token_ids int[batch, choices], labels int[batch, choices, S],
+        mc_labels int[batch]
+        -> loss, mc_loss, logits [batch, choices, S, vocab], mc_logits [batch, choices].
+        """
+        c = self.config
+        given = nn.Inputs(self.device, input_ids, over="choices")  # batch * choices rows on the device
+        batch, choices = given.outer
+        S = given.shape[1]
+        # gpt2.spec:48  embeddings = word[input_ids] + embedding(position_ids, positions, hidden, at="wpe")
+        embeddings = self.embeddings(
+            given.ids("input_ids", input_ids, below=c.vocab),
+            given.ids("position_ids", position_ids, below=c.positions, default=given.positions),
+        )
+        # gpt2.spec:49  if given(token_type_ids):
+        if token_type_ids is not None:
+            # gpt2.spec:50  embeddings = embeddings + word[token_type_ids]
+            embeddings = self.gpt2_double_heads_model_token_type_ids(
+                given.ids("token_type_ids", token_type_ids, below=c.vocab), embeddings
+            )
+        # gpt2.spec:51  h = dropout(embeddings, p_embed)
+        embeddings = self.dropout(embeddings)
+        mask = given.mask("attention_mask", attention_mask, causal=True)
+        # gpt2.spec:52  repeat i in layers at "h.{i}":
+        h = embeddings
+        for layer in self.layer:
+            # gpt2.spec:53  h = h + Attention(layer_norm(h, at="ln_1"), attention_mask, at="attn")
+            # gpt2.spec:54  h = h + FeedForward(layer_norm(h, at="ln_2"), at="mlp")
+            h = layer(h, mask)
+        # gpt2.spec:55  return last_hidden_state=layer_norm(h, at="ln_f")
+        last_hidden_state = self.ln_f(h)
+        last_hidden_state = nn.reshape(last_hidden_state, (batch, choices, S, c.hidden))
+        if mc_token_ids is None:
+            mc_token_ids = S - 1
+        # gpt2.spec:62  logits = linear(base.last_hidden_state, vocab, weight=base.word if tie, bias=false ...
+        logits = self.gpt2_double_heads_model_lm_head(last_hidden_state)
+        # gpt2.spec:63  token = dropout(pick(base.last_hidden_state, S, mc_token_ids), p_summary)
+        # gpt2.spec:64  mc = linear(token, 1, stored=[out, in], at="multiple_choice_head.summary") as [B,  ...
+        # gpt2.spec:65  mc_logits = act_summary(mc) if act_summary is not none else mc
+        mc_logits = self.multiple_choice_head_summary(
+            last_hidden_state, given.places("mc_token_ids", mc_token_ids, (batch, choices, 1, S))
+        )
+        logits = nn.Activation(logits, (batch, choices, S, c.vocab))
+        # gpt2.spec:66  loss = cross_entropy(logits, next(labels, S), over=vocab)
+        loss = None if labels is None else nn.cross_entropy(logits, nn.next_labels(labels))
+        mc_logits = nn.Activation(mc_logits, (batch, choices))
+        # gpt2.spec:67  mc_loss = cross_entropy(mc_logits, mc_labels, over=choices)
+        mc_loss = None if mc_labels is None else nn.cross_entropy(mc_logits, mc_labels)
+        return GPT2DoubleHeadsModelOutput(loss=loss, mc_loss=mc_loss, logits=logits, mc_logits=mc_logits)
+
+
+@dataclass(frozen=True)
 class GPT2ForSequenceClassificationOutput(nn.Output):
     """What `GPT2ForSequenceClassification` returns; `.numpy()` of a field brings it to the host."""
 
@@ -820,7 +1070,7 @@ class GPT2ForSequenceClassificationOutput(nn.Output):
 
 
 class GPT2ForSequenceClassification(nn.Model[GPT2Config]):
-    """head GPT2ForSequenceClassification of gpt2.spec:59."""
+    """head GPT2ForSequenceClassification of gpt2.spec:73."""
 
     Config = GPT2Config
     policy = POLICY
@@ -909,7 +1159,7 @@ class GPT2ForTokenClassificationOutput(nn.Output):
 
 
 class GPT2ForTokenClassification(nn.Model[GPT2Config]):
-    """head GPT2ForTokenClassification of gpt2.spec:60."""
+    """head GPT2ForTokenClassification of gpt2.spec:74."""
 
     Config = GPT2Config
     policy = POLICY
@@ -978,7 +1228,7 @@ class GPT2ForQuestionAnsweringOutput(nn.Output):
 
 
 class GPT2ForQuestionAnswering(nn.Model[GPT2Config]):
-    """head GPT2ForQuestionAnswering of gpt2.spec:61."""
+    """head GPT2ForQuestionAnswering of gpt2.spec:75."""
 
     Config = GPT2Config
     policy = POLICY

@@ -45,9 +45,9 @@ from ttmlc.source import DiagnosticError, SourceFile
 from ttmlc.specs import finder, models, presets, shipped
 
 __all__ = [
-    "Compiled", "DeclinedHead", "DiagnosticError", "PresetError", "check", "compile_spec", "compile_text",
+    "Compiled", "DeclinedHead", "DiagnosticError", "PresetError", "Sizes", "check", "compile_spec", "compile_text",
     "declined_heads", "elaborate_file", "expand_file", "expanded", "format_file", "load_pretrained", "read_object",
-    "verify", "write", "write_text",
+    "sizes_of", "verify", "write", "write_text",
 ]  # fmt: skip
 CONFIG = "config.json"
 
@@ -174,6 +174,24 @@ def compile_text(
     return Compiled(module.name, emit(last), tuple(stages), summarise(last, fields))
 
 
+def sizes_of(path: Path, named: Sequence[Path]) -> tuple[Module, dict[Path, Sizes]]:
+    """A spec's programs of inference, generic, and how large the first model is for each of the presets ``named``.
+
+    Raises:
+        DiagnosticError: the spec is wrong.
+        PresetError: a preset is.
+    """
+    module = elaborate_file(load(path), path)
+    last = run(module, pipeline((), "", train=False))[-1].module
+    found = {}
+    for preset in named:
+        fields = preset_fields(preset, module.name, module.config)
+        summary = summarise(last, fields)
+        layers = module.config.values(fields).get("layers")
+        found[preset] = Sizes(layers, summary.calls, summary.parameters)
+    return last, found
+
+
 def find_preset(name: str, model: str) -> Path:
     """The preset called ``name``, or the file at that path.
 
@@ -217,6 +235,15 @@ def write_text(path: Path, text: str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large a preset's first model is: layers, device calls of an inference, parameters."""
+
+    layers: scalar.Value
+    calls: int
+    parameters: int
 
 
 def check(path: Path) -> Module:

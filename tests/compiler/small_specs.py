@@ -45,6 +45,10 @@ block Nested(x: [B, S, hidden]):
 BODIES = {
     "an activation of a sum": "h = act(h + linear(h, hidden, at=\"a\"))\nreturn h=h",
     "tanh form": "h = gelu_new(h)\nreturn h=h",
+    "an activation or none": (
+        "u = linear(h, hidden, at=\"a\")\nh = act(u) if causal else u\n"
+        "return h=h, g=relu(h) if heads == 2 else tanh(h) if causal else h"
+    ),
     "silu and relu": "h = silu(h) - relu(h)\nreturn h=h",
     "arithmetic": "h = (h + h) * h / (h * h + h) - h\nreturn h=h",
     "a block with two results": "t = Two(h, at=\"t\")\nreturn h=t.first_one + t.second_one, g=t.second_one",

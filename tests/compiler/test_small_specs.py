@@ -59,7 +59,16 @@ def test_defaults_are_read_where_they_stand(tmp_path: Path) -> None:
     assert "normal(c.std)" in compile_text(SourceFile("small.spec", text), tmp_path / "small.spec").text
 
 
-@pytest.mark.parametrize("body", ["return h=word", "return h=ids", "return h=h + word", "return h=h, m=mask"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return h=word",
+        "return h=ids",
+        "return h=h + word",
+        "return h=h, m=mask",
+        "return h=h * 2 if causal else h * 3",
+    ],
+)
 def test_what_has_no_form_on_the_device_is_refused_with_its_place(body: str, tmp_path: Path) -> None:
     with pytest.raises(DiagnosticError, match=r"small\.spec:\d+:\d+: error\[E0\d+\]"):
         compile_text(SourceFile("small.spec", spec(body)), tmp_path / "small.spec")

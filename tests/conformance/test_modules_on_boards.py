@@ -30,7 +30,7 @@ DERIVED = {path.stem for path in models() if " extends " in path.read_text(encod
 """Modules of specs that change another's: what a fast run leaves to the deep one."""
 SPECS = {preset.stem: spec for spec in BASES for preset in presets(spec)}
 """Of each preset, the spec that it is of."""
-LARGE = {"bert-large", "gpt2-medium", "gpt2-large", "gpt2-xl"}
+LARGE = {"bert-large", "roberta-large", "gpt2-medium", "gpt2-large", "gpt2-xl"}
 """Presets that are the same program as a smaller one of their spec, more often."""
 PRESETS = [
     pytest.param(preset.stem, marks=pytest.mark.deep if preset.stem in LARGE else ()) for preset in presets()

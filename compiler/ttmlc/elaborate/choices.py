@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ttmlc.elaborate import integers, scalars
+from ttmlc.elaborate import activations, integers, scalars
 from ttmlc.elaborate.problems import BAD_SCALAR, MISFIT, UNKNOWN_NAME, nearest, problem
 from ttmlc.elaborate.scope import DTYPES
 from ttmlc.elaborate.values import Meaning, Number, Paths, Several, Tensor, Text, describe
@@ -154,9 +154,10 @@ def _choose(
                 f"is {other.value.type}",
                 related=((first.span, f"is {first.value.type}"),),
             )
-    once = integers.picked_once(elaborator, conditions, tensors, span, wanted)
-    if once is not None:
-        return once
+    for joined in (integers.picked_once, activations.applied_once):
+        once = joined(elaborator, conditions, tensors, span, wanted)
+        if once is not None:
+            return once
     return elaborator.apply(
         "choose", tensors, {"conditions": tuple(conditions)}, span, name=wanted or "chosen"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ttmlc.elaborate import integers, scalars
+from ttmlc.elaborate import activations, integers, scalars
 from ttmlc.elaborate.binding import Bound, Signature, bind
 from ttmlc.elaborate.builtins import BUILTINS, LATER
 from ttmlc.elaborate.choices import ask, choice
@@ -322,15 +322,7 @@ class Expressions(Making):
         name = node.function.name.text
         meaning = self.values.get(name) or self.scope.meaning(name)
         if isinstance(meaning, Number) and meaning.kind == "activation":
-            bound = bind(node, name, Signature(("x",), 1), {})
-            x = self.tensor(bound.given["x"], "")
-            return self.apply(
-                "activate",
-                [Tensor(x.value, bound.span("x"))],
-                {"kind": meaning.scalar},
-                node.span,
-                name=wanted or name,
-            )
+            return activations.applied(self, node, name, meaning, wanted)
         if isinstance(meaning, Definition):
             return self._block_call(node, meaning.function, wanted)
         if name in scalars.FUNCTIONS or name == "given":

@@ -8,7 +8,19 @@ from dataclasses import dataclass, field, replace
 from ttmlc.emit.body import Body, annotation, names_read, others, sizes, sizes_read
 from ttmlc.emit.calls import OWNER, presence, shape_text
 from ttmlc.emit.construction import Construction
-from ttmlc.emit.python import Arg, Call, Choice, Raw, expression, flat, identifier, layout, turn
+from ttmlc.emit.python import (
+    LONGEST,
+    Arg,
+    Call,
+    Choice,
+    Raw,
+    arrow,
+    expression,
+    flat,
+    identifier,
+    layout,
+    turn,
+)
 from ttmlc.emit.views import BlockView
 from ttmlc.ir.module import Function, Input, Module, Operation, Value, indices_of, plain
 
@@ -95,7 +107,7 @@ class Infer(Body):
     def doc(self) -> str:
         taken = _taken(self.function)
         inputs = ", ".join(f"{identifier(i.value.name)}: {shape_text(i.value.type)}" for i in taken)
-        return f"{inputs} -> {', '.join(shape_text(value.type) for _, value in self.function.outputs)}."
+        return arrow(inputs, ", ".join(shape_text(value.type) for _, value in self.function.outputs), LONGEST)
 
 
 @dataclass
@@ -270,7 +282,7 @@ class Backward(Body):
         names = [identifier(i.value.name) for i in self.taken() if i.value.name in made]
         what = f"gradients of {', '.join(names)}" if names else "no gradient: the inputs are no floats"
         what = what.replace("gradients", "gradient") if len(names) == 1 else what
-        return f"{given} -> {what}."
+        return arrow(given, what, LONGEST)
 
 
 def together(names: Sequence[str]) -> str:

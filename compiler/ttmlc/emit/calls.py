@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ttmlc.emit.python import (
+    ARGUMENT,
     Arg,
     Call,
     Choice,
@@ -21,7 +22,7 @@ from ttmlc.ir import scalar
 from ttmlc.ir.device import DeviceOp, shape_of
 from ttmlc.ir.module import Attribute, Form, Operation, Value
 from ttmlc.ir.op import TABLE
-from ttmlc.ir.scalar import Const, Field, Scalar
+from ttmlc.ir.scalar import Apply, Const, Field, Scalar
 from ttmlc.ir.types import DeviceType, MaskType, RotaryType, Type
 from ttmlc.passes.lowering.storages import OWN
 
@@ -133,14 +134,14 @@ def _attribute(op: str, name: str, value: Attribute) -> str:
     if name == "dtype":
         return f"ttnn.{value}"
     assert not isinstance(value, (str, Form))
-    return expression(value, OWNER)
+    return expression(value, OWNER, ARGUMENT if name == "kind" else 0)
 
 
 def _activation(value: Attribute) -> str:
     if isinstance(value, Const):
         return f"nn.fused({literal(value.value)})"
-    assert isinstance(value, Field)
-    return f"nn.fused({expression(value, OWNER)})"
+    assert isinstance(value, (Field, Apply))
+    return f"nn.fused({expression(value, OWNER, ARGUMENT)})"
 
 
 def _ids(operation: Operation, names: Mapping[str, Code]) -> Call:

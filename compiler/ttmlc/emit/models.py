@@ -15,6 +15,7 @@ from ttmlc.emit.python import (
     Call,
     Code,
     Raw,
+    arrow,
     dynamic,
     expression,
     flat,
@@ -204,6 +205,9 @@ class Calling(Hosting):
     def _choose(self, operation: Operation, indent: int) -> None:
         """The first whose condition holds; nothing where what all of them read is not given."""
         alternatives = [self.losses[value.name] for value in operation.operands if value is not None]
+        if not all(map(is_loss, alternatives)):
+            message = "a condition chooses among activations of one tensor, tokens of one, losses, and nothing else yet"
+            raise cannot(operation.span, message)
         labels = self._labels(alternatives[0])
         self.speak(operation, indent)
         pad = " " * indent
@@ -324,10 +328,7 @@ class Calling(Hosting):
         types = [f"{one.value.name} {_kinds(one)}" for one in _beside(self.function)]
         shape = str(self.function.inputs[0].value.type).removeprefix("int")
         given = f"Integers {shape}{''.join(f', {one}' for one in types)}"
-        line = f"{given} -> {', '.join(shapes)}."
-        if len(line) + 14 <= WIDTH:
-            return line
-        return f"{given}\n        -> {', '.join(shapes)}.\n        "
+        return arrow(given, ", ".join(shapes))
 
 
 def labels_of(function: Function) -> list[Input]:

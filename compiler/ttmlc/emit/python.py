@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import keyword
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Union
@@ -18,6 +19,8 @@ from ttmlc.ir import scalar
 from ttmlc.ir.scalar import Apply, Asked, Const, Dynamic, Field, Index, Scalar
 
 WIDTH = 110
+LONGEST = 120
+"""What a linter lets pass of text that is not broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,16 @@ def literal(value: scalar.Value) -> str:
     return string(value) if isinstance(value, str) else repr(value)
 
 
+def arrow(given: str, made: str, width: int = WIDTH) -> str:
+    """The docstring of a method that makes ``made`` of what is ``given``, without its quotes: a line, or several."""
+    line = f"{given} -> {made}."
+    if len(line) + 14 <= width:
+        return line
+    first = textwrap.wrap('"""' + given, WIDTH - 8, break_on_hyphens=False)
+    lines = [*first, *textwrap.wrap(f"-> {made}.", WIDTH - 8, break_on_hyphens=False), ""]
+    return "\n        ".join(lines).removeprefix('"""')
+
+
 def tuple_of(items: Iterable[str]) -> str:
     """A Python tuple display."""
     entries = list(items)
@@ -121,6 +134,10 @@ def tuple_of(items: Iterable[str]) -> str:
 
 # Python's own operators by the name scalars have for them; the rest is written as functions.
 SYMBOLS = {"neg": "-", "not": "not "}
+
+
+ARGUMENT = -1
+"""Around a scalar that is all of an argument: a choice stands there without brackets."""
 
 
 def expression(value: Scalar, owner: str, around: int = 0) -> str:
@@ -141,7 +158,8 @@ def expression(value: Scalar, owner: str, around: int = 0) -> str:
     args = value.args
     if value.op == "select":
         condition, yes, no = (expression(arg, owner, 1) for arg in args)
-        return f"({yes} if {condition} else {no})"
+        chosen = f"{yes} if {condition} else {no}"
+        return chosen if around == ARGUMENT else f"({chosen})"
     if value.op == "not" and isinstance(args[0], Apply) and args[0].op == "is_none":
         written, binds = f"{expression(args[0].args[0], owner, 5)} is not None", 4
     elif value.op == "is_none":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
+import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
@@ -64,7 +66,7 @@ class Generation:
 class Training:
     """Forward, backward and an optimizer's step; afterwards nothing is left but weights and the optimizer's state.
 
-    The backward begins at the loss, or where a model has none with ones for its last output.
+    The backward begins at the loss, at the sum of several, or where a model has none with ones for its last output.
     """
 
     def __init__(self, model: Any, given: Given, optimizer: str) -> None:
@@ -84,8 +86,9 @@ class Training:
 
     def _forward(self) -> None:
         output = self.model(**self.given)
-        loss = getattr(output, "loss", None)
-        self._end = loss if loss is not None else output.to_tuple()[-1]
+        found = output.to_tuple()
+        losses = [value for value in found if not value.shape]
+        self._end = functools.reduce(operator.add, losses) if losses else found[-1]
 
     def _backward(self) -> None:
         from ttmlc_runtime import ttnn

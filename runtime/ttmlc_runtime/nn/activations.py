@@ -8,12 +8,14 @@ from ttmlc_runtime.nn.fields import fused
 
 
 def activate(x: types.Tensor, name: str) -> types.Tensor:
-    """The activation that Hugging Face calls ``name``, element by element.
+    """The activation that Hugging Face calls ``name``, element by element; ``x`` itself for "linear".
 
     Raises:
         ConfigError: there is no such activation.
     """
     kind = fused(name)
+    if kind is None:
+        return x
     if kind == "gelu":
         return ttnn.gelu(x)
     if kind == "gelu_tanh":
@@ -31,6 +33,8 @@ def activate_backward(dy: types.Tensor, x: types.Tensor, name: str) -> types.Ten
         ConfigError: there is no such activation.
     """
     kind, types_of = fused(name), ttnn.UnaryOpType
+    if kind is None:
+        return dy
     if kind == "relu":
         return ttnn.multiply(dy, x, input_tensor_b_activations=[types_of.GTZ])
     if kind == "silu":

@@ -26,7 +26,7 @@ REQUIRED = _Required()
 UNSET = _Required()
 
 # Hugging Face's names of activations, and what ttnn.linear calls them.
-ACTIVATIONS: dict[str, str] = {
+ACTIVATIONS: dict[str, str | None] = {
     "gelu": "gelu",
     "gelu_python": "gelu",
     "gelu_new": "gelu_tanh",
@@ -38,11 +38,12 @@ ACTIVATIONS: dict[str, str] = {
     "swish": "silu",
     "tanh": "tanh",
     "sigmoid": "sigmoid",
+    "linear": None,
 }
 
 
-def fused(name: str) -> str:
-    """What ttnn.linear calls an activation: "gelu" is the erf form, "gelu_tanh" the tanh form.
+def fused(name: str) -> str | None:
+    """What ttnn.linear calls an activation: "gelu" is the erf form, "gelu_tanh" the tanh form; None for "linear".
 
     Raises:
         ConfigError: there is no such activation.

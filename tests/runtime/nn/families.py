@@ -39,17 +39,31 @@ DECODER = {
     "use_cache": False,
 }
 """Odd sizes of decoders with grouped queries."""
+ENCODER = {
+    "vocab_size": VOCAB,
+    "hidden_size": 96,
+    "num_attention_heads": 3,
+    "intermediate_size": 130,
+    "num_hidden_layers": 2,
+    "max_position_embeddings": 140,
+    "type_vocab_size": 2,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
+"""Odd sizes of encoders with token types."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """A head: the class, what the config says, labels for a batch, and keys of a checkpoint that we do not write."""
+    """A head: the class, what the config says, and labels for a batch."""
 
     model: str
     options: Mapping[str, Any] = field(default_factory=dict)
     labels: str = ""
     double: bool = True
     """Whether the reference computes in float64. A query that sees no key is not a number in Transformers there."""
+    whole: bool = True
+    """Whether all that Transformers saves is read: an untied decoder's second bias is of no use."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,41 @@ class Family:
 
 
 FAMILIES = {
+    "bert": Family(
+        "bert",
+        "BertConfig",
+        ENCODER,
+        {
+            "masked words": Head("BertForMaskedLM", {}, "words"),
+            "a class": Head("BertForSequenceClassification", {"num_labels": 5}, "classes"),
+            "one of several": Head("BertForMultipleChoice", {}, "choice"),
+        },
+        types=2,
+    ),
+    "roberta": Family(
+        "roberta",
+        "RobertaConfig",
+        {**ENCODER, "pad_token_id": 3, "bos_token_id": None, "eos_token_id": None},
+        {
+            "the encoder": Head("RobertaModel", {}, "outputs"),
+            "masked words, tied": Head("RobertaForMaskedLM", {"hidden_act": "relu"}, "words"),
+            "masked words, untied": Head(
+                "RobertaForMaskedLM", {"tie_word_embeddings": False}, "words", whole=False
+            ),
+            "next words": Head("RobertaForCausalLM", {"is_decoder": True, "use_cache": False}, "words"),
+            "a class": Head("RobertaForSequenceClassification", {"num_labels": 5}, "classes"),
+            "a number": Head("RobertaForSequenceClassification", {"num_labels": 1}, "numbers"),
+            "yes or no": Head(
+                "RobertaForSequenceClassification",
+                {"num_labels": 4, "problem_type": "multi_label_classification"},
+                "answers",
+            ),
+            "a class for each word": Head("RobertaForTokenClassification", {"num_labels": 7}, "tags"),
+            "a span": Head("RobertaForQuestionAnswering", {}, "span"),
+            "one of several": Head("RobertaForMultipleChoice", {"hidden_act": "gelu_new"}, "choice"),
+        },
+        types=2,
+    ),
     "gpt2": Family(
         "gpt2",
         "GPT2Config",
@@ -99,6 +148,18 @@ FAMILIES = {
                 "GPT2ForSequenceClassification", {"num_labels": 1, "pad_token_id": 0}, "numbers"
             ),
             "a span": Head("GPT2ForQuestionAnswering", {}, "span"),
+            "next words, and one of several": Head(
+                "GPT2DoubleHeadsModel", {"summary_first_dropout": 0.0}, "words and choice"
+            ),
+            "next words, untied, and one of several": Head(
+                "GPT2DoubleHeadsModel",
+                {
+                    "summary_first_dropout": 0.0,
+                    "summary_activation": "tanh",
+                    "tie_word_embeddings": False,
+                },
+                "words and choice",
+            ),
         },
         types=VOCAB,
     ),
@@ -212,8 +273,11 @@ def ours(family: Family, model: Any, folder: Path, **options: Any) -> Any:
 
 def batch(family: Family, head: Head, tokens: int, *, types: bool, mask: bool, rows: int = 3) -> Arrays:
     """Ids and labels; with a mask rows end at different places, and with types every token has one."""
-    if head.labels in ("span", "words"):
+    if head.labels in ("span", "words", "words and choice"):
         tokens = max(tokens, 2)  # one token has none behind it, and is no choice
+    several = head.labels in ("choice", "words and choice")
+    if several:
+        rows = 4  # two choices of two
     rng = np.random.default_rng(tokens)
     ends = rng.integers(1, tokens + 1, rows) if mask else np.full(rows, tokens)
     ends[0] = tokens
@@ -223,6 +287,8 @@ def batch(family: Family, head: Head, tokens: int, *, types: bool, mask: bool, r
         given["attention_mask"] = seen
     if types and family.types:
         given["token_type_ids"] = rng.integers(0, family.types, (rows, tokens))
+    if several:
+        given = {name: array.reshape(2, 2, tokens) for name, array in given.items()}
     count = int(head.options.get("num_labels", 2))
     # What a hidden token says counts for nobody; one word counts always.
     chosen = (rng.random((rows, tokens)) < 0.4) & (seen == 1)
@@ -240,7 +306,14 @@ def batch(family: Family, head: Head, tokens: int, *, types: bool, mask: bool, r
             # Behind the last token it does not count; one counts always.
             "end_positions": np.where(np.arange(rows) == 0, 1, rng.integers(0, tokens + 3, rows)),
         },
+        "choice": {"labels": rng.integers(0, 2, 2)},
+        "words and choice": {
+            "labels": words.reshape(given["input_ids"].shape),
+            "mc_labels": rng.integers(0, 2, 2),
+        },
     }
+    if head.labels == "words and choice" and mask:  # else the last token speaks for each
+        given["mc_token_ids"] = seen.sum(1).reshape(2, 2) - 1
     return {**given, **labels[head.labels]}
 
 

@@ -173,15 +173,23 @@ class Ran:
     gradients: dict[str, Any]
     size: float = 0.0
     """Of the terms that the loss is a sum of: they may cancel, and their roundings do not."""
+    losses: Mapping[str, float] = field(default_factory=dict)
+    """What the model returns as losses, by name; ``loss`` is their sum."""
+
+
+def is_loss(name: str) -> bool:
+    """Whether an output of this name is a loss."""
+    return name == "loss" or name.endswith("_loss")
 
 
 def run_theirs(model: Any, inputs: Arrays, dtype: Any = torch.float64) -> Ran:
     """Loss, logits and gradients of Transformers' model."""
     model.zero_grad()
     output = model(**tensors(inputs, dtype))
-    logits = {name: value for name, value in output.items() if name != "loss"}
-    loss, size = output.get("loss"), 0.0
-    if loss is None:
+    logits = {name: value for name, value in output.items() if not is_loss(name)}
+    losses = {name: value for name, value in output.items() if is_loss(name)}
+    loss, size = sum(losses.values()), 0.0
+    if not losses:
         by = weighings({name: tuple(v.shape) for name, v in logits.items()}, inputs["attention_mask"])
         terms = [value * torch.from_numpy(by[name]).to(dtype) for name, value in logits.items()]
         loss, size = (
@@ -194,19 +202,19 @@ def run_theirs(model: Any, inputs: Arrays, dtype: Any = torch.float64) -> Ran:
         for name, parameter in model.named_parameters()
     }
     found = {name: value.detach().double().numpy() for name, value in logits.items()}
-    return Ran(float(loss.detach()), found, gradients, max(size, abs(float(loss.detach()))))
+    said = {name: float(value.detach()) for name, value in losses.items()}
+    return Ran(float(loss.detach()), found, gradients, max(size, abs(float(loss.detach()))), said)
 
 
 def loss_of(model: Any, inputs: Arrays) -> tuple[Any, dict[str, Any]]:
-    """The generated model's loss, and its other outputs."""
+    """The generated model's loss, all of them in one, and its other outputs."""
     output = model(**inputs)
-    logits = {name: output[name] for name in output.keys() if name != "loss"}  # noqa: SIM118  # no mapping
-    loss = getattr(output, "loss", None)
-    if loss is None:
+    logits = {name: output[name] for name in output.keys() if not is_loss(name)}  # noqa: SIM118  # no mapping
+    losses = [output[name] for name in output.keys() if is_loss(name)]  # noqa: SIM118  # no mapping
+    if not losses:
         by = weighings({name: v.shape for name, v in logits.items()}, inputs["attention_mask"])
         losses = [Weighed.apply(logits[name], on_device(logits[name], by[name])) for name in logits]
-        loss = functools.reduce(operator.add, losses)
-    return loss, logits
+    return functools.reduce(operator.add, losses), logits
 
 
 def run_ours(model: Any, inputs: Arrays) -> Ran:

@@ -323,6 +323,7 @@ def test_fused_gives_ttnns_name() -> None:
     assert nn.fused("gelu") == "gelu"
     assert nn.fused("gelu_new") == nn.fused("gelu_pytorch_tanh") == "gelu_tanh"
     assert nn.fused("swish") == "silu"
+    assert nn.fused("linear") is None
     with pytest.raises(ConfigError, match=r"'gelu_nw' is not known; did you mean 'gelu_new'\?"):
         nn.fused("gelu_nw")
 

@@ -15,7 +15,7 @@ from ttmlc_runtime import nn
 ACTIVATIONS = {
     "gelu": F.gelu, "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
     "gelu_pytorch_tanh": lambda x: F.gelu(x, approximate="tanh"), "relu": F.relu, "silu": F.silu, "swish": F.silu,
-    "tanh": torch.tanh, "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh, "sigmoid": torch.sigmoid, "linear": lambda x: x,
 }  # fmt: skip
 EXACT = 1e-12
 """float64 to some hundred roundings, relative to the largest value."""

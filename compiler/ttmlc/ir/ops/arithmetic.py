@@ -24,7 +24,9 @@ from ttmlc.ir.types import Axis, DType, TensorType, Type
 if TYPE_CHECKING:
     from ttmlc.ir.evaluate import Call
 
-ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh", "sigmoid")
+IDENTITY = "linear"
+"""Hugging Face's name for no activation."""
+ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh", "sigmoid", IDENTITY)
 
 
 class Elementwise(TensorOp):
@@ -177,7 +179,7 @@ _unary("rsqrt", _rsqrt, _rsqrt_gradient, "y = 1 / sqrt(x).")
 class Activate(Elementwise):
     """y = f(x), where ``kind`` names f as Hugging Face does, or is the config field that does.
 
-    gelu is the erf form; gelu_new and gelu_pytorch_tanh are the tanh form.
+    gelu is the erf form; gelu_new and gelu_pytorch_tanh are the tanh form; linear is x itself.
     """
 
     name = "activate"
@@ -217,6 +219,8 @@ def activation(kind: str, x: Any) -> Any:
         return np.tanh(x)
     if kind == "sigmoid":
         return 1 / (1 + np.exp(-x))
+    if kind == IDENTITY:
+        return x
     raise ValueError(f"no activation is called {kind!r}; known: {', '.join(ACTIVATIONS)}")
 
 

@@ -268,7 +268,7 @@ def slope(kind: str, x: Any) -> Any:
 
     import numpy as np
 
-    from ttmlc.ir.ops.arithmetic import activation
+    from ttmlc.ir.ops.arithmetic import IDENTITY, activation
 
     if kind == "gelu":
         cdf = 0.5 * (1 + np.vectorize(math.erf, otypes=[x.dtype])(x / math.sqrt(2)))
@@ -279,6 +279,8 @@ def slope(kind: str, x: Any) -> Any:
         return 0.5 * (1 + t) + 0.5 * x * (1 - t**2) * c * (1 + 3 * 0.044715 * x**2)
     if kind == "relu":
         return (x > 0).astype(x.dtype)
+    if kind == IDENTITY:
+        return np.ones_like(x)
     y = activation(kind, x)
     if kind == "tanh":
         return 1 - y**2
