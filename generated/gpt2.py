@@ -231,6 +231,7 @@ class Attention(nn.Block):
         q, k, v = ttnn.experimental.nlp_create_qkv_heads(c_attn, num_heads=c.heads, transpose_k_heads=False)
         # gpt2.spec:39  a = attention(q, k, v, mask=mask, causal=true, scale=scale, dropout=p_attn) as [B, ...
         # decided: fuse-heads
+        k, v = mask.seen(k, v)
         a = ttnn.transformer.scaled_dot_product_attention(
             q,
             k,
@@ -914,6 +915,7 @@ class GPT2LMHeadModel(generation.Model[GPT2Config]):
         positions="position_ids",
         vocab=lambda c: c.vocab,
         longest=lambda c: c.positions,
+        cached=True,
     )
 
     def build(self, at: nn.Scope, c: GPT2Config) -> None:

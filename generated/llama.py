@@ -217,6 +217,7 @@ class Attention(nn.Block):
         # decided: fuse-heads
         q = nn.rotary(q, angles, **kernels.attention)  # [B, heads, S, head_dim]
         k = nn.rotary(k, angles, **kernels.attention)  # [B, kv, S, head_dim]
+        k, v = mask.seen(k, v)
         a = ttnn.transformer.scaled_dot_product_attention(
             q,
             k,
@@ -755,6 +756,7 @@ class LlamaForCausalLM(generation.Model[LlamaConfig]):
         mask="attention_mask",
         positions="position_ids",
         vocab=lambda c: c.vocab,
+        cached=True,
     )
 
     def build(self, at: nn.Scope, c: LlamaConfig) -> None:

@@ -227,6 +227,7 @@ class Attention(nn.Block):
         # decided: fuse-heads
         q = nn.rotary(q, angles, **kernels.attention)  # [B, heads, S, head_dim]
         k = nn.rotary(k, angles, **kernels.attention)  # [B, kv, S, head_dim]
+        k, v = mask.seen(k, v)
         a = ttnn.transformer.scaled_dot_product_attention(
             q,
             k,
@@ -765,6 +766,7 @@ class MistralForCausalLM(generation.Model[MistralConfig]):
         mask="attention_mask",
         positions="position_ids",
         vocab=lambda c: c.vocab,
+        cached=True,
     )
 
     def build(self, at: nn.Scope, c: MistralConfig) -> None:

@@ -49,11 +49,14 @@ head Words(base, labels?: int[B, S]):
 offers SmallModel at "small":
     Words as SmallWords
 """
-FOUND = '!next("words", "tokens", "seen", "places", vocab, positions, true)'
+FOUND = '!next("words", "tokens", "seen", "places", vocab, positions, true, true)'
 
 CHANGES: dict[str, tuple[tuple[tuple[str, str], ...], str]] = {
     "as it is": ((), FOUND),
-    "a config that decides": ((("causal=true", "causal=causal"),), FOUND.replace("true)", "causal)")),
+    "a config that decides": (
+        (("causal=true", "causal=causal"),),
+        FOUND.replace("true, true)", "causal, true)"),
+    ),
     "no end to positions": (
         (
             (
@@ -61,11 +64,27 @@ CHANGES: dict[str, tuple[tuple[tuple[str, str], ...], str]] = {
                 "    h = word[tokens]",
             ),
         ),
-        '!next("words", "tokens", "seen", "", vocab, none, true)',
+        '!next("words", "tokens", "seen", "", vocab, none, true, false)',
     ),
     "positions that are always the same": (
         (("places: int[B, S] = position(S)", "places: int[B, S] = 3"),),
-        '!next("words", "tokens", "seen", "", vocab, none, true)',
+        '!next("words", "tokens", "seen", "", vocab, none, true, false)',
+    ),
+    "attention that sees through no mask as well": (
+        (
+            (
+                "    a = attention(q, k, k, mask=mask, causal=true)",
+                "    b = attention(q, k, k, causal=true)\n    a = attention(q, b, k, mask=mask, causal=true)",
+            ),
+        ),
+        FOUND.replace("true, true)", "true, false)"),
+    ),
+    "what the host computes": (
+        (
+            ("    h = word[tokens]", "    at = where(tokens == 3, places, 1)\n    h = word[tokens]"),
+            ("embedding(places,", "embedding(at,"),
+        ),
+        '!next("words", "tokens", "seen", "places", vocab, none, true, false)',
     ),
     "no mask": (
         (
@@ -74,7 +93,7 @@ CHANGES: dict[str, tuple[tuple[tuple[str, str], ...], str]] = {
             (", mask: bool[B, S]):", "):"),
             ("mask=mask, ", ""),
         ),
-        '!next("words", "tokens", "", "places", vocab, positions, true)',
+        '!next("words", "tokens", "", "places", vocab, positions, true, false)',
     ),
 }
 DECLINED: dict[str, tuple[tuple[tuple[str, str], ...], str]] = {

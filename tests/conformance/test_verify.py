@@ -231,7 +231,12 @@ def test_wrong_requests_are_told(tmp_path: Path) -> None:
         ({"module": broken}, InputError, "cannot be imported: ModuleNotFoundError"),
         ({"model": "Bert"}, InputError, "no model 'Bert'; it defines BertModel"),
         ({"model": None}, InputError, "several models: say which of BertModel, BertForMaskedLM"),
-        ({"entry": "decode"}, InputError, "no entry 'decode'; it has forward, train, generate"),
+        (
+            {"entry": "dream"},
+            InputError,
+            "no entry 'dream'; it has forward, train, generate, prefill, decode",
+        ),
+        ({"entry": "decode"}, InputError, "does not generate: none of its outputs is about the next token"),
         ({"entry": "generate"}, InputError, "does not generate: none of its outputs is about the next token"),
         (
             {"entry": "train", "optimizer": "adam2"},

@@ -32,7 +32,7 @@ def verify(
     batch: Annotated[int, typer.Option("--batch", min=1, help="Rows.")] = 1,
     seq: Annotated[int, typer.Option("--seq", min=1, help="Tokens in each row.")] = 128,
     entry: Annotated[
-        str, typer.Option("--entry", help="What to run: forward, train or generate.")
+        str, typer.Option("--entry", help="What to run: forward, train, generate, prefill or decode.")
     ] = "forward",
     optimizer: Annotated[
         str, typer.Option("--optimizer", help="What train ends with: adamw, adam, sgd, lion or none.")
@@ -46,8 +46,8 @@ def verify(
 
     ttnn checks every argument, chooses every program and allocates all memory as it would on the board; only the
     numbers are missing. Needs a Python 3.10 or 3.12 that has ttnn: this one, one in `.venv-ttnn`, or the one that
-    `TTMLC_TTNN_PYTHON` names. `--entry train` is a training step: forward, backward, optimizer; `--entry generate` the
-    logits after prompts and after one more token. Exit code 1 where ttnn refuses the module.
+    `TTMLC_TTNN_PYTHON` names. `--entry train` is a training step: forward, backward, optimizer; `--entry prefill` the
+    logits after prompts, `decode` those after one more token, `generate` both. Exit code 1 where ttnn refuses it.
     """
     from ttmlc_runtime.mockboard import BOARDS
 

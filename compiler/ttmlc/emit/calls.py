@@ -99,6 +99,12 @@ def _layer_norm(operation: Operation, names: Mapping[str, Code]) -> Call:
     return Call("nn.layer_norm", (*args, Arg(Raw("kernels.norm"), "**")))
 
 
+def _seen(operation: Operation, names: Mapping[str, Code]) -> Call:
+    """``mask.seen(k, v)``."""
+    *heads, mask = (names[value.name] for value in operation.operands if value is not None)
+    return Call(f"{flat(mask)}.seen", tuple(map(Arg, heads)))
+
+
 def _dropout(operation: Operation, names: Mapping[str, Code]) -> Call:
     """``nn.dropout(x, c.p, seed, 1, scale=0.5)``: the seed is the method's own."""
     (x,) = operation.operands
@@ -200,6 +206,7 @@ SPECIAL = {
     "nn.dropout": _dropout,
     "nn.layer_norm": _layer_norm,
     "nn.masked_scores": _masked,
+    "nn.seen": _seen,
     "nn.spread": _spread,
     "ttnn.concat_rows": _concat,
 }

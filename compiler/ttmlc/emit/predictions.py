@@ -11,7 +11,7 @@ from ttmlc.ir.scalar import Const
 
 def next_token(form: Form) -> list[str]:
     """``next_token = generation.NextToken(...)``: names, and what is read from the config."""
-    *names, vocab, longest, causal = form.args
+    *names, vocab, longest, causal, cached = form.args
     args = [
         Arg(Raw(string(identifier(str(name)))), keyword)
         for keyword, name in zip(("logits", "ids", "mask", "positions"), names, strict=True)
@@ -21,4 +21,6 @@ def next_token(form: Form) -> list[str]:
         assert not isinstance(value, (str, Form, tuple))
         if value not in (Const(None), Const(True)):
             args.append(Arg(Raw(f"lambda {OWNER}: {expression(value, OWNER)}"), keyword))
+    if cached == Const(True):
+        args.append(Arg(Raw("True"), "cached"))
     return exploded("next_token = ", Call("generation.NextToken", tuple(args)), 4)

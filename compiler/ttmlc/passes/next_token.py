@@ -4,7 +4,7 @@
       %logits = call(%ids) {block = "Body"}        %logits = call(%ids) {block = "Body"}
       %moved = next(%labels) {over = "S"}    =>    %moved = next(%labels) {over = "S"}
       %loss = cross_entropy(%logits, %moved)       %loss = cross_entropy(%logits, %moved)
-      return loss = %loss, logits = %logits        predicts !next("logits", "ids", "", "", vocab, none, true)
+      return loss = %loss, logits = %logits        predicts !next("logits", "ids", "", "", vocab, none, true, false)
                                                    return loss = %loss, logits = %logits
 
 An output predicts the next token where a loss compares it with the next labels, and its classes are the tokens that
@@ -13,8 +13,9 @@ for the axis of tokens, only attention that is causal may mix it. Where the conf
 asks.
 
 ``!next`` holds the names of the output and of the inputs of tokens, of their mask and of their positions (empty where
-there is none), how many tokens there are, how many positions (``none`` where nothing ends them), and whether attention
-is causal.
+there is none), how many tokens there are, how many positions (``none`` where nothing ends them), whether attention
+is causal, and whether keys and values may be cached: where nothing but attention through that mask, those positions
+and what the device computes token by token is on the way.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from dataclasses import dataclass, field, replace
 from ttmlc.ir import scalar
 from ttmlc.ir.module import Form, Function, Input, Kind, Level, Module, Operation
 from ttmlc.ir.op import TABLE, AxisRule
+from ttmlc.ir.ops.integers import HOST, on_host
 from ttmlc.ir.ops.structure import Structure
 from ttmlc.ir.scalar import Const, Scalar
 from ttmlc.ir.types import DType, Role, TensorType
@@ -89,9 +91,17 @@ class _Walk:
     causal: Scalar = field(default=Const(True))
     mixing: Operation | None = None
     """The first operation that brings tokens together and is no causal attention."""
+    masks: set[str] = field(default_factory=set)
+    """The inputs through which attention sees; "" where it sees through no input."""
+    hosted: bool = False
+    """Whether the host computes anything from inputs."""
 
-    def walk(self, operations: Sequence[Operation], roots: Mapping[str, str]) -> None:
+    def walk(self, operations: Sequence[Operation], inputs: Mapping[str, str]) -> None:
+        roots = dict(inputs)
         for operation in _flat(operations):
+            source = operation.operands[0] if operation.op == "relabel" else None
+            if source is not None and source.name in roots:  # the same mask, over the keys
+                roots[operation.result.name] = roots[source.name]
             if operation.op == "call":
                 block = self.module.function(operation.text("block"))
                 pairs = zip(block.inputs, operation.operands, strict=False)
@@ -110,6 +120,10 @@ class _Walk:
             assert ids is not None and table is not None and isinstance(table.type, TensorType)
             if ids.name in roots:
                 self.looked_up.setdefault(roots[ids.name], []).append(table.type.dims[0].size)
+        self.hosted = self.hosted or (operation.op in HOST and on_host(operation))
+        if operation.op == "attention":
+            mask = operation.operands[3] if len(operation.operands) > 3 else None
+            self.masks.add("" if mask is None else roots.get(mask.name, ""))
         rules = TABLE.tensor(operation.op).axes(operation)
         mixes = any(
             axis.role is Role.TOKENS and rule in (AxisRule.MIXES, AxisRule.REDUCES)
@@ -160,7 +174,10 @@ def _say(module: Module, function: Function, output: str, loss: Operation) -> Fo
     ends = walk.looked_up.get(positions, ())
     longest = ends[0] if ends else Const(None)
     mask = next((given.value.name for given in inputs if _is_mask(given)), "")
-    return Form("next", (output, ids[0].value.name, mask, positions, vocab, longest, walk.causal))
+    placed = sum(given.default == Form("position") for given in inputs) == 1
+    cached = Const(placed and not walk.hosted and bool(mask) and walk.masks == {mask})
+    names = (output, ids[0].value.name, mask, positions)
+    return Form("next", (*names, vocab, longest, walk.causal, cached))
 
 
 def _is_mask(given: Input) -> bool:

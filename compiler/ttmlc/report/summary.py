@@ -17,6 +17,7 @@ FREE = frozenset(
         "input.ids",
         "input.mask",
         "input.places",
+        "nn.seen",
         "ttnn.reshape",
         "nn.rows",
         "parameter",

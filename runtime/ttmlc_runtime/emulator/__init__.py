@@ -96,6 +96,7 @@ from ttmlc_runtime.emulator.ops.binary import (
 from ttmlc_runtime.emulator.ops.binary import (
     pow_ as pow,
 )
+from ttmlc_runtime.emulator.ops.cache import update_cache
 from ttmlc_runtime.emulator.ops.creation import (
     arange,
     empty,
@@ -461,6 +462,7 @@ __all__ = [
     "unary_chain",
     "unsqueeze",
     "unsqueeze_to_4D",
+    "update_cache",
     "var",
     "view",
     "where",

@@ -1,4 +1,4 @@
-"""How logits of the next token are computed: what ``generate`` asks for, and the form that every model has."""
+"""How logits of the next token are computed: what ``generate`` asks for, with a cache and without."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ import numpy as np
 from ttmlc_runtime import ttnn
 from ttmlc_runtime.generation.prompt import Prompt
 from ttmlc_runtime.generation.spec import NextToken
+from ttmlc_runtime.nn.cache import Cache
 from ttmlc_runtime.nn.outputs import Activation
 
 Array = np.ndarray[Any, Any]
 TILE = 32
+ROOM = 128
+"""Columns of a cache are a multiple of this."""
 
 
 class Decoder(Protocol):
@@ -57,7 +60,7 @@ class Recomputing:
         return self._last(cache.prompt)
 
     def _last(self, prompt: Prompt) -> Array:
-        rows, tokens = prompt.ids.shape
+        tokens = prompt.ids.shape[1]
         filling = ((0, 0), (0, -tokens % TILE))
         given = {self.says.ids: np.pad(prompt.ids, filling)}
         if self.says.mask:
@@ -65,11 +68,58 @@ class Recomputing:
         if self.says.positions:
             given[self.says.positions] = np.pad(prompt.positions, filling)
         logits: Activation = self.model(**given)[self.says.logits]
-        whole, vocab = logits.shape[-2:]
-        tensor = logits.tensor
-        ends = list(tensor.shape)
-        begins = [0] * len(ends)
-        begins[-2] = whole - TILE
-        if whole > TILE:
-            tensor = ttnn.slice(tensor, begins, ends)
-        return Activation(tensor, (rows, TILE, vocab)).numpy()[:, (tokens - 1) % TILE]
+        return _last_tile(logits)[:, (tokens - 1) % TILE]
+
+
+def _last_tile(logits: Activation) -> Array:
+    """The last tile of logits [B, S, vocab] on the host, where S is whole tiles: [B, 32, vocab]."""
+    rows, whole, vocab = logits.shape
+    tensor = logits.tensor
+    ends = list(tensor.shape)
+    begins = [0] * len(ends)
+    begins[-2] = whole - TILE
+    if whole > TILE:
+        tensor = ttnn.slice(tensor, begins, ends)
+    return Activation(tensor, (rows, TILE, vocab)).numpy()
+
+
+@dataclass
+class Going:
+    """What the decoder with a cache keeps: the cache, and each row's next position, int64 [B]."""
+
+    cache: Cache
+    positions: Array
+
+
+class Cached:
+    """Runs each token once: what attention sees of those before it is kept on the device.
+
+    Prompts are filled up on the left to whole tiles, and the cache has room in steps of ``ROOM`` columns, so that
+    programs are built once for many lengths, and none from token to token.
+    """
+
+    def __init__(self, model: Any, says: NextToken) -> None:
+        self.model = model
+        self.says = says
+
+    def prefill(self, prompt: Prompt) -> tuple[Array, Going]:
+        """See ``Decoder``."""
+        filling = ((0, 0), (-prompt.ids.shape[1] % TILE, 0))
+        filled = Prompt(np.pad(prompt.ids, filling), np.pad(prompt.mask, filling))
+        tokens = filled.ids.shape[1]
+        cache = Cache(filled.mask, tokens + prompt.room + -(tokens + prompt.room) % ROOM)
+        logits = self._run(filled.ids, filled.positions, cache)
+        return _last_tile(logits)[:, -1], Going(cache, prompt.lengths)
+
+    def decode(self, tokens: Array, cache: Going) -> Array:
+        """See ``Decoder``."""
+        logits = self._run(tokens[:, None], cache.positions[:, None], cache.cache)
+        cache.positions = cache.positions + 1
+        return logits.numpy()[:, 0]
+
+    def _run(self, ids: Array, positions: Array, cache: Cache) -> Activation:
+        cache.begin(ids.shape[1])
+        given = {self.says.ids: ids, self.says.positions: positions, self.says.mask: cache}
+        logits: Activation = self.model(**given)[self.says.logits]
+        cache.end()
+        return logits

@@ -10,7 +10,7 @@ import numpy as np
 from ttmlc_runtime import nn
 from ttmlc_runtime.autograd import no_grad
 from ttmlc_runtime.errors import ConfigError
-from ttmlc_runtime.generation.decoders import Decoder, Recomputing
+from ttmlc_runtime.generation.decoders import Cached, Decoder, Recomputing
 from ttmlc_runtime.generation.prompt import Prompt, read_prompt
 from ttmlc_runtime.generation.sampling import Chooser, Sampling, Seeds
 from ttmlc_runtime.generation.spec import NextToken
@@ -37,8 +37,9 @@ class Model(nn.Model[C]):
     """The output, and the inputs that it is computed from; the emitted class says."""
 
     def decoding(self) -> Decoder:
-        """What computes the logits of the next token."""
-        return Recomputing(self, self.next_token)
+        """What computes the logits of the next token: with a cache, where the model takes one."""
+        says = self.next_token
+        return Cached(self, says) if says.cached else Recomputing(self, says)
 
     def generate(
         self,
@@ -56,6 +57,7 @@ class Model(nn.Model[C]):
         pad_token_id: int | None = None,
         seed: Seeds = None,
         streamer: Streamer | None = None,
+        use_cache: bool = True,
     ) -> Array:
         """The prompts and what follows them: int64 [B, S + new], rows that ended filled with ``pad_token_id``.
 
@@ -76,6 +78,8 @@ class Model(nn.Model[C]):
             pad_token_id: what fills rows that have ended; without it the first that ends rows.
             seed: decides what is drawn, row by row, whatever the other rows are; several are one a row.
             streamer: is given the prompts, and then each step's tokens.
+            use_cache: whether keys and values of earlier tokens are kept, where the model can; else each step runs
+                the whole of each row again.
 
         Raises:
             InputError: something does not fit the model; it says what to do.
@@ -97,7 +101,7 @@ class Model(nn.Model[C]):
         if streamer is not None:
             streamer.put(prompt.ids)
         columns = []
-        for tokens in self._steps(prompt, chooser):
+        for tokens in self._steps(prompt, chooser, use_cache):
             columns.append(tokens[:, None])
             if streamer is not None:
                 streamer.put(tokens)
@@ -106,7 +110,12 @@ class Model(nn.Model[C]):
         return np.concatenate([prompt.ids, *columns], axis=-1)
 
     def stream(
-        self, input_ids: Integers, attention_mask: Integers | None = None, **options: Any
+        self,
+        input_ids: Integers,
+        attention_mask: Integers | None = None,
+        *,
+        use_cache: bool = True,
+        **options: Any,
     ) -> Iterator[Array]:
         """As ``generate``, but the tokens of each step as they come: int64 [B], once a step.
 
@@ -114,7 +123,7 @@ class Model(nn.Model[C]):
             InputError: as from ``generate``, here and not at the first step.
             ConfigError: as from ``generate``.
         """
-        return self._steps(*self._begin(input_ids, attention_mask, Sampling(**options)))
+        return self._steps(*self._begin(input_ids, attention_mask, Sampling(**options)), use_cache)
 
     def _begin(
         self, input_ids: Integers, attention_mask: Integers | None, sampling: Sampling
@@ -135,8 +144,9 @@ class Model(nn.Model[C]):
         )
         return prompt, Chooser(sampling, len(prompt.ids))
 
-    def _steps(self, prompt: Prompt, chooser: Chooser) -> Iterator[Array]:
-        sampling, decoder = chooser.sampling, self.decoding()
+    def _steps(self, prompt: Prompt, chooser: Chooser, use_cache: bool) -> Iterator[Array]:
+        sampling = chooser.sampling
+        decoder = self.decoding() if use_cache else Recomputing(self, self.next_token)
         seen = [ids[mask == 1] for ids, mask in zip(prompt.ids, prompt.mask, strict=True)]
         running = np.ones(len(seen), bool)
         with no_grad():

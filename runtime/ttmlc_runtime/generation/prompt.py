@@ -23,6 +23,8 @@ class Prompt:
 
     ids: Array
     mask: Array
+    room: int = 1
+    """How many more tokens a row there may be, at most."""
 
     @property
     def positions(self) -> Array:
@@ -67,7 +69,7 @@ def read_prompt(
     _check_rows(tokens, there, vocab)
     if not ragged and not there.all():
         raise InputError("this model takes no attention_mask: generate from prompts of one length at a time")
-    prompt = Prompt(tokens, there)
+    prompt = Prompt(tokens, there, sampling.max_new_tokens)
     most = int(prompt.lengths.max())
     # The last token that is made is not looked up again, and takes no place.
     if longest is not None and most + sampling.max_new_tokens - 1 > longest:

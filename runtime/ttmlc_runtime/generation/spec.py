@@ -38,3 +38,5 @@ class NextToken:
     """How many places there are; None where nothing ends them."""
     causal: OfConfig = _always
     """Whether no token sees those after it."""
+    cached: bool = False
+    """Whether keys and values may be kept: the model takes a cache as its mask."""

@@ -19,9 +19,13 @@ Data = dict[str, Any]
 Given = dict[str, np.ndarray[Any, Any]]
 Phases = dict[str, Callable[[], None]]
 
-ENTRIES = ("forward", "train", "generate")
+ENTRIES = ("forward", "train", "generate", "prefill", "decode")
+GENERATES = ENTRIES[2:]
+"""Those of a model that generates."""
 OPTIMIZERS = {"adamw": "AdamW", "adam": "Adam", "sgd": "SGD", "lion": "Lion"}
 """Those that a training step may end with, and their classes; "none" ends it behind the backward."""
+STEPS = 2
+"""How many tokens come after prompts, at most."""
 MASKS = ("attention_mask", "mask")
 """What an optional input over keys is called."""
 KIND = re.compile(r"(int|float|bool)\[([^\]]*)\]")
@@ -43,24 +47,37 @@ class Forward:
 
 
 class Generation:
-    """The logits after prompts, and those after one more token a row."""
+    """The logits after prompts, those after one more token a row, or both.
 
-    def __init__(self, model: Any, given: Given) -> None:
+    One more token alone comes after the prompts in the first step, and after the token before it in the others.
+    """
+
+    def __init__(self, model: Any, given: Given, entry: str) -> None:
         from ttmlc_runtime.generation import Prompt
 
         ids = given[model.next_token.ids]
-        self.prompt, self.decoder = Prompt(ids, np.ones_like(ids)), model.decoding()
+        self.prompt, self.decoder = Prompt(ids, np.ones_like(ids), STEPS), model.decoding()
+        self.entry = entry
         self._cache: Any = None
 
     def phases(self) -> Phases:
         """What is done, in order."""
-        return {"prompt": self._prompt, "token": self._token}
+        phases = {"prompt": self._prompt, "token": self._token}
+        return {"generate": phases, "prefill": {"prompt": self._prompt}, "decode": {"token": self._after}}[
+            self.entry
+        ]
 
     def _prompt(self) -> None:
+        self._cache = None
         _, self._cache = self.decoder.prefill(self.prompt)
 
     def _token(self) -> None:
         self.decoder.decode(self.prompt.ids[:, -1], self._cache)
+
+    def _after(self) -> None:
+        if self._cache is None:
+            self._prompt()
+        self._token()
 
 
 class Training:
@@ -126,7 +143,7 @@ def check(kind: Any, request: Mapping[str, Any]) -> None:
         raise InputError(f"batch {batch} and seq {seq} must be at least 1")
     if entry not in ENTRIES:
         raise InputError(f"{kind.__name__} has no entry {entry!r}; it has {', '.join(ENTRIES)}")
-    if entry == "generate" and not hasattr(kind, "next_token"):
+    if entry in GENERATES and not hasattr(kind, "next_token"):
         raise InputError(f"{kind.__name__} does not generate: none of its outputs is about the next token")
     if optimizer not in (*OPTIMIZERS, "none"):
         raise InputError(f"there is no optimizer {optimizer!r}; there are {', '.join(OPTIMIZERS)} and none")
@@ -136,8 +153,8 @@ def step(model: Any, given: Given, request: Mapping[str, Any]) -> Step:
     """One step of the entry that is asked for."""
     if request["entry"] == "forward":
         return Forward(model, given)
-    if request["entry"] == "generate":
-        return Generation(model, given)
+    if request["entry"] in GENERATES:
+        return Generation(model, given, request["entry"])
     return Training(model, given, request["optimizer"])
 
 

@@ -51,8 +51,8 @@ def verify(
         board: a name in ``BOARDS``.
         batch: rows.
         seq: tokens in each.
-        entry: "forward", the inference program; "train": forward, backward and an optimizer's step; or "generate": the
-            logits after prompts, and those after one more token.
+        entry: "forward", the inference program; "train": forward, backward and an optimizer's step; "prefill": the
+            logits after prompts, "decode": those after one more token a row, or "generate": both.
         optimizer: what a training step ends with: "adamw", "adam", "sgd", "lion", or "none".
         mask: whether an attention mask is given, where the model takes one.
         timeout: in seconds.

@@ -3,6 +3,7 @@
 from ttmlc_runtime.autograd import Function, Saved, Variable, enable_grad, is_recording, no_grad
 from ttmlc_runtime.nn.activations import activate, activate_backward
 from ttmlc_runtime.nn.block import Block, Gradients
+from ttmlc_runtime.nn.cache import Cache
 from ttmlc_runtime.nn.config import Config, require
 from ttmlc_runtime.nn.devices import close_device, close_devices, device, open_device, open_mesh
 from ttmlc_runtime.nn.elementwise_losses import binary_cross_entropy_with_logits, mse_loss
@@ -46,7 +47,7 @@ from ttmlc_runtime.nn.rotary import Array, Rotary, Table, rotary, rotary_backwar
 from ttmlc_runtime.nn.scope import Holder, Registry, Scope
 
 __all__ = [
-    "HIFI2", "HIFI4", "REQUIRED", "Activation", "Array", "Block", "Compute", "Config", "Function", "Gradient",
+    "HIFI2", "HIFI4", "REQUIRED", "Activation", "Array", "Block", "Cache", "Compute", "Config", "Function", "Gradient",
     "Gradients", "Holder", "Inputs", "Integers", "Kernels", "Labels", "Mask", "Model", "Output", "Parameter", "Policy",
     "Registry", "Rotary", "Saved", "Scope", "Table", "Variable", "activate", "activate_backward", "activation",
     "binary_cross_entropy_with_logits", "both", "causal_mask", "causal_window", "choice", "clamp_labels",

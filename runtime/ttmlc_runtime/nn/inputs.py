@@ -12,6 +12,7 @@ import numpy as np
 from ttmlc_runtime import emulator as types
 from ttmlc_runtime import ttnn
 from ttmlc_runtime.errors import InputError
+from ttmlc_runtime.nn.cache import HIDDEN, Cache
 from ttmlc_runtime.nn.rotary import Rotary, Table
 
 Labels = Any
@@ -19,8 +20,6 @@ Labels = Any
 Integers = Any
 """Integers [B, S]: a numpy array, nested lists, or anything that numpy can read (a torch tensor on the host)."""
 
-HIDDEN = -1e9
-"""Added to the score of a key that may not be seen: finite, so that a row which sees nothing stays a number."""
 FILLING = -1e30
 """Added for keys that only fill up tiles: so much less that even a row which sees nothing averages real keys alone."""
 TILE = 32
@@ -40,6 +39,8 @@ class Mask:
     tokens: int = field(default=0, compare=False)
     window: int | None = None
     """How many keys a query sees, itself included; None, and as many as there are tokens, hide none."""
+    cache: Cache | None = field(default=None, compare=False)
+    """Where keys and values are kept, if they are."""
     _grouped: dict[int, types.Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -64,21 +65,35 @@ class Mask:
             return self._filled(self._there(self._outside())) if self.slides else None
         return self._filled(ttnn.add(self._there(self._outside()), self.keys))
 
+    def seen(self, k: types.Tensor, v: types.Tensor) -> tuple[types.Tensor, types.Tensor]:
+        """The keys and values that the mask is over: where a cache is kept, those of earlier tokens too."""
+        return (k, v) if self.cache is None else self.cache.keep(k, v)
+
     @cached_property
     def scores(self) -> types.Tensor | None:
-        """What is added to scores where attention is composed of other ops: it broadcasts; None hides nothing."""
+        """What is added to scores where attention is composed of other ops: it broadcasts; None hides nothing.
+
+        Raises:
+            InputError: there is a cache, which recorded calls do not fill.
+        """
+        self._recorded()
         if self.later:
             return self._there(self._outside()) if self.causal else self.additive
         return None if self.keys is None else self._filled(self.keys)
 
     def scores_of(self, group: int) -> types.Tensor | None:
         """As ``scores``, where ``group`` heads of queries stand one behind the other: [B, kv, group * S, S]."""
+        self._recorded()
         if group == 1 or not self.later:
             return self.scores
         if group not in self._grouped:
             rows = self._there(np.tile(self._outside(), (1, 1, group, 1)))
             self._grouped[group] = rows if self.keys is None else self._filled(ttnn.add(rows, self.keys))
         return self._grouped[group]
+
+    def _recorded(self) -> None:
+        if self.cache is not None:
+            raise InputError("a cache is filled by inference: call the model under no_grad()")
 
     def _outside(self) -> np.ndarray[Any, Any]:
         """What hides the keys after each query's own place, and those before its window: [1, 1, tokens, tokens]."""
@@ -95,6 +110,20 @@ class Mask:
     def _filled(self, hiding: types.Tensor) -> types.Tensor:
         """With keys that only fill up tiles hidden below everything."""
         return ttnn.fill_implicit_tile_padding(hiding, FILLING) if self.tokens % TILE else hiding
+
+
+class NewestMask(Mask):
+    """What one more token a row sees of a cache: ``keys`` is [B, 1, 1, columns], and is all that is added."""
+
+    @property
+    def causal(self) -> bool:
+        """Nothing comes later."""
+        return False
+
+    @cached_property
+    def additive(self) -> types.Tensor | None:
+        """As ``keys``."""
+        return self.keys
 
 
 def _array(name: str, value: Integers, over: str = "") -> np.ndarray[Any, Any]:
@@ -250,25 +279,39 @@ class Inputs:
         return table.at(array.reshape(self.shape), self.device)
 
     def mask(
-        self, name: str, value: Integers | None, *, causal: bool = False, window: int | None = None
+        self, name: str, value: Integers | Cache | None, *, causal: bool = False, window: int | None = None
     ) -> Mask:
         """A mask [B, S] over keys, 1 where one may be seen, in the forms that are added to scores.
 
         Without a mask nothing is added, and causality is the op's own. With one, or with a ``window`` that hides keys,
-        causality is folded in. The keys that only fill up tiles are never seen.
+        causality is folded in. The keys that only fill up tiles are never seen. A cache is a mask over what it holds.
 
         Raises:
             InputError: its values are not 0 and 1, or its shape is another; the window is not causal, or less than 1.
         """
         if value is None:
             return Mask(None, causal, self.device, self.shape[1], window)
+        if isinstance(value, Cache):
+            return self._over(value, causal, window)
         array = self._given(name, value)
         if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
             raise InputError(_odd_mask(name, array))
+        return Mask(self._keys(array.astype(bool)), causal, self.device, self.shape[1], window)
+
+    def _keys(self, seen: np.ndarray[Any, Any]) -> types.Tensor:
         batch, tokens = self.shape
-        row = np.where(array.astype(bool), np.float32(0), np.float32(HIDDEN)).reshape(batch, 1, 1, tokens)
-        keys = ttnn.Tensor(row, ttnn.bfloat16, self.device, ttnn.TILE_LAYOUT)
-        return Mask(keys, causal, self.device, tokens, window)
+        row = np.where(seen, np.float32(0), np.float32(HIDDEN)).reshape(batch, 1, 1, tokens)
+        return ttnn.Tensor(row, ttnn.bfloat16, self.device, ttnn.TILE_LAYOUT)
+
+    def _over(self, cache: Cache, causal: bool, window: int | None) -> Mask:
+        """The mask of a call that goes on with a cache, or fills it."""
+        if not causal:
+            raise InputError("only causal attention goes on with a cache")
+        tokens = self.shape[1]
+        if not cache.filled:
+            return Mask(self._keys(cache.there[:, :tokens]), True, self.device, tokens, window, cache)
+        keys = ttnn.Tensor(cache.hidden(window), ttnn.bfloat16, self.device, ttnn.TILE_LAYOUT)
+        return NewestMask(keys, True, self.device, tokens, window, cache)
 
 
 def is_int(values: Labels) -> bool:

@@ -99,6 +99,11 @@ STRICTER = (
         "midpoint must align|as wide as the input",
     ),
     Divergence(r"rotary_embedding_hf", "ttnn reads the bits of integers as numbers", "unsupported data type"),
+    Divergence(
+        r"update_cache",
+        "ttnn looks at padded shapes alone, and at no token: it reads and writes what fills tiles, and beside them",
+        "of a cache of|must be <= input tensor height|must equal cache tensor width|must have 4 dims",
+    ),
     Divergence(r"nlp_concat_heads", "ttnn reads the first four of five dims", "must have 4 dims"),
     Divergence(r"embedding", "ttnn looks up the first batch alone", "of them only"),
     Divergence(r"embedding", "ttnn takes a vector for a table of one feature", "must be .rows, features."),

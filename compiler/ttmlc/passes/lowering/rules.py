@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import ttmlc.ir.device_cache  # noqa: F401  # declares an op that these rules make
 from ttmlc.ir import scalar
 from ttmlc.ir.builder import Builder
 from ttmlc.ir.device import UINT32
-from ttmlc.ir.module import Attribute, Operation, Region, Value
+from ttmlc.ir.module import Attribute, Operation, Region, Value, plain
 from ttmlc.ir.op import TABLE
 from ttmlc.ir.ops import loss
 from ttmlc.ir.ops.integers import OWN
@@ -141,6 +142,7 @@ def _attention(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     window: Scalar = operation.scalar("window") if given is not None else Const(None)
     form = MaskType(causal, window)
     mask = lowering.mask(operation.operands[3] if len(operation.operands) > 3 else None, form)
+    given_mask = mask
     if mask is None and window != Const(None):
         mask = lowering.add(operation, "nn.causal_window", (lowering.operand(operation, 0),), window=window)
     head_dim = q.type.dims[3]
@@ -150,9 +152,19 @@ def _attention(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     ):  # the real width scales, not the padded one
         scale = scalar.apply("/", Const(1), scalar.apply("sqrt", head_dim.size))
     heads = [lowering.operand(operation, place) for place in range(3)]
+    if causal != Const(False) and given_mask is not None and not lowering.trains:
+        heads[1:] = _seen(lowering, operation, heads[1:], given_mask)
     return [
         lowering.add(operation, "ttnn.sdpa", (*heads, mask), scale=scale, causal=None if mask else causal)
     ]
+
+
+def _seen(
+    lowering: Lowering, operation: Operation, heads: Sequence[Value | None], mask: Value
+) -> Sequence[Value]:
+    """Keys and values as the mask has them: where a cache is kept, with those of the tokens before."""
+    names = [plain(value.name) for value in heads if value is not None]
+    return lowering.build.add_all("nn.seen", (*heads, mask), {}, names=names, span=operation.span).results
 
 
 def _first(lowering: Lowering, operation: Operation) -> Sequence[Value]:

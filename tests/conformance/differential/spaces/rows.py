@@ -212,6 +212,25 @@ def rotary(s: Source) -> Call:
     return call(name, x, cos, sin, **config(s, s.memory({}), 30))
 
 
+def update_cache(s: Source) -> Call:
+    """A row a batch into a cache, mostly of a dtype that it takes and where there is room."""
+    batch, heads = s.pick((1, 2, 3, 31, 33)), s.pick((1, 2, 3))
+    tokens, width = s.pick((64, 40, 33, 1)), s.pick((32, 64, 40))
+    kept = s.tensor(
+        (batch, heads, tokens, width), s.float_dtype() if s.chance(92) else s.pick(DTYPES), "TILE"
+    )
+    rows = batch if s.chance(80) else s.pick((1, 32, 33, 64))
+    shape = [1, heads, rows, width]
+    if s.chance(20):
+        shape[s.pick((0, 1, 3))] = s.pick((1, 2, 32))
+    new = s.tensor(tuple(shape), s.float_dtype() if s.chance(92) else s.pick(DTYPES), s.layout(8))
+    place = s.integer(0, tokens - 1) if s.chance(85) else s.pick((tokens, 64, -1, 1.5))
+    keywords: Keywords = {}
+    if s.chance(20):
+        keywords["batch_offset"] = s.pick((0, 1, 31, -1))
+    return call("update_cache", kept, new, place, **config(s, keywords, 30))
+
+
 def embedding(s: Source) -> Call:
     """Ids in rows or tiles, a table in either."""
     shapes = [(2, 32), (2, 40), (7,), (1, 33), (2, 1), (1, 1, 40), (2, 1, 40)]

@@ -42,6 +42,7 @@ SPACES: dict[str, Space] = {
     "experimental.nlp_concat_heads": rows.heads_joined("experimental.nlp_concat_heads"),
     "experimental.rotary_embedding_hf": rows.rotary,
     "transformer.concatenate_heads": rows.heads_joined("transformer.concatenate_heads"),
+    "update_cache": rows.update_cache,
     "embedding": rows.embedding,
     "embedding_bw": training.embedding_backward,
     "experimental.dropout": training.dropout,
