@@ -14,6 +14,7 @@ class SeenOp(DeviceOp):
     """The keys and values that a mask is over: k and v, or where a cache is kept, those of earlier tokens too."""
 
     name = "nn.seen"
+    callee = "mask.seen"
     operands = ("k", "v", "mask")
 
     def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
