@@ -235,6 +235,7 @@ class Attention(nn.Block):
         q, k, v = ttnn.experimental.nlp_create_qkv_heads(q_k_v, num_heads=c.heads, transpose_k_heads=False)
         # bert.spec:36  a = attention(q, k, v, mask=mask, causal=causal, dropout=p_attn) as [B, S, (heads  ...
         # decided: fuse-heads
+        k, v = mask.seen(k, v)
         a = ttnn.transformer.scaled_dot_product_attention(
             q,
             k,
