@@ -98,6 +98,16 @@ def test_a_second_step_builds_no_program(preset: str, board: str) -> None:
         assert found["new_programs"]["second_step"] == 0, found
 
 
+@pytest.mark.deep
+@pytest.mark.parametrize("preset", sorted(HUGE))
+def test_what_one_board_has_no_room_for_another_has(preset: str) -> None:
+    fields = preset_values(next(path for path in presets() if path.stem == preset), SPECS[preset])
+    (small,), (large,) = (verified(board, [request(preset, 1, 33, fields=fields)]) for board in BOARDS)
+    assert not small["accepted"]
+    assert large["accepted"], large
+    assert small["dram_bytes"] < large["weights_bytes"] < large["peak_dram_bytes"] < large["dram_bytes"]
+
+
 @pytest.mark.parametrize("board", BOARDS)
 def test_every_program_computes_as_the_policy_says(board: str) -> None:
     for found in of_preset("bert-tiny", board):

@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from ttmlc.api import expand_file
 from ttmlc.cli.main import app
+from ttmlc.language import tree
+from ttmlc.specs import models
 from typer.main import get_command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +51,26 @@ def test_the_readme_names_the_two_commands_and_every_command_of_ttmlc() -> None:
 def test_every_relative_link_leads_somewhere(path: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text(path))
     assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_the_readme_names_every_family_and_its_heads() -> None:
+    said = {
+        spec: re.findall(r"`(\w+)`", heads)
+        for families, heads in re.findall(
+            r"^\| (\[.*?) \| (`.*`) \|$", text(ROOT / "README.md"), re.MULTILINE
+        )
+        for spec in re.findall(r"specs/models/(\w+)\.spec", families)
+    }
+    offered = {
+        path.stem: [
+            offer.head.text
+            for item in expand_file(path).items
+            if isinstance(item, tree.Offers)
+            for offer in item.offers
+        ]
+        for path in models()
+    }
+    assert said == offered
 
 
 def test_make_alone_lists_every_target_with_a_description() -> None:
