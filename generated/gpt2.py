@@ -987,6 +987,7 @@ class GPT2DoubleHeadsModel(nn.Model[GPT2Config]):
     prefix = "transformer"
     stale = ("*.attn.bias", "*.attn.masked_bias")
     over = ("batch", "choices")
+    beside = {"mc_token_ids": "int[batch, choices]"}
     labels = {"labels": "int[batch, choices, S]", "mc_labels": "int[batch]"}
 
     def build(self, at: nn.Scope, c: GPT2Config) -> None:

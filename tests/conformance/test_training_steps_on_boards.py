@@ -187,7 +187,7 @@ def test_a_base_step_makes_fewer_programs_than_a_plain_hand_written_one(
 @pytest.mark.parametrize("board", BOARDS)
 def test_optional_inputs_take_part_in_a_step(board: str) -> None:
     """All that may be given is: a block under a condition is called, and gives its gradient to a table of another."""
-    models = ["GPT2LMHeadModel", "GPT2ForTokenClassification"]
+    models = ["GPT2LMHeadModel", "GPT2ForTokenClassification", "GPT2DoubleHeadsModel"]
     asked = [request("gpt2", model, 2, 33, optional=given) for model in models for given in (False, True)]
     answers = verified(board, asked)
     for one, found in zip(asked, answers, strict=True):

@@ -63,7 +63,11 @@ def model_view(module: Module, function: Function) -> ModelView:
         doc=f"{kind} {function.name} of {where}{line}.",
         prefix=_prefix(function.prefixes),
         stale=tuple(string(pattern) for pattern in module.config.stale),
-        labels=(*_over(function), *_labels(function)),
+        labels=(
+            *_over(function),
+            *_said("beside", [one for one in _beside(function) if one not in labels_of(function)]),
+            *_said("labels", labels_of(function)),
+        ),
         predicts=() if function.predicts is None else tuple(next_token(function.predicts)),
         output=output,
         build=tuple(construction.lines),
@@ -87,13 +91,13 @@ def _over(function: Function) -> list[str]:
     return [f"    over = {tuple_of(map(string, axes))}"] if axes else []
 
 
-def _labels(function: Function) -> list[str]:
-    """The inputs of losses by name, with what each may be: on one line where that is not too long."""
-    entries = [f"{string(one.value.name)}: {string(_kinds(one))}" for one in labels_of(function)]
-    line = f"    labels = {{{', '.join(entries)}}}"
+def _said(name: str, inputs: list[Input]) -> list[str]:
+    """Inputs by name, with what each may be: on one line where that is not too long."""
+    entries = [f"{string(one.value.name)}: {string(_kinds(one))}" for one in inputs]
+    line = f"    {name} = {{{', '.join(entries)}}}"
     if len(line) <= WIDTH or not entries:
         return [line] if entries else []
-    return ["    labels = {", *(f"        {entry}," for entry in entries), "    }"]
+    return [f"    {name} = {{", *(f"        {entry}," for entry in entries), "    }"]
 
 
 def _kinds(given: Input) -> str:

@@ -179,7 +179,8 @@ def inputs(kind: Any, config: Any, request: Mapping[str, Any]) -> Iterator[Given
     for name, parameter in list(inspect.signature(kind.__call__).parameters.items())[1:]:
         optional = request.get("optional", False) and name not in (*MASKS, *kind.labels)
         if parameter.default is inspect.Parameter.empty or optional:
-            given[name] = np.zeros(shape, np.int64)
+            other = kind.beside.get(name)
+            given[name] = np.zeros(shape, np.int64) if other is None else _zeros(other, config, sizes)
         elif name in MASKS and request["mask"]:
             given[name] = np.ones(shape, np.int64)
     labels: Mapping[str, str] = kind.labels if request["entry"] == "train" else {}

@@ -66,6 +66,8 @@ class Model(Generic[C]):
     """Parts of names in old files, and what they are called now."""
     over: ClassVar[tuple[str, ...]] = ()
     """What the first two dims of its inputs are called, where they are three: ``("batch", "choices")``."""
+    beside: ClassVar[Mapping[str, str]] = {}
+    """The integers that are not of the shape of the first input, and theirs: ``int[batch, choices]``."""
     labels: ClassVar[Mapping[str, str]] = {}
     """The inputs of its losses, and what each may be: ``int[B, S]``, alternatives after ``|``."""
 
