@@ -51,6 +51,9 @@ def _view(name: str, operation: Operation, config: str) -> TableView:
             lines.append(f"return {result}")
         else:
             lines += [f"if {expression(condition, OWNER)}:", f"    return {result}"]
+    *before, last = lines
+    if before and before[-1].startswith(f"{last.removeprefix('return ')} = "):  # a name for what is only returned
+        lines = [*before[:-1], f"return {before[-1].partition(' = ')[2]}"]
     signature = f"def {identifier(name)}({OWNER if _reads(lines) else '_'}: {config}) -> nn.Array:"
     doc = f"Table {name}: float32 [{axis}], made once from the config and never saved."
     return TableView(signature, doc, tuple(f"    {line}" for line in lines))
