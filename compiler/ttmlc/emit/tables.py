@@ -52,7 +52,8 @@ def _view(name: str, operation: Operation, config: str) -> TableView:
         else:
             lines += [f"if {expression(condition, OWNER)}:", f"    return {result}"]
     *before, last = lines
-    if before and before[-1].startswith(f"{last.removeprefix('return ')} = "):  # a name for what is only returned
+    if before and before[-1].startswith(f"{last.removeprefix('return ')} = "):
+        # A name for what is only returned.
         lines = [*before[:-1], f"return {before[-1].partition(' = ')[2]}"]
     signature = f"def {identifier(name)}({OWNER if _reads(lines) else '_'}: {config}) -> nn.Array:"
     doc = f"Table {name}: float32 [{axis}], made once from the config and never saved."
