@@ -30,7 +30,7 @@ DERIVED = {path.stem for path in models() if " extends " in path.read_text(encod
 """Modules of specs that change another's: what a fast run leaves to the deep one."""
 SPECS = {preset.stem: spec for spec in BASES for preset in presets(spec)}
 """Of each preset, the spec that it is of."""
-QUICK = {"bert-tiny", "bert-small", "bert-base", "distilbert-base", "nano-gpt", "gpt2-small", "nano-llama3"}
+QUICK = {"bert-tiny", "bert-base", "gpt2-small", "nano-llama3"}
 """Presets that a fast run asks about; the others are the same programs, more often and of other sizes."""
 HUGE = {"llama-7b", "llama3-8b", "mistral-7b"}
 """Presets that are more than the memory of an n150: asked about with two layers."""

@@ -109,7 +109,7 @@ def rms_norm_backward(
 ) -> tuple[types.Tensor, types.Tensor]:
     """The gradients of x / sqrt(mean(x^2) + eps) * weight over the last dim: of x, and of the weight.
 
-    ttnn has none. Eleven programs; up to three more where tiles are not filled, which move rows and fill padding, and
+    ttnn has none. Twelve programs; up to three more where tiles are not filled, which move rows and fill padding, and
     one where ttnn sums many rows in two. Nothing is saved but x, which its maker mostly saves anyway. The gradient of
     the weight is summed in float32.
 
@@ -128,7 +128,8 @@ def rms_norm_backward(
     )  # roots of what nothing is said of, which products would spread
     normal = ttnn.rms_norm(x, epsilon=eps, **kernels)
     along = ttnn.multiply(dy, normal)
-    dweight = ttnn.sum(rows(along), dim=-2, keepdim=True, **kernels)
+    # Zeros around it stay zeros through any optimizer, and so around the weight, which is multiplied tile by tile.
+    dweight = ttnn.fill_implicit_tile_padding(ttnn.sum(rows(along), dim=-2, keepdim=True, **kernels), 0)
     # The mean of dy * weight * normal: the product with the weight adds up at once.
     across = ttnn.matmul(along, ttnn.reshape(weight, (1, features)), transpose_b=True, **kernels)
     dx = ttnn.addcmul(ttnn.multiply(dy, weight), normal, across, value=-1 / features)
