@@ -22,8 +22,8 @@ KINDS = {
     "layer_norm_backward": BACKWARD,
     "layer_norm_backward without bias": BACKWARD,
     "rms_norm_backward": [
-        "BinaryNg", "Reduce", "BinaryNg", "FillPad", "LayerNorm", "BinaryNg", "Reduce", "Matmul", "BinaryNg", "Ternary",
-        "BinaryNg",
+        "BinaryNg", "Reduce", "BinaryNg", "FillPad", "LayerNorm", "BinaryNg", "Reduce", "FillPad", "Matmul", "BinaryNg",
+        "Ternary", "BinaryNg",
     ],
     "softmax_backward": ["MorehSoftmaxBackward"],
     "masked_scores over keys": ["BinaryNg"],
