@@ -164,7 +164,7 @@ SHAPES = ((1, 1, True), (3, 7, False), (2, 33, True), (2, 128, False))
 def test_every_call_that_our_modules_make_in_training_is_answered_as_ttnn_answers_it(
     whole: bool, real: Real
 ) -> None:
-    """Of every model; in a fast run, and of specs that change another's, with one choice and one shape each, in turn."""
+    """Of every model; in a fast run and of what changes another's spec with one choice and one shape each, in turn."""
     found: list[Call] = []
     for module in modules():
         every = whole and module.__name__.removeprefix("replayed_") not in DERIVED
