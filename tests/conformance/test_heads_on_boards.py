@@ -14,7 +14,7 @@ TOKENS = (1, 7, 33, 64)
 pytestmark = pytest.mark.usefixtures("real_ttnn")
 
 
-@pytest.mark.parametrize("board", ["n150", "p150"])
+@pytest.mark.parametrize("board", ["n150", pytest.param("p150", marks=pytest.mark.deep)])
 def test_heads_are_accepted_and_a_second_step_builds_no_program(board: str) -> None:
     request = {"module": "generated.bert", "names": NAMES, "tokens": TOKENS}
     job = "tests.conformance.heads_jobs:heads"

@@ -17,7 +17,15 @@ from ttmlc.presets import preset_values
 from ttmlc.specs import presets
 from ttmlc_runtime import nn
 
-from tests.conformance.test_modules_on_boards import BOARDS, DERIVED, MODULES, known, odd_configs, verified
+from tests.conformance.test_modules_on_boards import (
+    BOARDS,
+    DERIVED,
+    MODULES,
+    MOSTLY_ONE,
+    known,
+    odd_configs,
+    verified,
+)
 
 SIZES = {
     "layers": 2,
@@ -34,7 +42,6 @@ SMALL = {name: known(name, SIZES) for name in MODULES}
 """Sizes of each module's models, small and with tiles that are not filled."""
 RATES = dict.fromkeys(("p", "p_attn", "p_embed", "p_head", "p_qa", "p_summary"), 0.0)
 UNDROPPED = {name: known(name, RATES) for name in MODULES}
-MOSTLY_ONE = ("n150", pytest.param("p150", marks=pytest.mark.deep))
 SHAPES = ((1, 1), (2, 7), (2, 33), (2, 128))
 HAND_WRITTEN = 1026
 """Programs of a plain hand-written forward and backward of the base size, batch 8 x 128, dropout left out."""
@@ -138,7 +145,7 @@ def test_the_sample_holds_every_pair() -> None:
         assert {(fact[first], fact[second]) for fact in facts} == set(product(*values))
 
 
-@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("board", MOSTLY_ONE)
 def test_every_models_training_step_is_accepted_and_leaves_nothing_behind(board: str) -> None:
     for asked, found in steps(board):
         accepted(asked, found)
@@ -153,7 +160,7 @@ def test_the_whole_matrix_of_training_steps_is_accepted(board: str) -> None:
         accepted(one, found)
 
 
-@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("board", MOSTLY_ONE)
 def test_every_program_of_a_step_computes_as_the_policy_says(board: str) -> None:
     wanted = {"math_fidelity": "HiFi4", "math_approx_mode": "0", "fp32_dest_acc_en": "1"}
     seen = set()
@@ -246,7 +253,7 @@ def never_refused_by_ttnn(seed: int, count: int, board: str) -> None:
     assert 0.2 * count < accepted < 0.8 * count, f"{accepted} of {count} accepted: the sample says little"
 
 
-@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("board", MOSTLY_ONE)
 def test_what_ttnn_would_refuse_in_training_is_refused_by_us_first(board: str) -> None:
     never_refused_by_ttnn(11, 16, board)
 
