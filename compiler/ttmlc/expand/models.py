@@ -92,7 +92,7 @@ def merged_model(
             elif isinstance(node, tree.Amend):
                 _amend(part(node.target.path), node)
             elif isinstance(node, tree.ParamStatement):
-                old = model.found(node.name, lambda here, name=node.name: _is_param(here, name))  # type: ignore[misc]
+                old = model.found(node.name, lambda here, name=node.name: _is_param(here, name))  # type: ignore[misc]  # mypy reads no default of a lambda
                 model.put(old, node)
             elif isinstance(node, tree.Return):
                 model.body = _return(model, node)

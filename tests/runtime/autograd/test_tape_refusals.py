@@ -176,4 +176,4 @@ def test_a_function_without_its_two_halves_cannot_be_called(device: Any) -> None
     with pytest.raises(NotImplementedError):
         nn.Function.apply(begin(device)[0])
     with pytest.raises(NotImplementedError):
-        nn.Function.backward(None)  # type: ignore[arg-type]
+        nn.Function.backward(None)  # type: ignore[arg-type]  # it is refused before it is read

@@ -202,7 +202,7 @@ def test_one_output_alone_trains_what_it_came_from(which: str) -> None:
     reference, inputs = theirs(head), batch(head, 9)
     model = ours(reference, "float64").train()
     output = model(**inputs)
-    by = weighings({name: output[name].shape for name in output.keys()}, inputs["attention_mask"])  # noqa: SIM118
+    by = weighings({name: output[name].shape for name in output}, inputs["attention_mask"])
     Weighed.apply(output[which], on_device(output[which], by[which])).backward()
     wanted = reference(**{name: torch.from_numpy(array) for name, array in inputs.items()})
     (wanted[which] * torch.from_numpy(by[which])).sum().backward()
@@ -223,7 +223,7 @@ def test_a_gradient_may_be_given_instead_of_a_loss() -> None:
     wanted = run_ours(model, inputs).gradients
     model.zero_grad()
     output = model(**inputs)
-    by = weighings({name: output[name].shape for name in output.keys()}, inputs["attention_mask"])  # noqa: SIM118
+    by = weighings({name: output[name].shape for name in output}, inputs["attention_mask"])
     output.pooler_output.backward(on_device(output.pooler_output, by["pooler_output"]), retain_graph=True)
     hidden = output.last_hidden_state
     hidden.backward(on_device(hidden, by["last_hidden_state"]))
