@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ttmlc_runtime.errors import WeightsError
+from ttmlc_runtime.errors import ConfigError, WeightsError
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -55,8 +55,10 @@ class Parameter:
         if any(size < 0 for size in self.shape):
             raise WeightsError(f"{self.name} cannot have the shape {list(self.shape)}")
         if self.zero_row is not None and not (self.shape and 0 <= self.zero_row < self.shape[0]):
-            raise WeightsError(
-                f"{self.name} has the shape {list(self.shape)}, so that it has no row {self.zero_row} to begin as zeros"
+            # The row comes from a config's padding token: it is the config that does not hold together.
+            raise ConfigError(
+                f"{self.name} has the shape {list(self.shape)}, and the padding token is {self.zero_row}: there is no "
+                "such row; give the config more rows, another padding token, or none"
             )
 
     def initial(self, seed: int) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ttmlc_runtime.errors import WeightsError
+from ttmlc_runtime.errors import ConfigError, WeightsError
 from ttmlc_runtime.weights import Chain, Leaf, Parameter, concat, gather, normal, zeros
 from ttmlc_runtime.weights.steps import Step, bfloat16_bits, from_bfloat16_bits, to_bfloat16
 
@@ -171,13 +171,18 @@ def test_concat_takes_parts_of_different_widths() -> None:
         (lambda: concat(leaf("a", 2, 3), leaf("b", 3, 3)), "do not fit side by side"),
         (lambda: concat(leaf("a", 2, 3), leaf("b", 2)), "do not fit side by side"),
         (lambda: concat(), "concat needs"),
-        (lambda: Parameter("w", (2, 3), zeros, zero_row=2), "has no row 2"),
         (lambda: Parameter("w", (-1, 3), zeros), "cannot have the shape"),
     ],
 )
 def test_a_step_that_does_not_fit_is_refused(make: object, words: str) -> None:
     with pytest.raises(WeightsError, match=words):
         make()  # type: ignore[operator]  # a lambda from the table
+
+
+@pytest.mark.parametrize("row", [-1, 2])
+def test_a_padding_token_without_a_row_is_the_configs_fault(row: int) -> None:
+    with pytest.raises(ConfigError, match=f"w has the shape .* the padding token is {row}: there is no such row"):
+        Parameter("w", (2, 3), zeros, zero_row=row)
 
 
 @given(bits=st.lists(st.integers(0, (1 << 16) - 1), min_size=1, max_size=50))
