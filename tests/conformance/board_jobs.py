@@ -12,8 +12,16 @@ from ttmlc_runtime.mockboard.verify import on
 Data = dict[str, Any]
 
 
-OPTIONS = {"hugging_face": None, "optimizer": "adamw"}
-"""What a request says where it matters."""
+OPTIONS = {
+    "fields": None,
+    "hugging_face": None,
+    "batch": 1,
+    "seq": 128,
+    "entry": "forward",
+    "optimizer": "adamw",
+    "mask": True,
+}
+"""What a request says where it matters: for the rest, as ``verify`` has it."""
 
 
 def verify_many(request: Data) -> Data:

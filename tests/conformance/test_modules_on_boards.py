@@ -123,7 +123,7 @@ def test_every_program_computes_as_the_policy_says(board: str) -> None:
                 assert said == wanted, kind
 
 
-@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("board", MOSTLY_ONE)
 def test_the_base_model_makes_fewer_programs_than_a_plain_hand_written_one(
     board: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -139,7 +139,7 @@ def test_the_base_model_makes_fewer_programs_than_a_plain_hand_written_one(
     assert masked["by_kind"]["Matmul"] == 4 * 12 + 1, "four a layer, activations fused, and the pooler"
 
 
-@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("board", MOSTLY_ONE)
 def test_one_projection_is_cut_into_heads_once_a_layer(
     board: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

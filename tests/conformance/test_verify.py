@@ -13,6 +13,8 @@ from ttmlc_runtime.errors import BackendError, ConfigError, InputError
 from ttmlc_runtime.mockboard import verify
 from typer.testing import CliRunner
 
+from tests.conformance.test_modules_on_boards import verified
+
 ROOT = Path(__file__).resolve().parents[2]
 BERT = ROOT / "generated/bert.py"
 MODEL = ("--model", "BertModel")
@@ -221,35 +223,46 @@ def test_a_module_that_takes_the_process_down_is_survived(tmp_path: Path) -> Non
 
 
 def test_wrong_requests_are_told(tmp_path: Path) -> None:
+    """By whatever process finds them: the caller's error is that of the child's."""
+    for request, error, words in (
+        ({"module": tmp_path / "no.py"}, InputError, "there is no file"),
+        ({"model": "Bert"}, InputError, "no model 'Bert'; it defines BertModel"),
+        ({"fields": {"hiden": 1}}, ConfigError, "did you mean 'hidden'"),
+    ):
+        with pytest.raises(error, match=words):
+            verify(**{"module": BERT, "model": "BertModel", **request})
+
+
+def test_all_wrong_requests_are_told(tmp_path: Path) -> None:
     empty = tmp_path / "empty.py"
     empty.write_text("")
     broken = tmp_path / "broken.py"
     broken.write_text("import nothing_of_that_name\n")
-    for request, error, words in (
-        ({"module": tmp_path / "no.py"}, InputError, "there is no file"),
-        ({"module": empty}, InputError, "defines no model: give a module that `ttmlc compile` wrote"),
-        ({"module": broken}, InputError, "cannot be imported: ModuleNotFoundError"),
-        ({"model": "Bert"}, InputError, "no model 'Bert'; it defines BertModel"),
-        ({"model": None}, InputError, "several models: say which of BertModel, BertForMaskedLM"),
+    no_token = "does not generate: none of its outputs is about the next token"
+    wrong = (
+        ({"module": str(empty)}, "InputError", "defines no model: give a module that `ttmlc compile` wrote"),
+        ({"module": str(broken)}, "InputError", "cannot be imported: ModuleNotFoundError"),
+        ({"model": None}, "InputError", "several models: say which of BertModel, BertForMaskedLM"),
         (
             {"entry": "dream"},
-            InputError,
+            "InputError",
             "no entry 'dream'; it has forward, train, generate, prefill, decode",
         ),
-        ({"entry": "decode"}, InputError, "does not generate: none of its outputs is about the next token"),
-        ({"entry": "generate"}, InputError, "does not generate: none of its outputs is about the next token"),
+        ({"entry": "decode"}, "InputError", no_token),
+        ({"entry": "generate"}, "InputError", no_token),
         (
             {"entry": "train", "optimizer": "adam2"},
-            InputError,
+            "InputError",
             "no optimizer 'adam2'; there are adamw, adam, sgd",
         ),
-        ({"batch": 0}, InputError, "must be at least 1"),
-        ({"fields": {"hiden": 1}}, ConfigError, "did you mean 'hidden'"),
-        ({"hugging_face": {"model_type": "gpt2"}}, ConfigError, "of a 'gpt2' model"),
-        ({"seq": 600}, InputError, "must be in"),
-    ):
-        with pytest.raises(error, match=words):
-            verify(**{"module": BERT, "model": "BertModel", **request})
+        ({"batch": 0}, "InputError", "must be at least 1"),
+        ({"hugging_face": {"model_type": "gpt2"}}, "ConfigError", "of a 'gpt2' model"),
+        ({"seq": 600}, "InputError", "must be in"),
+    )
+    answers = verified("n150", [{"module": str(BERT), "model": "BertModel", **one} for one, _, _ in wrong])
+    for (_, error, words), answer in zip(wrong, answers, strict=True):
+        assert (answer["accepted"], answer["error"]) == (False, error)
+        assert words in answer["message"]
 
 
 def test_the_command_tells_wrong_requests_in_a_line(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from lark import Token, Tree, UnexpectedInput
 from lark.exceptions import LarkError
@@ -20,6 +21,7 @@ from ttmlc.source import Diagnostic, DiagnosticError, SourceFile, Span
 __all__ = ["load", "parse"]
 
 
+@lru_cache(maxsize=32)  # trees are frozen, and every model of a process uses the same few shared specs
 def parse(file: SourceFile) -> tree.File:
     """The syntax tree of ``file``.
 

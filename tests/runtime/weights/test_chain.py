@@ -181,7 +181,9 @@ def test_a_step_that_does_not_fit_is_refused(make: object, words: str) -> None:
 
 @pytest.mark.parametrize("row", [-1, 2])
 def test_a_padding_token_without_a_row_is_the_configs_fault(row: int) -> None:
-    with pytest.raises(ConfigError, match=f"w has the shape .* the padding token is {row}: there is no such row"):
+    with pytest.raises(
+        ConfigError, match=f"w has the shape .* the padding token is {row}: there is no such row"
+    ):
         Parameter("w", (2, 3), zeros, zero_row=row)
 
 
