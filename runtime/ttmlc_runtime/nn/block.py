@@ -14,6 +14,7 @@ from typing import Any
 from ttmlc_runtime.autograd import Handle, Saved, apply, is_recording, recording
 from ttmlc_runtime.autograd.tape import raw
 from ttmlc_runtime.nn.kernels import Kernels
+from ttmlc_runtime.nn.observing import observer
 from ttmlc_runtime.nn.scope import Holder, Registry, Scope
 from ttmlc_runtime.weights.storage import Storage
 
@@ -47,6 +48,11 @@ class Block:
 
     def __call__(self, *arguments: Any) -> Any:
         """Variables, tensors, masks, ids and None, by position: the program that the mode asks for."""
+        seen = observer()
+        return self.run(*arguments) if seen is None else seen(self, arguments)
+
+    def run(self, *arguments: Any) -> Any:
+        """As a call, past whoever observes it."""
         if is_recording(self._at.registry.training):
             return apply(self, arguments)
         return self.infer(*(raw(a.value if isinstance(a, Handle) else a) for a in arguments))
@@ -80,6 +86,11 @@ class Block:
         return int.from_bytes(digest.digest(), "little")
 
     @property
+    def path(self) -> str:
+        """The path in the checkpoint under which it made its parameters."""
+        return self._at.path
+
+    @property
     def name(self) -> str:
         """What error messages call it."""
         return f"{type(self).__name__} at {self._at.path!r}"
@@ -88,6 +99,15 @@ class Block:
     def storages(self) -> tuple[Storage, ...]:
         """Those of its holders, and of the blocks in it."""
         return tuple(dict.fromkeys(_storages(vars(self).values())))
+
+
+def blocks_of(whole: Any) -> Iterator[tuple[str, Block]]:
+    """The blocks that a model or a block calls, under their attributes' names: ``attention``, ``layer.0``."""
+    for name, value in vars(whole).items():
+        if isinstance(value, Block):
+            yield name, value
+        elif isinstance(value, (list, tuple)):
+            yield from ((f"{name}.{at}", one) for at, one in enumerate(value) if isinstance(one, Block))
 
 
 def _storages(values: Iterable[Any]) -> Iterator[Storage]:
