@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ttmlc.cli.shown import told
+from ttmlc.cli.tokens import tokenizer
 from ttmlc.presets import PresetError, read_object
 
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"
@@ -62,10 +63,10 @@ def generate(
         )
     console = Console(stderr=True, highlight=False)
     with told():
-        tokenizer = _tokenizer(folder)
+        spelling = tokenizer(folder, "generate")
         with console.status(f"loading {folder}"):
             loaded = api.load_pretrained(folder, spec=spec, model=model, dtype=dtype)
-        ids = tokenizer.encode(prompt).ids
+        ids = spelling.encode(prompt).ids
         if not ids:
             raise PresetError("the prompt has no tokens: begin it with a word")
         began = time.perf_counter()
@@ -81,7 +82,7 @@ def generate(
             seed=seed,
         )
         made = 0
-        for text in _texts(tokenizer, ids, steps):
+        for text in _texts(spelling, ids, steps):
             sys.stdout.write(text)
             sys.stdout.flush()
             made += 1
@@ -90,32 +91,18 @@ def generate(
     console.print(f"{made - 1} tokens, {(made - 1) / took:.1f} a second", style="dim")
 
 
-def _texts(tokenizer: Any, ids: list[int], steps: Iterator[Any]) -> Iterator[str]:
+def _texts(spelling: Any, ids: list[int], steps: Iterator[Any]) -> Iterator[str]:
     """The prompt as its tokens spell it, then what each token adds; nothing where it is part of a character."""
     tokens = list(ids)
-    said = tokenizer.decode(tokens)
+    said = spelling.decode(tokens)
     yield said
     for (token,) in steps:
         tokens.append(int(token))
-        whole = tokenizer.decode(tokens)
+        whole = spelling.decode(tokens)
         # A tokenizer may still change the end of what it said: that is let stand.
         new = "" if whole.endswith(UNFINISHED) else whole[len(said) :]
         said += new
         yield new
-
-
-def _tokenizer(folder: Path) -> Any:
-    try:
-        from tokenizers import Tokenizer
-    except ImportError:
-        raise PresetError("generate needs the package tokenizers: pip install 'ttmlc[generate]'") from None
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise PresetError(f"there is no {path}: is it a Hugging Face folder with a tokenizer?")
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # the package raises nothing more particular
-        raise PresetError(f"{path} is no tokenizer: {error}") from None
 
 
 def _end(folder: Path) -> Any:

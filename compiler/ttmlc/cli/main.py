@@ -15,6 +15,7 @@ from ttmlc.cli.compile import compile_
 from ttmlc.cli.expand import expand
 from ttmlc.cli.fmt import fmt
 from ttmlc.cli.generate import generate
+from ttmlc.cli.inspect import inspect
 from ttmlc.cli.list import list_
 from ttmlc.cli.verify import verify
 
@@ -35,6 +36,7 @@ app.command("fmt")(fmt)
 app.command("list")(list_)
 app.command("verify")(verify)
 app.command("generate")(generate)
+app.command("inspect")(inspect)
 
 
 def version(value: bool) -> None:

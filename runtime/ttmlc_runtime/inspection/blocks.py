@@ -1,12 +1,12 @@
-"""A run of an emitted model, recorded: its blocks and the calls in them, each block fed by the one before or by others."""
+"""A run of an emitted model, recorded: its blocks and the calls in them, each block fed by others or not."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -165,8 +165,8 @@ def record(model: Any, given: Mapping[str, Array], feed: Feed | None = None) -> 
 def infos(model: Any) -> dict[int, Info]:
     """The blocks of a model, by identity.
 
-    Each is called as its parameters are, by what all of their names begin with. Those that a block before it made do not
-    count, and a block without any of its own has its attribute's name.
+    Each is called as its parameters are, by what all of their names begin with. Those that a block before it made do
+    not count, and a block without any of its own has its attribute's name.
     """
     found: dict[int, Info] = {}
     _gather(model, 0, set(), found)
@@ -186,7 +186,8 @@ def _gather(whole: Any, depth: int, made: set[str], found: dict[int, Info]) -> N
 
 def _common(names: frozenset[str]) -> str:
     """What dotted names begin with; of one name all but its last part."""
-    return ".".join(os.path.commonprefix([name.split(".")[:-1] for name in names]))
+    columns = zip(*(name.split(".")[:-1] for name in names), strict=False)
+    return ".".join(column[0] for column in takewhile(lambda column: len(set(column)) == 1, columns))
 
 
 def _modules(model: Any) -> set[str]:

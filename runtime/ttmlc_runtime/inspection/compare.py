@@ -3,118 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from ttmlc_runtime.inspection.blocks import Trace, record
 from ttmlc_runtime.inspection.matching import Matching, Reference, match, steps_of
 from ttmlc_runtime.inspection.measure import Measure, measure, worst
 from ttmlc_runtime.inspection.recording import Array, Key, Recording, Step, fitted
-
-MODES = ("accumulated", "isolated")
-Measures = dict[str, Measure]
-"""By mode."""
-
-
-@dataclass(eq=False)
-class BlockRow:
-    """A call of a block. ``against`` says what of the reference; ``why`` what there is none of."""
-
-    key: Key
-    depth: int
-    spec: str | None
-    shape: tuple[int, ...]
-    against: str | None
-    why: str | None
-    fed: bool
-    """Whether the isolated run gave it the reference's input; else it had what the block before made."""
-    order: int
-    measures: Measures = field(default_factory=dict)
-
-
-@dataclass(eq=False)
-class StepRow:
-    """A call of an op in a block: held against the same call elsewhere, and against a module where one does just that."""
-
-    key: Key
-    index: int
-    name: str
-    line: int
-    text: str
-    spec: str | None
-    shape: tuple[int, ...]
-    module: str | None
-    order: int
-    same: Measures = field(default_factory=dict)
-    beside: Measures = field(default_factory=dict)
-
-
-@dataclass(eq=False)
-class Report:
-    """A comparison.
-
-    Attributes:
-        model: the class.
-        dtype: what ours computed in.
-        against: what the reference is, in words.
-        same: what steps are held against beside modules, in words; None where there is nothing.
-        given: the shapes of what the model was called with.
-        modes: those that were run.
-        tolerances: of each mode, the PCC below which two are apart.
-        blocks: in the order in which they began.
-        steps: in order.
-        outputs: of the model, where errors accumulate.
-        finished: the calls in the order in which they ended.
-        notes: what else is to be known.
-    """
-
-    model: str
-    dtype: str
-    against: str
-    same: str | None
-    given: dict[str, tuple[int, ...]]
-    modes: tuple[str, ...]
-    tolerances: dict[str, float]
-    blocks: list[BlockRow] = field(default_factory=list)
-    steps: list[StepRow] = field(default_factory=list)
-    outputs: dict[str, Measure] = field(default_factory=dict)
-    finished: list[Key] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def parting(self, mode: str) -> tuple[BlockRow, StepRow | None] | None:
-        """The first block that is apart in a mode, and the first call in it that is; None where none is.
-
-        Of blocks within blocks it is the inner one, unless the outer one is apart before the inner one begins.
-        """
-        bar = self.tolerances[mode]
-        rows = {row.key: row for row in self.blocks if mode in row.measures and row.measures[mode].parts(bar)}
-        found = next((rows[key] for key in self.finished if key in rows), None)
-        if found is None:
-            return None
-        steps = [row for row in self.steps if self._is_apart(row, mode)]
-        if steps and steps[0].order < found.order and steps[0].key in rows:
-            found = rows[steps[0].key]
-        return found, next((row for row in steps if row.key == found.key), None)
-
-    def _is_apart(self, row: StepRow, mode: str) -> bool:
-        bar = self.tolerances[mode]
-        return any(mode in one and one[mode].parts(bar) for one in (row.same, row.beside))
-
-    def apart(self, mode: str) -> list[BlockRow]:
-        """All blocks that are apart in a mode."""
-        bar = self.tolerances[mode]
-        return [row for row in self.blocks if mode in row.measures and row.measures[mode].parts(bar)]
-
-    @property
-    def outputs_apart(self) -> list[str]:
-        """The model's outputs that are apart."""
-        bar = self.tolerances["accumulated"]
-        return [name for name, one in self.outputs.items() if one.parts(bar)]
-
-    @property
-    def agrees(self) -> bool:
-        """Whether nothing is apart."""
-        return not self.outputs_apart and not any(self.apart(mode) for mode in self.modes)
+from ttmlc_runtime.inspection.rows import BlockRow, Report, StepRow
 
 
 def compare(
@@ -171,9 +66,7 @@ def compare(
     return report
 
 
-def _rows(
-    report: Report, ours: Trace, matching: Matching, feed: Mapping[tuple[Key, int], Array]
-) -> None:
+def _rows(report: Report, ours: Trace, matching: Matching, feed: Mapping[tuple[Key, int], Array]) -> None:
     for call, part in zip(ours.calls, ours.recording.parts, strict=True):
         found = matching.gives.get(part.key)
         shape = part.gives[0].shape if part.gives else ()

@@ -5,11 +5,11 @@ names both sides share, and the way that values go:
 
 - a module with just the parameters of a block is that block: its first activation is the block's, and its output;
 - a value that one block gives and another takes is what that other's module takes;
-- a call that reads just the parameters of a module gives what that module gives, and where it ends a block, so does that;
+- a call that reads just the parameters of a module gives what that module gives, and a block that it ends does, too;
 - a model's output is the output of that name.
 
-Where these disagree, because a module begins or ends with something that has no parameters and our block does not, it is
-the one that is closer.
+Where these disagree, because a module begins or ends with something that has no parameters and our block does not, it
+is the one that is closer.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ class Matching:
 
 def match(trace: Trace, reference: Recording) -> Matching:
     """Find what ``reference`` has for the values of ``trace``."""
-    return _by_name(trace, reference) if reference.kind == "blocks" else _ByParameters(trace, reference).match()
+    return (
+        _by_name(trace, reference) if reference.kind == "blocks" else _ByParameters(trace, reference).match()
+    )
 
 
 def steps_of(trace: Trace, reference: Recording) -> dict[tuple[Key, int], Reference]:
@@ -113,7 +115,9 @@ class _ByParameters:
         for _, part in _pairs(self._trace):
             names = self._canonical(part.parameters)
             self._blocks[part.key] = [
-                module for module in (self._modules[names] if names else ()) if module.key.turn == part.key.turn
+                module
+                for module in (self._modules[names] if names else ())
+                if module.key.turn == part.key.turn
             ]
         takers: dict[int, list[Key]] = defaultdict(list)
         for call, part in _pairs(self._trace):
@@ -222,7 +226,7 @@ class _ByParameters:
                     continue
             value = fitted(module.gives[0], step.gives[0].shape)
             if value is not None:
-                return Reference((value,), str(module.key))
+                return Reference((value,), module.key.name)
         return None
 
     def _side_by_side(self, step: Step, names: frozenset[str], turn: int) -> Reference | None:
@@ -242,7 +246,9 @@ class _ByParameters:
         if left or not outputs or any(one.shape[:-1] != outputs[0].shape[:-1] for one in outputs):
             return None
         value = fitted(np.concatenate(outputs, axis=-1), step.gives[0].shape)
-        return None if value is None else Reference((value,), " | ".join(str(module.key) for module in modules))
+        return (
+            None if value is None else Reference((value,), ", ".join(module.key.name for module in modules))
+        )
 
 
 def _pairs(trace: Trace) -> Iterator[tuple[Call, Part]]:

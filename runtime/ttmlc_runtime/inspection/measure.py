@@ -12,12 +12,15 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 TOLERANCES = {"bfloat16": (0.99, 0.999), "float32": (0.99999, 0.99999), "float64": (0.99999, 0.99999)}
-"""The PCC that is asked of a dtype, where errors accumulate and where each block has the reference's input.
+"""The PCC that is asked of a dtype: where errors accumulate, and where each block has the reference's input.
 
-The reference is float32. Of a float32 run about 1e-11 of the PCC is lost by the order of sums, and what is wrong in a
-model takes more than 1e-5 of it. bfloat16 keeps eight bits: a value is off by up to 0.4 %, a block's output by about
-1 %, which takes 1e-4 of the PCC, and depth adds that up. 0.99 of a whole model is what boards are held to.
+The reference is in float32. Of a run in float32 the order of sums takes some 1e-11 of the PCC, and what is wrong in a
+model takes more than 1e-5. bfloat16 keeps eight bits, so that each value is off by up to 0.4 %; a block's output is
+off by about 1 %, which takes up to 2e-4 of the PCC, and depth adds that up. 0.99 of a whole model is what boards are
+held to.
 """
+FEW = 3
+"""Of fewer values there is no PCC: two points always lie on a line."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,11 @@ class Measure:
     """What is between two arrays.
 
     Attributes:
-        pcc: Pearson's correlation; None where it is not defined, because all values of one are the same.
+        pcc: Pearson's correlation; None where it is not defined: of few values, or of values that are all the same.
         max_abs: the largest difference.
         max_rel: it, as a part of the reference's largest absolute value.
-        off: the root mean square of the difference, as a part of the reference's standard deviation (of its root mean
-            square, where all its values are the same). Unlike the PCC it sees a wrong size, or a shift.
+        off: the root mean square of the difference, as a part of the reference's own. Unlike the PCC it sees a wrong
+            size, or a shift.
     """
 
     pcc: float | None
@@ -37,15 +40,15 @@ class Measure:
     max_rel: float
     off: float
 
-    def parts(self, tolerance: float) -> bool:
-        """Whether this is further apart than a PCC of ``tolerance``.
+    @property
+    def lost(self) -> float:
+        """What is lost of a PCC of 1, or would be by noise as large as the difference is, which is ``off**2 / 2``."""
+        values = (self.off**2 / 2, *(() if self.pcc is None else (1 - self.pcc,)))
+        return math.inf if any(map(math.isnan, values)) else max(values)
 
-        Noise that leaves so much of the PCC has a root mean square of sqrt(2 (1 - tolerance)) of the spread. More is
-        too much even where the PCC sees nothing of it.
-        """
-        if self.pcc is not None and not self.pcc >= tolerance:
-            return True
-        return not self.off <= math.sqrt(2 * (1 - tolerance))
+    def parts(self, tolerance: float) -> bool:
+        """Whether the two are further apart than a PCC of ``tolerance``."""
+        return self.lost > 1 - tolerance
 
     def json(self) -> dict[str, float | None]:
         """The numbers; those that are none, which JSON does not have, as None."""
@@ -63,18 +66,20 @@ def measure(ours: Array, theirs: Array) -> Measure:
         return Measure(math.nan, math.nan, math.nan, math.nan)
     difference = np.abs(a - b)
     most, largest = float(difference.max(initial=0)), float(np.abs(b).max(initial=0))
+    off = _part(math.sqrt(float(difference @ difference)), math.sqrt(float(b @ b)))
+    return Measure(_pcc(a, b), most, _part(most, largest), off)
+
+
+def _pcc(a: Array, b: Array) -> float | None:
     da, db = a - a.mean(), b - b.mean()
-    spread = math.sqrt(float(db @ db))
-    both = math.sqrt(float(da @ da)) * spread
-    tiny = 1e-12 * math.sqrt(b.size) * largest  # what the mean of equal values leaves of them
-    constant = spread <= tiny
-    size = math.sqrt(float(b @ b)) if constant else spread
-    return Measure(
-        None if constant or not both else float(da @ db) / both,
-        most,
-        _part(most, largest),
-        _part(math.sqrt(float(difference @ difference)), size),
-    )
+    spreads = math.sqrt(float(da @ da)), math.sqrt(float(db @ db))
+    flat = [  # but for what rounding leaves of the mean
+        spread <= 1e-12 * math.sqrt(float(values @ values))
+        for spread, values in zip(spreads, (a, b), strict=True)
+    ]
+    if a.size < FEW or any(flat):
+        return None
+    return float(da @ db) / (spreads[0] * spreads[1])
 
 
 def worst(measures: Sequence[Measure]) -> Measure | None:

@@ -56,12 +56,8 @@ def load(folder: Path, ours: Any) -> Any:
         raise InputError(f"Transformers {transformers.__version__} has no class {name} to run beside ours")
     with _quiet(transformers):
         try:
-            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-            for key, value in ours.config.to_hugging_face().items():
-                if key in ("num_labels", "problem_type") and value is not None:
-                    setattr(config, key, value)
             model = kind.from_pretrained(
-                folder, config=config, dtype=torch.float32, attn_implementation="eager", local_files_only=True
+                folder, dtype=torch.float32, attn_implementation="eager", local_files_only=True
             )
         except Exception as error:  # it raises what its parts do
             raise WeightsError(f"Transformers cannot load {folder} as {name}: {error}") from None
@@ -85,7 +81,9 @@ def record(model: Any, given: Mapping[str, Array]) -> Recording:
     torch, _ = libraries()
     hooks = _Hooks(torch, model)
     config = model.config.to_dict()
-    recording = Recording("modules", type(model).__name__, config, "float32", dict(given), aliases=hooks.aliases)
+    recording = Recording(
+        "modules", type(model).__name__, config, "float32", dict(given), aliases=hooks.aliases
+    )
     recording.parts = hooks.parts
     inputs = {name: torch.from_numpy(np.array(array)) for name, array in given.items()}
     with hooks, torch.no_grad():

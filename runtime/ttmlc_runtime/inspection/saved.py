@@ -83,7 +83,9 @@ def read(path: Path) -> Recording:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise WeightsError(f"there is no file {path}: --against is 'transformers', or a file that --save wrote")
+        raise WeightsError(
+            f"there is no file {path}: --against is 'transformers', or a file that --save wrote"
+        )
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -113,15 +115,17 @@ def check(recording: Recording, where: str, ours: Any, given: Mapping[str, Array
         if key not in DTYPES
         and key in other
         and other[key] != json.loads(json.dumps(value, default=str))
-        and (recording.kind == "blocks" or (type(value) is int and type(other[key]) is int))  # theirs say more than ours
+        and (
+            recording.kind == "blocks" or (type(value) is int and type(other[key]) is int)
+        )  # theirs say more than ours
     ]
     if differ:
         raise InputError(f"{where} is of a model of another config: {', '.join(differ)}")
     for key, value in (given or {}).items():
         if not np.array_equal(recording.given.get(key), value):
             raise InputError(
-                f"{where} was saved with other {key}: leave out --text, --input-ids, --batch, --seq and --seed, and it is "
-                "run with those of the file"
+                f"{where} was saved with other {key}: leave out --text, --input-ids, --batch, --seq and --seed, and "
+                "the model is run with those of the file"
             )
 
 
