@@ -207,6 +207,7 @@ def _show(report: Report) -> None:
                 f"ops: = a module's output, ~ {report.same}; ^ not fed: it has no input of the reference's"
             ),
             style="dim",
+            soft_wrap=True,
         )
     for note in report.notes:
         console.print(escape(note), style="yellow", soft_wrap=True)

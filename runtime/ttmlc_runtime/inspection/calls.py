@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import functools
 import inspect
 import re
 import sys
@@ -66,8 +68,17 @@ class Source:
             self._lines = []
 
     def text(self, line: int) -> str:
-        """What stands there."""
-        return self._lines[line - 1].strip() if 0 < line <= len(self._lines) else ""
+        """The statement that stands there, on one line."""
+        return self._statements.get(line, "")
+
+    @functools.cached_property
+    def _statements(self) -> dict[int, str]:
+        found = {}
+        for node in ast.walk(ast.parse("\n".join(self._lines))):
+            if isinstance(node, ast.stmt) and not hasattr(node, "body"):
+                said = ast.unparse(node)
+                found.update(dict.fromkeys(range(node.lineno, (node.end_lineno or node.lineno) + 1), said))
+        return found
 
     def spec(self, line: int) -> str | None:
         """The lines of the spec that the comment above says: ``name.spec:33`` or ``name.spec:33-35``."""

@@ -70,7 +70,7 @@ def _rows(report: Report, ours: Trace, matching: Matching, feed: Mapping[tuple[K
     for call, part in zip(ours.calls, ours.recording.parts, strict=True):
         found = matching.gives.get(part.key)
         shape = part.gives[0].shape if part.gives else ()
-        fed = any((part.key, place) in feed for place, _ in call.takes)
+        fed = not call.takes or any((part.key, place) in feed for place, _ in call.takes)
         report.blocks.append(
             BlockRow(
                 part.key, call.info.depth, call.info.spec, shape, found.name if found else None,

@@ -43,7 +43,8 @@ def draw(path: Path, report: Report) -> None:
     names = [f"{row.key.name}  {row.key.kind}" for row in rows]
     lost.set_yticks(range(len(rows)), names, fontsize=8)
     lost.set_ylim(len(rows) - 0.5, -0.5)
-    lost.set_xlabel("1 - PCC (hollow: within the block above; ticks: calls of ops)")
+    ticks = "; ticks: calls of ops" if report.steps else ""
+    lost.set_xlabel(f"1 - PCC (hollow: within a block above{ticks})")
     largest.set_xlabel("largest difference / largest value")
     for axes in (lost, largest):
         axes.set_xscale("log")
@@ -67,22 +68,25 @@ def _blocks(lost: Any, largest: Any, report: Report, rows: list[BlockRow], mode:
     style = {"color": colour, "markersize": 4.5, "linewidth": 0.7}
     measured = [(at + shift, row, row.measures[mode]) for at, row in enumerate(rows) if mode in row.measures]
     # A line for the blocks that the model calls; those within them stand beside it, hollow.
-    for inner in (False, True):
+    for inner, form in (
+        (False, {"marker": "o"}),
+        (True, {"marker": "o", "linestyle": "", "markerfacecolor": "none"}),
+    ):
         shown = [(height, one) for height, row, one in measured if (row.depth > 0) is inner]
-        form = {"linestyle": "none", "markerfacecolor": "none"} if inner else {"label": WORDS[mode]}
         heights = [height for height, _ in shown]
-        lost.plot([_within(one.lost) for _, one in shown], heights, "o-", **{**style, **form})
-        largest.plot([_within(one.max_rel) for _, one in shown], heights, "o-", **{**style, **form})
+        label = None if inner else WORDS[mode]
+        lost.plot([_within(one.lost) for _, one in shown], heights, label=label, **style, **form)
+        largest.plot([_within(one.max_rel) for _, one in shown], heights, **style, **form)
     lost.axvline(1 - tolerance, color=colour, linestyle="--", linewidth=0.9, label=f"PCC {tolerance:g}")
     found = report.parting(mode)
     if found is not None:
-        at = rows.index(found[0]) + shift
-        place = [_within(found[0].measures[mode].lost)], [at]
-        lost.plot(*place, "o", color="none", markeredgecolor="tab:red", markersize=11, markeredgewidth=1.8)
-        lost.annotate(
-            "first apart", (place[0][0], at), xytext=(-10, 0), textcoords="offset points", fontsize=8,
-            color="tab:red", ha="right", va="center",
-        )  # fmt: skip
+        at = rows.index(found[0])
+        value = _within(found[0].measures[mode].lost)
+        ring = {"color": "none", "markeredgecolor": "tab:red", "markersize": 11, "markeredgewidth": 1.8}
+        lost.plot([value], [at + shift], "o", **ring)
+        place = {"xytext": (-10, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
+        place["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        lost.annotate("first apart", (value, at), fontsize=8, color="tab:red", **place)
 
 
 def _calls(axes: Any, report: Report, rows: list[BlockRow], mode: str, shift: float) -> None:

@@ -23,7 +23,7 @@ class BlockRow:
     against: str | None
     why: str | None
     fed: bool
-    """Whether the isolated run gave it the reference's input; else it had what the block before made."""
+    """Whether the isolated run gave it the reference's input, or it takes ids alone; else it had what ours made."""
     order: int
     measures: Measures = field(default_factory=dict)
 
