@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from ttmlc_runtime.errors import BackendError, InputError
-from ttmlc_runtime.inspection import MODES, TOLERANCES, Measure, Report, compare, record, saved
+from ttmlc_runtime.inspection import MODES, TOLERANCES, Measure, Report, StepRow, compare, record, saved
 from ttmlc_runtime.inspection import modules as beside
 
 from ttmlc.api import write_text
@@ -156,7 +156,7 @@ def as_json(report: Report) -> str:
     """A report as JSON.
 
     ``blocks`` are in the order in which they begin, ``calls`` in theirs. ``parts`` says of each mode the first block
-    and call that are apart, or None.
+    that is apart and the first call in it, ``first_call`` the first of all, each None where nothing is.
     """
     found: dict[str, Any] = {
         "model": report.model,
@@ -167,6 +167,7 @@ def as_json(report: Report) -> str:
         "tolerances": {mode: report.tolerances[mode] for mode in report.modes},
         "agrees": report.agrees,
         "parts": {mode: _parting(report, mode) for mode in report.modes},
+        "first_call": {mode: _call(report.first_call(mode)) for mode in report.modes},
         "blocks": [
             {
                 "name": row.key.name,
@@ -226,7 +227,11 @@ def _parting(report: Report, mode: str) -> dict[str, Any] | None:
         "block": block.key.name,
         "class": block.key.kind,
         "spec": block.spec,
-        "op": call.name if call else None,
-        "line": call.line if call else None,
-        "op_spec": call.spec if call else None,
+        "call": _call(call),
     }
+
+
+def _call(row: StepRow | None) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    return {"block": row.key.name, "op": row.name, "line": row.line, "text": row.text, "spec": row.spec}

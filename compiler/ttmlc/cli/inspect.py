@@ -171,7 +171,9 @@ def _ids(folder: Path, text: str, said: str) -> Any:
     from ttmlc.presets import PresetError
 
     if text:
-        rows = [tokenizer(folder, "--text").encode(text).ids]
+        spelling = tokenizer(folder, "--text")
+        spelling.no_padding()  # there is no mask to hide it
+        rows = [spelling.encode(text).ids]
     elif said:
         try:
             rows = [
@@ -228,7 +230,8 @@ def _lines(report: Report) -> list[Text]:
     from ttmlc_runtime.inspection import BlockRow
 
     depths = {row.key: row.depth for row in report.blocks}
-    rows = sorted([*report.blocks, *report.steps], key=lambda row: row.order)
+    rows: list[BlockRow | StepRow] = [*report.blocks, *report.steps]
+    rows.sort(key=lambda row: row.order)
     names = [
         f"{'  ' * depths[row.key]}{row.key}"
         if isinstance(row, BlockRow)
@@ -303,9 +306,10 @@ def _verdict(report: Report, mode: str) -> str:
     from rich.markup import escape
 
     bar = f"PCC {report.tolerances[mode]:g}"
-    found = report.parting(mode)
+    found, first = report.parting(mode), report.first_call(mode)
     if found is None:
-        return f"{WORDS[mode]}: no block is apart ({bar})"
+        line = f"{WORDS[mode]}: no block is apart ({bar})"
+        return line if first is None else f"{line}\n  one call is: {_call(first, inside=True)}"
     block, step = found
     count = len(report.apart(mode))
     spec = f", {block.spec}" if block.spec else ""
@@ -314,6 +318,15 @@ def _verdict(report: Report, mode: str) -> str:
         f"{', '.join(_words(block.measures[mode]))} ({bar}); {count} block{'s are' if count > 1 else ' is'} apart"
     )
     if step is not None:
-        at = f", {step.spec}" if step.spec else ""
-        line += f"\n  first call there: line {step.line}{at}: {escape(step.text)}"
+        line += f"\n  first call there: {_call(step)}"
+    if first is not None and first.key != block.key:
+        line += f"\n  first call of all: {_call(first, inside=True)}"
     return line
+
+
+def _call(row: StepRow, *, inside: bool = False) -> str:
+    from rich.markup import escape
+
+    where = f" in {row.key}" if inside else ""
+    at = f", {row.spec}" if row.spec else ""
+    return escape(f"line {row.line}{where}{at}: {row.text}")

@@ -102,15 +102,15 @@ def _measure(
         if (found := _apart(parts[row.key].gives, matching.gives.get(row.key))) is not None:
             row.measures[mode] = found
     steps: dict[tuple[Key, int], Step] = {(step.key, step.index): step for step in run.recording.steps}
-    for row in report.steps:
-        place = (row.key, row.index)
+    for call in report.steps:
+        place = (call.key, call.index)
         if place not in steps:
             continue
         gives = steps[place].gives
         if (found := _apart(gives, same.get(place))) is not None:
-            row.same[mode] = found
+            call.same[mode] = found
         if beside and (found := _apart(gives, matching.steps.get(place))) is not None:
-            row.beside[mode] = found
+            call.beside[mode] = found
 
 
 def _apart(ours: Sequence[Array], theirs: Reference | None) -> Measure | None:

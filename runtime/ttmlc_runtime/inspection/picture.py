@@ -43,8 +43,9 @@ def draw(path: Path, report: Report) -> None:
     names = [f"{row.key.name}  {row.key.kind}" for row in rows]
     lost.set_yticks(range(len(rows)), names, fontsize=8)
     lost.set_ylim(len(rows) - 0.5, -0.5)
-    ticks = "; ticks: calls of ops" if report.steps else ""
-    lost.set_xlabel(f"1 - PCC (hollow: within a block above{ticks})")
+    marks = ["hollow: within a block above"] if any(row.depth for row in rows) else []
+    marks += ["ticks: calls of ops"] if report.steps else []
+    lost.set_xlabel(f"1 - PCC ({'; '.join(marks)})" if marks else "1 - PCC")
     largest.set_xlabel("largest difference / largest value")
     for axes in (lost, largest):
         axes.set_xscale("log")
@@ -84,9 +85,11 @@ def _blocks(lost: Any, largest: Any, report: Report, rows: list[BlockRow], mode:
         value = _within(found[0].measures[mode].lost)
         ring = {"color": "none", "markeredgecolor": "tab:red", "markersize": 11, "markeredgewidth": 1.8}
         lost.plot([value], [at + shift], "o", **ring)
-        place = {"xytext": (-10, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
-        place["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-        lost.annotate("first apart", (value, at), fontsize=8, color="tab:red", **place)
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        lost.annotate(
+            "first apart", (value, at), xytext=(-10, 0), textcoords="offset points", ha="right", va="center",
+            fontsize=8, color="tab:red", bbox=box,
+        )  # fmt: skip
 
 
 def _calls(axes: Any, report: Report, rows: list[BlockRow], mode: str, shift: float) -> None:

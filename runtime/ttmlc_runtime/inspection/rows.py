@@ -95,6 +95,10 @@ class Report:
             found = rows[steps[0].key]
         return found, next((row for row in steps if row.key == found.key), None)
 
+    def first_call(self, mode: str) -> StepRow | None:
+        """The first call of all that is apart in a mode, be its block or not."""
+        return next((row for row in self.steps if self._is_apart(row, mode)), None)
+
     def _is_apart(self, row: StepRow, mode: str) -> bool:
         bar = self.tolerances[mode]
         return any(mode in one and one[mode].parts(bar) for one in (row.same, row.beside))

@@ -122,7 +122,8 @@ def check(recording: Recording, where: str, ours: Any, given: Mapping[str, Array
     if differ:
         raise InputError(f"{where} is of a model of another config: {', '.join(differ)}")
     for key, value in (given or {}).items():
-        if not np.array_equal(recording.given.get(key), value):
+        there = recording.given.get(key)
+        if there is None or not np.array_equal(there, value):
             raise InputError(
                 f"{where} was saved with other {key}: leave out --text, --input-ids, --batch, --seq and --seed, and "
                 "the model is run with those of the file"

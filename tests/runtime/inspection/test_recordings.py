@@ -270,9 +270,9 @@ def test_json_says_all_of_it(reference: Recording) -> None:
         "LlamaForCausalLM", False, {"accumulated": 0.99999, "isolated": 0.99999},
     )  # fmt: skip
     first = found["parts"]["isolated"]
-    assert (first["block"], first["class"], first["op"], first["op_spec"]) == (
-        "model.layers.1.mlp", "FeedForward", "ttnn.linear", "llama.spec:41",
-    )  # fmt: skip
+    assert (first["block"], first["class"]) == ("model.layers.1.mlp", "FeedForward")
+    assert (first["call"]["op"], first["call"]["spec"]) == ("ttnn.linear", "llama.spec:41")
+    assert found["first_call"]["isolated"] == first["call"]
     assert [block["name"] for block in found["blocks"][:2]] == ["model.embed_tokens", "model.layers.0"]
     assert set(found["blocks"][0]["isolated"]) == {"pcc", "max_abs", "max_rel", "off", "apart"}
     assert {call["line"] for call in found["calls"]} == {row.line for row in report.steps}
