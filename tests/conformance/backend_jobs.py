@@ -190,3 +190,24 @@ def check_board(request: Data) -> Data:
         except SystemExit as error:
             ended = error.code
     return {"printed": printed.getvalue(), "ended": ended}
+
+
+def inspected(request: Data) -> Data:
+    """A model beside activations that the emulator saved: everything but what the numbers are."""
+    from pathlib import Path
+
+    from ttmlc_runtime import nn
+    from ttmlc_runtime.inspection import compare, saved
+
+    bert = load(request["module"])
+    model = bert.BertModel(bert.BertConfig(**SMALL))
+    reference = saved.read(Path(request["saved"]))
+    saved.check(reference, "it", model, None)
+    bars = {"accumulated": 0.99, "isolated": 0.999}
+    report = compare(model, reference.given, reference, against="it", modes=tuple(bars), tolerances=bars)
+    found = {
+        "blocks": [[str(row.key), row.why, row.fed, sorted(row.measures)] for row in report.blocks],
+        "steps": [[row.name, row.line, row.spec, sorted(row.same)] for row in report.steps],
+    }
+    nn.close_devices()
+    return found

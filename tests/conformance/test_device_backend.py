@@ -96,3 +96,19 @@ def test_the_script_for_a_boards_owner_tells_a_board_that_computes_nothing() -> 
     for row in rows:
         board, emulator = float(row[-3]), float(row[-2])
         assert board == 0 and emulator > 0.99, row
+
+
+@pytest.mark.deep
+def test_blocks_and_calls_are_seen_on_a_board_as_on_the_emulator(tmp_path: Path) -> None:
+    import numpy as np
+    from ttmlc_runtime.inspection import record, saved
+
+    from generated.bert import BertConfig, BertModel
+
+    trace = record(BertModel(BertConfig(**SMALL), dtype="float32"), {"input_ids": np.array([[5, 7, 9]])})
+    saved.save(tmp_path / "emulator.safetensors", trace.recording)
+    found = run("inspected", saved=str(tmp_path / "emulator.safetensors"))
+    both = ["accumulated", "isolated"]
+    assert found["blocks"] == [[str(part.key), None, True, both] for part in trace.recording.parts]
+    steps = [[step.name, step.line, trace.specs[step.line], both] for step in trace.recording.steps]
+    assert found["steps"] == steps
