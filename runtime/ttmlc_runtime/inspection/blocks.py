@@ -53,9 +53,17 @@ class Trace:
     calls: list[Call] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
     """The tensors of the model's outputs."""
+    views: dict[int, tuple[Any, Any]] = field(default_factory=dict)
+    """By identity a tensor that the model made of another by shape alone, between its blocks; and that one."""
     specs: dict[int, str | None] = field(default_factory=dict)
     """For each line that made a call the line of the spec."""
     texts: dict[int, str] = field(default_factory=dict)
+
+    def origin(self, tensor: Any) -> int:
+        """The identity of a tensor, or of the one that it is a view of."""
+        while id(tensor) in self.views:
+            tensor = self.views[id(tensor)][1]
+        return id(tensor)
 
 
 class Recorder:
@@ -133,7 +141,11 @@ class Recorder:
         self, name: str, line: int, arguments: tuple[Any, ...], keywords: dict[str, Any], result: Any
     ) -> None:
         made = _tensors(result)
-        if self._unseen or not self._under_way or not made:
+        if self._unseen or not made:
+            return
+        if not self._under_way:
+            if name.endswith(".reshape") and made[0] is not arguments[0]:
+                self.trace.views[id(made[0])] = (made[0], arguments[0])
             return
         call, module, steps = self._under_way[-1]
         reads = [self._storages[id(a)] for a in (*arguments, *keywords.values()) if id(a) in self._storages]

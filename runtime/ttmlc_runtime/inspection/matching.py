@@ -122,7 +122,7 @@ class _ByParameters:
         takers: dict[int, list[Key]] = defaultdict(list)
         for call, part in _pairs(self._trace):
             if call.takes:
-                takers[id(call.takes[0][1])].append(part.key)
+                takers[self._trace.origin(call.takes[0][1])].append(part.key)
         made: dict[int, Reference] = {}
         for call, part in _pairs(self._trace):
             found = [*self._as_module(part), *self._as_value(call, part, takers)]
@@ -132,7 +132,9 @@ class _ByParameters:
                 self._found.unmatched[part.key] = self._why(part)
         for call, part in _pairs(self._trace):
             for place, tensor in call.takes:
-                self._match_taken(call, part, place, made.get(id(tensor)), tuple(tensor.shape))
+                self._match_taken(
+                    call, part, place, made.get(self._trace.origin(tensor)), tuple(tensor.shape)
+                )
         return self._found
 
     def _canonical(self, names: frozenset[str] | tuple[str, ...]) -> frozenset[str]:
@@ -184,8 +186,9 @@ class _ByParameters:
     ) -> None:
         first = place == call.takes[0][0]
         found = list(self._what_it_takes(part.key, shape)) if first else []
-        if made is not None and len(made.values) == 1 and made.values[0].shape == shape:
-            found.append(made)
+        same = fitted(made.values[0], shape) if made is not None and len(made.values) == 1 else None
+        if made is not None and same is not None:
+            found.append(Reference((same,), made.name))
         if found:
             ours = (part.takes,) if first and part.takes is not None else found[0].values
             self._found.takes[part.key, place] = _nearest(ours, found)
