@@ -24,8 +24,8 @@ from ttmlc.source import Span
 OWN = frozenset(
     """
     backward beside build config decoding device dtype eval forward from_pretrained generate infer kernels labels
-    load_checkpoint load_state_dict name named_parameters next_token num_parameters over parameters policy prefix
-    renames report requires_grad_ rng_state save_pretrained seed stale state_dict storages stream train training
+    load_checkpoint load_state_dict name named_parameters next_token num_parameters over parameters path policy prefix
+    renames report requires_grad_ rng_state run save_pretrained seed stale state_dict storages stream train training
     unfilled zero_grad
     """.split()
 )
