@@ -54,22 +54,25 @@ def read_prompt(
     Raises:
         InputError: they do not fit; it says what to do.
     """
-    tokens = _integers("input_ids", ids)
+    tokens = _array("input_ids", ids)
+    if tokens.dtype.kind not in "iu":
+        raise InputError(f"input_ids must be integers, not {tokens.dtype}")
     sampling.check(vocab)
     pad = sampling.pad_token_id
     if mask is not None:
-        there = _integers("attention_mask", mask)
+        there = _array("attention_mask", mask)
         if there.shape != tokens.shape:
             raise InputError(f"attention_mask is {list(there.shape)}, and input_ids {list(tokens.shape)}")
-        if not np.isin(there, (0, 1)).all():
+        if there.dtype.kind not in "biuf" or not np.isin(there, (0, 1)).all():
             raise InputError("attention_mask must hold 1 (a token) and 0 (padding) only")
     else:
         padded = pad is not None and pad not in sampling.eos
-        there = (tokens != pad).astype(np.int64) if padded else np.ones_like(tokens)
+        there = tokens != pad if padded else np.ones_like(tokens)
+    there = there.astype(np.int64)
     _check_rows(tokens, there, vocab)
     if not ragged and not there.all():
         raise InputError("this model takes no attention_mask: generate from prompts of one length at a time")
-    prompt = Prompt(tokens, there, sampling.max_new_tokens)
+    prompt = Prompt(tokens.astype(np.int64), there, sampling.max_new_tokens)
     most = int(prompt.lengths.max())
     # The last token that is made is not looked up again, and takes no place.
     if longest is not None and most + sampling.max_new_tokens - 1 > longest:
@@ -98,7 +101,7 @@ def _check_rows(tokens: Array, there: Array, vocab: int) -> None:
         raise InputError(f"input_ids[{row}, {place}] is {tokens[row, place]} and must be in [0, {vocab})")
 
 
-def _integers(name: str, value: Integers) -> Array:
+def _array(name: str, value: Integers) -> Array:
     try:
         array = np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:  # torch raises the last for tensors it cannot give
@@ -106,6 +109,4 @@ def _integers(name: str, value: Integers) -> Array:
     if array.ndim != 2 or 0 in array.shape:
         hint = ": a single row is input_ids[None, :]" if array.ndim == 1 and array.size else ""
         raise InputError(f"{name} must be [batch, tokens], not {list(array.shape)}{hint}")
-    if array.dtype.kind not in "biu":
-        raise InputError(f"{name} must be integers, not {array.dtype}")
-    return array.astype(np.int64)
+    return array

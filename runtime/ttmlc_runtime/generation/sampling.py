@@ -116,7 +116,8 @@ def process(logits: Array, seen: Sequence[Array], new: int, sampling: Sampling) 
     if not sampling.do_sample:
         return scores
     if sampling.temperature != 1.0:
-        scores /= sampling.temperature
+        with np.errstate(over="ignore"):  # the chooser tells of what is too large
+            scores /= sampling.temperature
     if sampling.top_k:
         kept = min(sampling.top_k, scores.shape[-1])
         least = np.partition(scores, -kept, axis=-1)[:, -kept, None]
@@ -148,15 +149,15 @@ class Chooser:
         """The tokens, int64 [B]; the arguments are those of ``process``.
 
         Raises:
-            RuntimeFault: logits are not numbers.
+            RuntimeFault: logits are not numbers, or none is left that is one.
         """
-        broken = np.isnan(logits).any(axis=-1)
+        scores = process(logits, seen, new, self.sampling)
+        broken = ~np.isfinite(scores.max(axis=-1))
         if broken.any():
             raise RuntimeFault(
-                f"the logits of row {int(broken.argmax())} are not numbers after {new} new tokens: "
-                "are the weights whole, and does the model compute in its dtype?"
+                f"the logits of row {int(broken.argmax())} are not numbers after {new} new tokens: are the weights "
+                "whole, does the model compute in its dtype, and is a temperature not all but 0?"
             )
-        scores = process(logits, seen, new, self.sampling)
         if not self.sampling.do_sample:
             return scores.argmax(axis=-1).astype(np.int64)
         sums = np.cumsum(softmax(scores.astype(np.float64)), axis=-1)
@@ -169,7 +170,7 @@ class Chooser:
 def _seeds(seed: Seeds, rows: int) -> list[np.random.SeedSequence]:
     if seed is None:
         return np.random.SeedSequence().spawn(rows)
-    if isinstance(seed, Integral):
+    if isinstance(seed, Integral) or not np.iterable(seed):
         _whole("seed", seed, 0)
         return [np.random.SeedSequence((int(seed), row)) for row in range(rows)]
     several = list(seed)  # type: ignore[arg-type]  # numpy's integers are Integral

@@ -120,6 +120,13 @@ REFUSED: dict[str, tuple[Any, Any, dict[str, Any], str]] = {
     "rows of several lengths": ([[1], [2, 3]], None, {}, "input_ids is no array of one shape"),
     "a row without a batch": ([1, 2], None, {}, "a single row is input_ids[None, :]"),
     "text": ([["a", "b"]], None, {}, "input_ids must be integers"),
+    "a mask as tokens": ([[True, False]], None, {}, "input_ids must be integers, not bool"),
+    "a number above int64": (
+        np.array([[1 << 63]], np.uint64),
+        None,
+        {},
+        "input_ids[0, 0] is 9223372036854775808 and must be in [0, 60)",
+    ),
     "an odd mask": ([[1, 2]], [[2, 1]], {}, "attention_mask must hold 1 (a token) and 0 (padding) only"),
     "a mask of another shape": ([[1, 2]], [[1]], {}, "attention_mask is [1, 1], and input_ids [1, 2]"),
     "a prompt that leaves too little": (
@@ -140,6 +147,14 @@ def test_what_does_not_fit_is_refused(model: BertLMHeadModel, name: str) -> None
         with pytest.raises(InputError) as caught:
             call(ids, mask, **{"max_new_tokens": 2, **options})
         assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int32, np.float32])
+def test_a_mask_is_read_as_a_call_reads_it(model: BertLMHeadModel, dtype: Any) -> None:
+    ids, mask = [[0, 4, 5], [7, 8, 9]], np.array([[0, 1, 1], [1, 1, 1]])
+    np.testing.assert_array_equal(
+        model.generate(ids, mask.astype(dtype), max_new_tokens=2), model.generate(ids, mask, max_new_tokens=2)
+    )
 
 
 def test_the_last_position_can_be_used(model: BertLMHeadModel) -> None:

@@ -173,8 +173,20 @@ def test_seeds_and_rows_must_agree() -> None:
         Chooser(Sampling(max_new_tokens=1, do_sample=True, seed=[1, 2, 3]), 2)
 
 
-def test_logits_that_are_no_numbers_are_told() -> None:
+def test_a_seed_that_is_no_number_is_refused() -> None:
+    with pytest.raises(InputError, match="seed must be a whole number from 0 on, not 1.5"):
+        Chooser(Sampling(max_new_tokens=1, do_sample=True, seed=1.5), 2)  # type: ignore[arg-type]  # the mistake
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_logits_that_are_no_numbers_are_told(value: float) -> None:
     values = logits(3, "float32")
-    values[1, 5] = np.nan
+    values[1, 5] = value
     with pytest.raises(RuntimeFault, match="the logits of row 1 are not numbers after 2 new tokens"):
         Chooser(Sampling(max_new_tokens=4), 3)(values, [np.zeros(1, int)] * 3, 2)
+
+
+def test_a_temperature_under_which_logits_overflow_is_told() -> None:
+    choose = Chooser(Sampling(max_new_tokens=4, do_sample=True, temperature=1e-40), 3)
+    with pytest.raises(RuntimeFault, match="is a temperature not all but 0"):
+        choose(logits(3, "float32"), [np.zeros(1, int)] * 3, 0)
