@@ -10,7 +10,7 @@ from ttmlc_runtime import emulator as types
 from ttmlc_runtime.backend import choose
 from ttmlc_runtime.errors import AutogradError, ConfigError
 from ttmlc_runtime.optim.optimizer import fused
-from ttmlc_runtime.optim.places import Handle, filling, primaries
+from ttmlc_runtime.optim.places import Handle, filling, handles, primaries
 from ttmlc_runtime.weights.storage import Storage, to_host
 
 ttnn = choose()
@@ -38,11 +38,15 @@ def clip_grad_norm(
 
     Raises:
         AutogradError: the length is no number, and ``error_if_nonfinite``.
-        ConfigError: ``max_norm`` or ``norm_type`` cannot be one.
+        ConfigError: ``max_norm`` or ``norm_type`` cannot be one, or there are no parameters.
     """
     if not max_norm >= 0 or not norm_type > 0:
         raise ConfigError(f"max_norm is {max_norm!r} and norm_type {norm_type!r}: both are numbers from 0 up")
-    given: list[Any] = [parameters] if hasattr(parameters, "storages") else list(parameters)
+    given = handles(parameters, "clip_grad_norm")
+    if not given:
+        raise ConfigError(
+            "clip_grad_norm got no parameters: an iterator, such as model.parameters(), is used up once"
+        )
     storages = [storage for storage in primaries(given) if storage.grad is not None]
     if not storages:
         return 0.0

@@ -11,7 +11,7 @@ import numpy as np
 from ttmlc_runtime import emulator as types
 from ttmlc_runtime.backend import choose
 from ttmlc_runtime.errors import ConfigError, WeightsError
-from ttmlc_runtime.optim.places import Handle, exported, filling, imported, primaries, rounds
+from ttmlc_runtime.optim.places import Handle, exported, filling, handles, imported, primaries, rounds
 from ttmlc_runtime.weights.storage import Storage
 
 ttnn = choose()
@@ -40,8 +40,9 @@ class Optimizer:
         defaults: the options of groups that do not say otherwise.
 
     Raises:
-        ConfigError: there are no parameters, one is there twice, an option does not exist or has a value that it
-            cannot have, or parameters that are one storage on the device differ in their options or are not all there.
+        ConfigError: there are no parameters, or what is no parameter, one is there twice, an option does not exist or
+            has a value that it cannot have, or parameters that are one storage on the device differ in their options
+            or are not all there.
     """
 
     tensors: ClassVar[tuple[str, ...]] = ()
@@ -83,8 +84,9 @@ class Optimizer:
             raise
 
     def _add(self, group: Group) -> None:
-        params = group.get("params", ())
-        params = [params] if hasattr(params, "storages") else list(params)
+        if not isinstance(group, Mapping) or "params" not in group:
+            raise ConfigError(f"a group of parameters is a dict with 'params', and not {group!r}")
+        params = handles(group["params"], type(self).__name__)
         unknown = [name for name in group if name not in self.defaults and name != "params"]
         if unknown:
             raise ConfigError(
@@ -155,8 +157,11 @@ class Optimizer:
         """Change every parameter that has a gradient and is not frozen.
 
         Raises:
-            ConfigError: parameters that are one storage on the device differ in their options; nothing is changed.
+            ConfigError: an option was given a value that it cannot have, or parameters that are one storage on the
+                device differ in their options; nothing is changed.
         """
+        for group in self.param_groups:
+            self.check(group)
         options_of = {storage: self._options(storage, owners) for storage, owners in self._owners().items()}
         for storage, options in options_of.items():
             if storage.grad is None or not storage.trainable:
@@ -268,6 +273,10 @@ class Optimizer:
             self.check(options)
             of.update((name, options) for name in group["params"])
         found = []
+        here = {one.name for group in self.param_groups for one in group["params"]}
+        left = [name for name in of if name not in here]
+        if left:
+            raise WeightsError(f"the optimizer's state has {left[0]}, which was not given to this one")
         for group in self.param_groups:
             names = [one.name for one in group["params"]]
             for name in names:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from ttmlc_runtime import emulator as types
 from ttmlc_runtime.backend import choose
-from ttmlc_runtime.errors import WeightsError
+from ttmlc_runtime.errors import ConfigError, WeightsError
 from ttmlc_runtime.weights.chain import joined
 from ttmlc_runtime.weights.parameter import Array
 from ttmlc_runtime.weights.storage import Storage, to_host
@@ -31,6 +31,21 @@ class Handle(Protocol):
     @property
     def storages(self) -> Sequence[Storage]:
         """All that hold it, wholly or in part."""
+
+
+def handles(given: Handle | Iterable[Handle], who: str) -> list[Handle]:
+    """The parameters that ``who`` was given, one or several.
+
+    Raises:
+        ConfigError: there is something else among them.
+    """
+    several: list[Any] = list(given) if isinstance(given, Iterable) else [given]
+    for one in several:
+        if not hasattr(one, "storages"):
+            raise ConfigError(
+                f"{who} takes parameters as model.parameters() gives them, and no {type(one).__name__}"
+            )
+    return several
 
 
 def primaries(parameters: Iterable[Handle]) -> list[Storage]:

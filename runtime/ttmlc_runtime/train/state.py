@@ -150,7 +150,8 @@ def load_training_state(folder: StrPath, model: Model[Any], optimizer: Optimizer
             raise WeightsError(f"{path / STATE} is of format {described['format']}, and {FORMAT} is known")
         steps = {str(name): int(step) for name, step in described["steps"].items()}
         seed, calls = (int(number) for number in described["rng_state"])
-        groups, extra, kind = described["param_groups"], described["extra"], described["optimizer"]
+        groups = [{**group, "params": list(group["params"])} for group in described["param_groups"]]
+        extra, kind = dict(described["extra"]), described["optimizer"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(f"{path / STATE} is damaged: {error!r}") from None
     if kind != type(optimizer).__name__:
@@ -167,7 +168,7 @@ def load_training_state(folder: StrPath, model: Model[Any], optimizer: Optimizer
     model.load_checkpoint(path / MODEL, strict=True)
     optimizer.load_state_dict({"state": state, "param_groups": groups})
     model.rng_state = (seed, calls)
-    return dict(extra)
+    return extra
 
 
 def _current(folder: Path) -> Path:

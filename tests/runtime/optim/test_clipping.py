@@ -69,6 +69,16 @@ def test_what_is_no_number_is_told_or_spreads_as_in_pytorch(bad: float) -> None:
     assert np.array_equal(found, tensor.grad.numpy(), equal_nan=True)
 
 
+def test_what_is_no_parameter_or_none_is_refused() -> None:
+    model = bag("float32")
+    used = model.parameters()
+    clip_grad_norm(used, 1.0)
+    with pytest.raises(ConfigError, match="got no parameters: an iterator"):
+        clip_grad_norm(used, 1.0)
+    with pytest.raises(ConfigError, match="and no tuple"):
+        clip_grad_norm(model.named_parameters(), 1.0)  # type: ignore[arg-type]  # the mistake
+
+
 @pytest.mark.parametrize("arguments", [(-1.0,), (float("nan"),), (1.0, 0.0), (1.0, -2.0)])
 def test_a_length_or_a_norm_that_cannot_be_is_refused(arguments: tuple[Any, ...]) -> None:
     with pytest.raises(ConfigError, match="both are numbers from 0 up"):

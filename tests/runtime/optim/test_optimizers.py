@@ -268,12 +268,28 @@ def test_parameters_of_one_storage_need_equal_options() -> None:
         (lambda p: AdamW(p, betas=(0.9,)), "must be two numbers"),
         (lambda p: Adam(p, eps="small"), "eps is 'small'"),
         (lambda p: Lion(p, weight_decay=-0.1), "weight_decay is -0.1"),
+        (lambda p: SGD((one.name, one) for one in p), "SGD takes parameters as .* gives them, and no tuple"),
+        (lambda p: SGD(one.numpy() for one in p), "and no ndarray"),
+        (lambda p: SGD([{"lr": 1.0}]), "a group of parameters is a dict with 'params', and not {'lr': 1.0}"),
+        (lambda p: SGD([{"params": []}, *p]), "a group of parameters is a dict with 'params'"),
         (lambda p: SGD([{"params": p, "beta": 1}]), "SGD has no option 'beta'; it has lr, momentum"),
     ],
 )  # fmt: skip
 def test_options_that_cannot_be_are_refused_by_name(make: Callable[[Any], Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         make(bag("float64").parameters())
+
+
+@pytest.mark.parametrize("value", [-0.1, float("nan")])
+def test_an_option_that_became_impossible_is_refused_and_nothing_is_changed(value: float) -> None:
+    model = bag("float64")
+    optimizer = AdamW(model.parameters(), lr=0.1)
+    give(model, some(model, 0))
+    before = model.state_dict()
+    optimizer.param_groups[-1]["lr"] = value
+    with pytest.raises(ConfigError, match=f"lr is {value}"):
+        optimizer.step()
+    assert all(np.array_equal(now, before[name]) for name, now in model.state_dict().items())
 
 
 # The state
@@ -371,6 +387,9 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing() -> None:
         lambda s: s["state"]["norm.weight"].update(exp_avg=np.zeros(3))
     )
     assert "does not know word.weight" in told(lambda s: s.update(param_groups=s["param_groups"][1:]))
+    less = AdamW([one for one in model.parameters() if one.name != "lone.weight"], lr=0.1)
+    with pytest.raises(WeightsError, match="has lone.weight, which was not given to this one"):
+        less.load_state_dict(saved)
     other = SGD(model.parameters())
     with pytest.raises(WeightsError, match="the state is of another optimizer"):
         other.load_state_dict(saved)

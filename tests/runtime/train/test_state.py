@@ -175,6 +175,8 @@ def test_states_that_do_not_fit_are_refused_with_words(tmp_path: Path) -> None:
 
     assert "is of format 2" in told(format=2)
     assert "is damaged" in told(rng_state=None)
+    assert "is damaged" in told(extra=3)
+    assert "is damaged" in told(param_groups=[{}])
     assert "knows no" in told(steps={})
     (tmp_path / "current.json").write_text('{"state": "../elsewhere"}')
     with pytest.raises(WeightsError, match="names no state"):
