@@ -169,6 +169,8 @@ class Model(Generic[C]):
             WeightsError: the weights are missing, malformed, or do not fit.
         """
         path = Path(folder)
+        if path.is_file():
+            raise WeightsError(f"{path} is a file: give the folder it lies in, with its config.json")
         if not path.is_dir():
             raise WeightsError(
                 f"there is no folder {path}: only folders on this machine are read, so download the model first"

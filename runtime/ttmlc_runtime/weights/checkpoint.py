@@ -94,7 +94,8 @@ def _nothing_in(folder: Path) -> str:
     others = sorted(p.name for p in folder.glob("*.safetensors"))
     if others:
         return (
-            f"{folder} has no {SINGLE} and no {INDEX}, but {others[0]}: give that file's path, or rename it"
+            f"{folder} has no {SINGLE} and no {INDEX}, but {others[0]}: rename it, or give its path to "
+            "load_checkpoint of a model"
         )
     return f"{folder} has no {SINGLE} and no {INDEX}"
 

@@ -47,8 +47,8 @@ def save_folder(
     Raises:
         WeightsError: it cannot be written.
     """
-    if max_shard_bytes < 1:
-        raise WeightsError(f"a shard cannot have {max_shard_bytes} bytes")
+    if not isinstance(max_shard_bytes, (int, float)) or not max_shard_bytes >= 1:
+        raise WeightsError(f"a shard cannot have {max_shard_bytes!r} bytes: give a number from 1 on")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder)

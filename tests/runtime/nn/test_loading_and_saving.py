@@ -165,3 +165,5 @@ def test_a_folder_that_is_none_says_so(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(WeightsError, match=r"has no model\.safetensors"):
         Tiny.from_pretrained(tmp_path)
+    with pytest.raises(WeightsError, match=r"config\.json is a file: give the folder it lies in"):
+        Tiny.from_pretrained(tmp_path / "config.json")

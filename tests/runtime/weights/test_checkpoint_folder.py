@@ -148,7 +148,7 @@ def test_a_folder_without_weights_says_what_it_lacks(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"no model\.safetensors and no model\.safetensors\.index\.json$"):
         open_checkpoint(tmp_path)
     (tmp_path / "other.safetensors").write_bytes(floats({"a": A}))
-    with pytest.raises(WeightsError, match=r"but other\.safetensors: give that file's path"):
+    with pytest.raises(WeightsError, match=r"but other\.safetensors: rename it, or give its path to"):
         open_checkpoint(tmp_path)
     with open_checkpoint(tmp_path / "other.safetensors") as checkpoint:
         assert checkpoint.names == ["a"]
