@@ -11,6 +11,7 @@ from ttmlc.api import expand_file
 from ttmlc.cli.main import app
 from ttmlc.language import tree
 from ttmlc.specs import models
+from ttmlc_runtime.emulator.ops.table import OPS
 from typer.main import get_command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,6 +52,20 @@ def test_the_readme_names_the_two_commands_and_every_command_of_ttmlc() -> None:
 def test_every_relative_link_leads_somewhere(path: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text(path))
     assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_table_has_a_head(path: Path) -> None:
+    """A row behind an empty line is no row of the table before it."""
+    begun = re.findall(r"(?:\A|\n\n)(\|[^\n]*)\n?([^\n]*)", text(path))
+    assert [first for first, second in begun if not re.fullmatch(r"[|:\- ]+", second)] == []
+
+
+def test_the_emulators_page_names_every_op_but_those_of_families() -> None:
+    """Elementwise ops and those that make tensors are told of by their kinds."""
+    rooms = {name: op.function.__module__.rpartition(".")[2] for name, op in OPS.items()}
+    told = set(re.findall(r"`([\w.]+)`", text(ROOT / "docs" / "emulator.md")))
+    assert {name for name, room in rooms.items() if room not in ("binary", "eltwise", "creation")} <= told
 
 
 def test_the_readme_names_every_family_and_its_heads() -> None:
