@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pairs import HEADS, Ran, batch, ours, run_ours, run_theirs, theirs, torch
+
+from tests.runtime.nn.pairs import HEADS, Ran, batch, ours, run_ours, run_theirs, theirs, torch
 
 SIZES = {"hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 256, "num_hidden_layers": 4}
 

@@ -6,10 +6,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pairs import Arrays, Head, apart, batch, range_apart, run_ours, run_theirs, torch, transformers
 from ttmlc_runtime.errors import ConfigError
 
 from generated import distilbert
+from tests.runtime.nn.pairs import (
+    Arrays,
+    Head,
+    apart,
+    batch,
+    range_apart,
+    run_ours,
+    run_theirs,
+    torch,
+    transformers,
+)
 
 SIZES = {
     "vocab_size": 99,

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pairs import HEADS, batch, loss_of, ours, run_ours, theirs
 from ttmlc_runtime import nn, ttnn
 from ttmlc_runtime.nn.functional import site_seed
 from ttmlc_runtime.weights.storage import to_host
+
+from tests.runtime.nn.pairs import HEADS, batch, loss_of, ours, run_ours, theirs
 
 P, P_ATTENTION = 0.3, 0.2
 DROPS = {"hidden_dropout_prob": P, "attention_probs_dropout_prob": P_ATTENTION}

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pairs import (
+from ttmlc_runtime import nn
+
+from tests.runtime.nn.pairs import (
     HEADS,
     Arrays,
     Ran,
@@ -23,7 +25,6 @@ from pairs import (
     torch,
     weighings,
 )
-from ttmlc_runtime import nn
 
 ACTS = ("gelu", "gelu_new", "relu", "silu", "tanh")
 LENGTHS = (1, 7, 31, 33, 130)

@@ -9,7 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pairs import (
+from ttmlc_runtime import nn
+from ttmlc_runtime.autograd import tape
+from ttmlc_runtime.optim import SGD, AdamW, clip_grad_norm
+from ttmlc_runtime.train import load_training_state, save_training_state
+from ttmlc_runtime.weights.storage import to_host
+
+from generated import bert
+from tests.runtime.nn.pairs import (
     HEADS,
     Arrays,
     Head,
@@ -22,13 +29,6 @@ from pairs import (
     torch,
     transformers,
 )
-from ttmlc_runtime import nn
-from ttmlc_runtime.autograd import tape
-from ttmlc_runtime.optim import SGD, AdamW, clip_grad_norm
-from ttmlc_runtime.train import load_training_state, save_training_state
-from ttmlc_runtime.weights.storage import to_host
-
-from generated import bert
 
 STEPS = 50
 TOKENS = 19
