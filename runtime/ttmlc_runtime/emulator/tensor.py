@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ttmlc_runtime.emulator.conversion import check_types, converted
 from ttmlc_runtime.emulator.device import MeshDevice
 from ttmlc_runtime.emulator.dtypes import (
     DRAM_MEMORY_CONFIG,
@@ -22,23 +23,11 @@ from ttmlc_runtime.emulator.dtypes import (
     StorageType,
 )
 from ttmlc_runtime.emulator.mesh import MeshToTensor, TensorToMesh
-from ttmlc_runtime.emulator.numerics import DEVICE, FLOAT64, Array, Numerics
+from ttmlc_runtime.emulator.numerics import DEVICE, Array, Numerics
 from ttmlc_runtime.emulator.operators import Operators
 from ttmlc_runtime.emulator.padding import FINITE, Padding, is_finite
 from ttmlc_runtime.emulator.refusal import check, fatal, unmodelled
 from ttmlc_runtime.emulator.shapes import Shape, tiled
-
-NATURAL = {
-    "f4": DataType.FLOAT32,
-    "i4": DataType.INT32,
-    "u4": DataType.UINT32,
-    "i8": DataType.UINT32,  # as ttnn has it
-    "u2": DataType.UINT16,
-    "u1": DataType.UINT8,
-}
-"""The dtype of an array when none is named."""
-ONLY_FLOAT32 = ("f2", "f8", "i8", "i2", "u8")
-"""Arrays that ttnn converts to float32 or integers, and to no other label."""
 
 
 def _references_of_a_lone_array() -> int:
@@ -93,7 +82,7 @@ class Tensor(Operators):
         pad_value: float | None = None,
         mesh_mapper: TensorToMesh | None = None,
     ) -> None:
-        _check_types(tensor, data_type, device, layout, mem_config)
+        check_types(tensor, data_type, device, layout, mem_config)
         if tile is not None:
             raise unmodelled("ttnn.Tensor: tile=")
         if isinstance(mesh_mapper, TensorToMesh) and mesh_mapper.replicates:
@@ -102,31 +91,7 @@ class Tensor(Operators):
             self._cut(tensor, mesh_mapper, (data_type, device, layout, mem_config, None, cq_id, pad_value))
             return
         numerics = DEVICE if device is None else device.arithmetic
-        kind = f"{tensor.dtype.kind}{tensor.dtype.itemsize}"
-        if data_type is None:
-            if kind not in NATURAL:
-                raise fatal(
-                    f"ttnn.Tensor: an array of {tensor.dtype} needs a dtype", "Name one, as in ttnn.bfloat16"
-                )
-            data_type = NATURAL[kind]
-        narrow = data_type.is_float and data_type is not DataType.FLOAT32 and kind in ONLY_FLOAT32
-        # float64 numerics is the emulator's own, and pointless if it could not be given a float64.
-        if narrow and not (kind == "f8" and numerics is FLOAT64):
-            raise fatal(
-                f"parse_py_tensor: ndarray_import failed: an array of {tensor.dtype} does not become {data_type!r}",
-                "Convert it first: array.astype(np.float32)",
-            )
-        if data_type.is_block:
-            check(
-                layout is not Layout.ROW_MAJOR,
-                f"ttnn.Tensor: Only TILE layout is supported for {data_type!r}",
-                "Leave the layout out, or say ttnn.TILE_LAYOUT",
-            )
-            layout = Layout.TILE
-        if kind in ("f2", "f8") and data_type in (DataType.UINT16, DataType.UINT8):
-            with np.errstate(invalid="ignore"):
-                tensor = tensor.astype(np.int64)  # these are converted by numpy, modulo their range
-        held = numerics.held(np.array(tensor, order="C"), data_type)
+        held, data_type, layout = converted(tensor, data_type, layout, numerics)
         padding = 0.0 if pad_value is None else float(pad_value)
         self._set(Storage(held, padding), held.shape, data_type, layout, device, numerics, mem_config)
 
@@ -418,9 +383,9 @@ class Tensor(Operators):
 
     def deallocate(self, force: bool = False) -> None:
         """Free the buffer, and with it every alias; without ``force`` only where there is none."""
-        # Held by this tensor's attribute and by the argument of getrefcount.
         for part in self.parts[1:]:
             part.deallocate(force)
+        # Held by this tensor's attribute and by the argument of getrefcount.
         if force or sys.getrefcount(self._storage) <= 2:
             self._storage.data = None
 
@@ -439,21 +404,3 @@ class Tensor(Operators):
         values = "deallocated" if self._storage.data is None else repr(self.array)
         where = "" if self._device is None else f", device={self._device!r}"
         return f"ttnn.Tensor({values}, shape={self.shape}, dtype={self._dtype!r}, layout={self._layout!r}{where})"
-
-
-def _check_types(tensor: object, dtype: object, device: object, layout: object, memory: object) -> None:
-    wanted = (
-        ("tensor", tensor, np.ndarray),
-        ("data_type", dtype, DataType),
-        ("device", device, MeshDevice),
-        ("layout", layout, Layout),
-        ("mem_config", memory, MemoryConfig),
-    )
-    for name, value, kind in wanted:
-        if not isinstance(value, kind) and (value is not None or name == "tensor"):
-            raise TypeError(
-                f"__init__(): incompatible function arguments: {name} must be {kind.__name__}, "
-                f"not {type(value).__name__}"
-            )
-    if isinstance(device, MeshDevice):
-        check(device.is_open, f"ttnn.Tensor: {device!r} was closed")
