@@ -173,7 +173,7 @@ def _seeds(seed: Seeds, rows: int) -> list[np.random.SeedSequence]:
     if isinstance(seed, Integral) or not np.iterable(seed):
         _whole("seed", seed, 0)
         return [np.random.SeedSequence((int(seed), row)) for row in range(rows)]
-    several = list(seed)  # type: ignore[arg-type]  # numpy's integers are Integral
+    several = list(seed)
     if len(several) != rows:
         raise InputError(f"there are {len(several)} seeds and {rows} rows: give one seed, or one a row")
     for one in several:

@@ -83,7 +83,7 @@ class Optimizer:
             self.param_groups = before
             raise
 
-    def _add(self, group: Group) -> None:
+    def _add(self, group: Any) -> None:
         if not isinstance(group, Mapping) or "params" not in group:
             raise ConfigError(f"a group of parameters is a dict with 'params', and not {group!r}")
         params = handles(group["params"], type(self).__name__)
@@ -97,7 +97,7 @@ class Optimizer:
             if one.name in taken:
                 raise ConfigError(f"{one.name} is there twice: a parameter belongs to one group")
             taken.add(one.name)
-        for part in self._split({**self.defaults, **group, "params": params}, group):
+        for part in self._split({**self.defaults, **group, "params": params}, dict(group)):
             self.check(part)
             self.param_groups.append(part)
 

@@ -47,8 +47,7 @@ def save_folder(
     Raises:
         WeightsError: it cannot be written.
     """
-    if not isinstance(max_shard_bytes, (int, float)) or not max_shard_bytes >= 1:
-        raise WeightsError(f"a shard cannot have {max_shard_bytes!r} bytes: give a number from 1 on")
+    _check_size(max_shard_bytes)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder)
@@ -66,6 +65,11 @@ def save_folder(
             f"cannot save to {folder}: {error.strerror or error}; what was there before is unchanged"
         ) from error
     return names
+
+
+def _check_size(limit: object) -> None:
+    if not isinstance(limit, (int, float)) or not limit >= 1:
+        raise WeightsError(f"a shard cannot have {limit!r} bytes: give a number from 1 on")
 
 
 def _stage(

@@ -27,7 +27,7 @@ def values(name: str, mark: float) -> np.ndarray:
     return np.full(SHAPES[name], mark + ord(name), np.float32)
 
 
-def save(folder: Path, mark: float, limit: int = WHOLE) -> list[str]:
+def save(folder: Path, mark: float, limit: Any = WHOLE) -> list[str]:
     return save_folder(folder, SHAPES, "F32", lambda name: values(name, mark), {"mark": mark}, limit)
 
 
@@ -232,8 +232,9 @@ def test_a_place_that_cannot_be_written_is_refused_by_name(tmp_path: Path) -> No
     with pytest.raises(WeightsError, match=r"config\.json is a folder there"):
         save(tmp_path, 1)
     assert contents_of_files(tmp_path) == save_before
-    with pytest.raises(WeightsError, match="cannot have 0 bytes"):
-        save(tmp_path, 1, 0)
+    for limit in (0, "5GB"):
+        with pytest.raises(WeightsError, match=f"cannot have {limit!r} bytes: give a number from 1 on"):
+            save(tmp_path, 1, limit)
 
 
 def contents_of_files(folder: Path) -> dict[str, bytes]:
