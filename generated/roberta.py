@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from ttmlc_runtime import nn, ttnn
+from ttmlc_runtime import generation, nn, ttnn
 from ttmlc_runtime.nn import Integers
 from ttmlc_runtime.weights import Chain, concat, normal, ones, zeros
 
@@ -954,7 +954,7 @@ class RobertaForCausalLMOutput(nn.Output):
     logits: nn.Activation  # [B, S, vocab]
 
 
-class RobertaForCausalLM(nn.Model[RobertaConfig]):
+class RobertaForCausalLM(generation.Model[RobertaConfig]):
     """head RobertaForCausalLM of roberta.spec:20."""
 
     Config = RobertaConfig
@@ -962,6 +962,15 @@ class RobertaForCausalLM(nn.Model[RobertaConfig]):
     prefix = "roberta"
     stale = ("embeddings.position_ids",)
     labels = {"labels": "int[B, S]"}
+    next_token = generation.NextToken(
+        logits="logits",
+        ids="input_ids",
+        mask="attention_mask",
+        vocab=lambda c: c.vocab,
+        longest=lambda c: c.positions - 1 - c.pad,
+        causal=lambda c: c.causal,
+        cached=True,
+    )
 
     def build(self, at: nn.Scope, c: RobertaConfig) -> None:
         self.embeddings = Embeddings(at / "roberta.embeddings", c)
@@ -986,7 +995,7 @@ class RobertaForCausalLM(nn.Model[RobertaConfig]):
         B, S = given.shape
         input_ids = given.integers("input_ids", input_ids)
         if position_ids is None:
-            position_ids = np.cumsum(input_ids != c.pad, axis=-1) * (input_ids != c.pad) + c.pad
+            position_ids = given.running(input_ids != c.pad, attention_mask) * (input_ids != c.pad) + c.pad
         # bert.spec:51  type = embedding(token_type_ids, types, hidden, at="embeddings.token_type_embeddings")
         # bert.spec:52  pos = embedding(position_ids, positions, hidden, at="embeddings.position_embeddings")
         # bert.spec:53  embed: h = dropout(layer_norm(word[input_ids] + type + pos, at="embeddings.LayerNo ...

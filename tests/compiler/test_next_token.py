@@ -79,12 +79,34 @@ CHANGES: dict[str, tuple[tuple[tuple[str, str], ...], str]] = {
         ),
         FOUND.replace("true, true)", "true, false)"),
     ),
-    "what the host computes": (
+    "what the host computes of each token alone": (
         (
             ("    h = word[tokens]", "    at = where(tokens == 3, places, 1)\n    h = word[tokens]"),
             ("embedding(places,", "embedding(at,"),
         ),
+        '!next("words", "tokens", "seen", "places", vocab, none, true, true)',
+    ),
+    "what the host computes of the mask": (
+        (
+            ("    h = word[tokens]", "    at = where(seen, places, 1)\n    h = word[tokens]"),
+            ("embedding(places,", "embedding(at,"),
+        ),
         '!next("words", "tokens", "seen", "places", vocab, none, true, false)',
+    ),
+    "places among all columns": (
+        (
+            ("    h = word[tokens]", "    at = where(tokens == 3, places, index(S))\n    h = word[tokens]"),
+            ("embedding(places,", "embedding(at,"),
+        ),
+        '!next("words", "tokens", "seen", "places", vocab, none, true, false)',
+    ),
+    "places that are counted": (
+        (("places: int[B, S] = position(S)", "places: int[B, S] = running(tokens != 5, S) + 2"),),
+        '!next("words", "tokens", "seen", "", vocab, positions - 1 - 2, true, true)',
+    ),
+    "a count of something else": (
+        (("places: int[B, S] = position(S)", "places: int[B, S] = running(tokens, S) * (tokens == 30)"),),
+        '!next("words", "tokens", "seen", "", vocab, none, true, true)',
     ),
     "no mask": (
         (

@@ -19,6 +19,7 @@ DECODED: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("LlamaForCausalLM", GROUPED),
     "mistral": ("MistralForCausalLM", {**GROUPED, "reach": 40}),
     "qwen3": ("Qwen3ForCausalLM", {**GROUPED, "head_dim": 32}),
+    "roberta": ("RobertaForCausalLM", {**SIZES, "inner": 96, "causal": True}),
 }
 
 pytestmark = pytest.mark.usefixtures("real_ttnn")

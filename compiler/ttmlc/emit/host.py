@@ -16,6 +16,7 @@ from ttmlc.emit.python import Arg, Call, Choice, Raw, expression, flat, identifi
 from ttmlc.ir.module import Operation, Value
 from ttmlc.ir.ops.integers import HOST, on_host
 from ttmlc.ir.ops.structure import conditions
+from ttmlc.ir.scalar import Const
 from ttmlc.ir.types import Dim, TensorType, dim_text
 from ttmlc.passes.lowering.refusal import cannot
 
@@ -195,6 +196,8 @@ class Hosting(Body):
             assert x is not None
             names = list(map(dim_text, _dims(x)))
             axis = names.index(operation.text("over")) - len(names)
+            if axis == -1 and operation.op == "running" and (mask := self._goes_on()):
+                return f"given.running({self.written(x)(0)}, {mask})", ATOM
             function = "np.argmax" if operation.op == "argmax" else "np.cumsum"
             return f"{function}({self.written(x)(0)}, axis={axis})", ATOM
         operands = [value for value in operation.operands if value is not None]
@@ -211,6 +214,13 @@ class Hosting(Body):
             for value, bound in zip(operands, around, strict=True)
         )
         return f"{left} {symbol} {right}", binds
+
+    def _goes_on(self) -> str:
+        """The input that may be a cache, from which counts go on; nothing where none may be."""
+        predicts = self.function.predicts
+        if predicts is None or predicts.args[-1] != Const(True):
+            return ""
+        return identifier(str(predicts.args[2]))
 
     def _fitted(self, value: Value, target: Sequence[Dim], operation: Operation, around: int) -> str:
         """``value`` so that numpy broadcasts it to ``target``; batches of batches are one dimension or two."""

@@ -42,6 +42,9 @@ class AxisRule(Enum):
     POINTWISE = "pointwise"  # each index on its own
     REDUCES = "reduces"  # in an operand, not in the result
     MIXES = "mixes"  # in both, and a result's index reads several of the operand's
+    ACCUMULATES = (
+        "accumulates"  # in both, and a result's index reads the operand's up to the same, and none after it
+    )
     MAKES = "makes"  # in the result only
 
 
@@ -164,6 +167,8 @@ class TensorOp(OpDef):
     composite: bool = False
     no_gradient: str = ""
     """Why no gradient goes through it, where none does."""
+    carries: bool = False
+    """Whether it goes on along an axis that it accumulates from what a cache carries of the indices before."""
     states_types: bool = False
     """Whether whoever adds it states its result types, which ``check_types`` looks at."""
 

@@ -9,13 +9,13 @@
 
 An output predicts the next token where a loss compares it with the next labels, and its classes are the tokens that
 the model looks up. That is of use where nothing before it brings later tokens to earlier ones: by the ops' own rules
-for the axis of tokens, only attention that is causal may mix it. Where the config decides whether it is, the model
-asks.
+for the axis of tokens, only attention that is causal may mix it, and what the host counts may accumulate along it.
+Where the config decides whether attention is causal, the model asks.
 
 ``!next`` holds the names of the output and of the inputs of tokens, of their mask and of their positions (empty where
 there is none), how many tokens there are, how many positions (``none`` where nothing ends them), whether attention
-is causal, and whether keys and values may be cached: where nothing but attention through that mask, those positions
-and what the device computes token by token is on the way.
+is causal, and whether keys and values may be cached: where nothing but attention through that mask, those positions,
+or a count in their place that goes on from what a cache carries, and what is computed token by token is on the way.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from ttmlc.ir.ops.structure import Structure
 from ttmlc.ir.scalar import Const, Scalar
 from ttmlc.ir.types import DType, Role, TensorType
 from ttmlc.passes.base import Declined, Outcome, Pass
+from ttmlc.passes.counts import Counts
 from ttmlc.passes.prune import keep_live
 
 
@@ -93,12 +94,16 @@ class _Walk:
     """The first operation that brings tokens together and is no causal attention."""
     masks: set[str] = field(default_factory=set)
     """The inputs through which attention sees; "" where it sees through no input."""
-    hosted: bool = False
-    """Whether the host computes anything from inputs."""
+    hosted: set[str] = field(default_factory=set)
+    """The inputs that the host computes from; "" where it computes what a cache does not carry."""
+    carried: bool = False
+    """Whether anything goes on from what a cache carries."""
+    counts: Counts = field(default_factory=Counts)
 
     def walk(self, operations: Sequence[Operation], inputs: Mapping[str, str]) -> None:
         roots = dict(inputs)
         for operation in _flat(operations):
+            self.counts.see(operation)
             source = operation.operands[0] if operation.op == "relabel" else None
             if source is not None and source.name in roots:  # the same mask, over the keys
                 roots[operation.result.name] = roots[source.name]
@@ -120,16 +125,14 @@ class _Walk:
             assert ids is not None and table is not None and isinstance(table.type, TensorType)
             if ids.name in roots:
                 self.looked_up.setdefault(roots[ids.name], []).append(table.type.dims[0].size)
-        self.hosted = self.hosted or (operation.op in HOST and on_host(operation))
         if operation.op == "attention":
             mask = operation.operands[3] if len(operation.operands) > 3 else None
             self.masks.add("" if mask is None else roots.get(mask.name, ""))
         rules = TABLE.tensor(operation.op).axes(operation)
-        mixes = any(
-            axis.role is Role.TOKENS and rule in (AxisRule.MIXES, AxisRule.REDUCES)
-            for axis, rule in rules.items()
-        )
-        if not mixes:
+        over_tokens = {rule for axis, rule in rules.items() if axis.role is Role.TOKENS}
+        if operation.op in HOST and on_host(operation):
+            self._host(operation, over_tokens, roots)
+        if not over_tokens & {AxisRule.MIXES, AxisRule.REDUCES}:
             return
         causal = operation.get("causal") if operation.op == "attention" else Const(False)
         causal = Const(False) if causal is None else causal
@@ -138,6 +141,21 @@ class _Walk:
             self.mixing = self.mixing or operation
         elif causal != Const(True) and causal not in _parts(self.causal):
             self.causal = scalar.apply("and", self.causal, causal)
+
+    def _host(self, operation: Operation, over_tokens: set[AxisRule], roots: Mapping[str, str]) -> None:
+        """What the host computes for a token alone as it does among the others, and from which inputs."""
+        self.hosted |= {roots[value.name] for value in operation.reads() if value.name in roots}
+        goes_on = TABLE.tensor(operation.op).carries and _last(operation)
+        if goes_on and AxisRule.ACCUMULATES in over_tokens:
+            self.carried = True
+        elif not over_tokens <= {AxisRule.POINTWISE}:
+            self.hosted.add("")
+
+
+def _last(operation: Operation) -> bool:
+    """Whether what it makes is [B, S]."""
+    type_ = operation.result.type
+    return isinstance(type_, TensorType) and [axis.role for axis in type_.axes()] == [Role.BATCH, Role.TOKENS]
 
 
 def _flat(operations: Sequence[Operation]) -> Iterator[Operation]:
@@ -171,11 +189,12 @@ def _say(module: Module, function: Function, output: str, loss: Operation) -> Fo
         what = "attention that is not causal" if walk.mixing.op == "attention" else f"{walk.mixing.op!r}"
         return f"{what} brings later tokens to earlier ones", walk.mixing
     positions = next((given.value.name for given in inputs if given.default == Form("position")), "")
-    ends = walk.looked_up.get(positions, ())
+    ends = walk.looked_up.get(positions, ()) if positions else walk.counts.ends
     longest = ends[0] if ends else Const(None)
     mask = next((given.value.name for given in inputs if _is_mask(given)), "")
-    placed = sum(given.default == Form("position") for given in inputs) == 1
-    cached = Const(placed and not walk.hosted and bool(mask) and walk.masks == {mask})
+    places = sum(given.default == Form("position") for given in inputs)
+    placed = places == 1 or (places == 0 and walk.carried)
+    cached = Const(placed and not walk.hosted & {"", mask} and bool(mask) and walk.masks == {mask})
     names = (output, ids[0].value.name, mask, positions)
     return Form("next", (*names, vocab, longest, walk.causal, cached))
 

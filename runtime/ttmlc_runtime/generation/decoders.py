@@ -40,7 +40,8 @@ class Recomputing:
     """Runs the whole of each row again for every token: right for every model, and slow for long texts.
 
     Rows are filled up on the right to whole tiles, with tokens that none before them sees, so that a program is built
-    once for 32 lengths; and only the tile with the last tokens comes to the host.
+    once for 32 lengths; and only the tile with the last tokens comes to the host. Where a model counts its tokens'
+    places itself, no row is filled beyond the places that it has.
     """
 
     def __init__(self, model: Any, says: NextToken) -> None:
@@ -61,7 +62,9 @@ class Recomputing:
 
     def _last(self, prompt: Prompt) -> Array:
         tokens = prompt.ids.shape[1]
-        filling = ((0, 0), (0, -tokens % TILE))
+        longest = None if self.says.positions else self.says.longest(self.model.config)
+        whole = tokens + -tokens % TILE
+        filling = ((0, 0), (0, whole - tokens if longest is None else max(0, min(whole, longest) - tokens)))
         given = {self.says.ids: np.pad(prompt.ids, filling)}
         if self.says.mask:
             given[self.says.mask] = np.pad(prompt.mask, filling)
@@ -72,15 +75,15 @@ class Recomputing:
 
 
 def _last_tile(logits: Activation) -> Array:
-    """The last tile of logits [B, S, vocab] on the host, where S is whole tiles: [B, 32, vocab]."""
-    rows, whole, vocab = logits.shape
+    """The last tile of logits [B, S, vocab] on the host: [B, 32, vocab], or fewer rows where S is no whole tiles."""
+    rows, tokens, vocab = logits.shape
     tensor = logits.tensor
     ends = list(tensor.shape)
     begins = [0] * len(ends)
-    begins[-2] = whole - TILE
-    if whole > TILE:
+    begins[-2] = (tokens - 1) // TILE * TILE
+    if begins[-2]:
         tensor = ttnn.slice(tensor, begins, ends)
-    return Activation(tensor, (rows, TILE, vocab)).numpy()
+    return Activation(tensor, (rows, tokens - begins[-2], vocab)).numpy()
 
 
 @dataclass
@@ -107,7 +110,8 @@ class Cached:
         filling = ((0, 0), (-prompt.ids.shape[1] % TILE, 0))
         filled = Prompt(np.pad(prompt.ids, filling), np.pad(prompt.mask, filling))
         tokens = filled.ids.shape[1]
-        cache = Cache(filled.mask, tokens + prompt.room + -(tokens + prompt.room) % ROOM)
+        columns = tokens + prompt.room + -(tokens + prompt.room) % ROOM
+        cache = Cache(filled.mask, columns, tokens - prompt.ids.shape[1])
         logits = self._run(filled.ids, filled.positions, cache)
         return _last_tile(logits)[:, -1], Going(cache, prompt.lengths)
 
@@ -119,7 +123,9 @@ class Cached:
 
     def _run(self, ids: Array, positions: Array, cache: Cache) -> Activation:
         cache.begin(ids.shape[1])
-        given = {self.says.ids: ids, self.says.positions: positions, self.says.mask: cache}
+        given = {self.says.ids: ids, self.says.mask: cache}
+        if self.says.positions:
+            given[self.says.positions] = positions
         logits: Activation = self.model(**given)[self.says.logits]
         cache.end()
         return logits

@@ -31,7 +31,7 @@ class NextToken:
     mask: str = ""
     """The input that says which of them are there, bool [B, S]; empty where there is none."""
     positions: str = ""
-    """The input of places, integers [B, S]; empty where the model makes them itself."""
+    """The input of places, integers [B, S]; empty where the model makes them itself, by counting or not at all."""
     vocab: OfConfig = _none
     """How many tokens there are."""
     longest: OfConfig = _none

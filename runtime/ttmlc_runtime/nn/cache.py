@@ -24,12 +24,13 @@ class Cache:
     Args:
         there: 1 where a token is there and 0 where it is padding, [B, S]: S is a multiple of 32.
         columns: the room, a multiple of 32 that is more than S.
+        filling: how many of the S columns, from the left, only fill up a tile: no count counts them.
 
     Raises:
         InputError: S or ``columns`` is no such number.
     """
 
-    def __init__(self, there: Array, columns: int) -> None:
+    def __init__(self, there: Array, columns: int, filling: int = 0) -> None:
         rows, tokens = there.shape
         if tokens % TILE or columns % TILE or not 0 < tokens < columns:
             raise InputError(
@@ -43,6 +44,9 @@ class Cache:
         self._added = tokens
         self._kept: list[tuple[types.Tensor, types.Tensor]] = []
         self._next = 0
+        self._filling = filling
+        self._counts: list[Array] = []
+        self._counted = 0
 
     @property
     def filled(self) -> bool:
@@ -61,7 +65,7 @@ class Cache:
             raise InputError(f"the cache is full: it has room for {self.columns} tokens a row")
         if self.filled:
             self.there[:, self.used] = True
-        self._next = 0
+        self._next = self._counted = 0
 
     def end(self) -> None:
         """The call is over, and its tokens are in."""
@@ -91,6 +95,21 @@ class Cache:
             row = new if new.shape[0] == 1 else ttnn.permute(new, (2, 1, 0, 3))  # [1, kv, B, width]
             ttnn.update_cache(cache, row, self.used)
         return kept
+
+    def running(self, counted: Array) -> Array:
+        """The sum of ``counted`` [B, S] up to each token of this call, on from those before it; int64.
+
+        Counts are told apart by their order in a call, as attentions are.
+        """
+        if not self.filled:
+            real = np.arange(counted.shape[1]) >= self._filling
+            sums = np.cumsum(counted * real, axis=-1)
+            self._counts.append(sums[:, -1:])
+            return sums
+        sums = self._counts[self._counted] + np.cumsum(counted, axis=-1)
+        self._counts[self._counted] = sums[:, -1:]
+        self._counted += 1
+        return sums
 
     def _room(self, x: types.Tensor) -> types.Tensor:
         """A copy of x with zeros up to the last column."""

@@ -220,6 +220,12 @@ class Inputs:
             raise InputError(f"{name} is {list(array.shape)} and must be {list(shape)}")
         return array
 
+    def running(self, counted: np.ndarray[Any, Any], mask: Integers | Cache | None) -> np.ndarray[Any, Any]:
+        """The sum of ``counted`` [B, S] up to each token, int64; where ``mask`` is a cache, on from what it carries."""
+        if isinstance(mask, Cache):
+            return mask.running(counted)
+        return np.cumsum(counted, axis=-1)
+
     def places(self, name: str, value: Integers, shape: tuple[int, int, int, int]) -> types.Tensor:
         """An index for each row as zeros with a one at its place: bfloat16 tiles of ``shape``, [B, 1, 1, S].
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ttmlc_runtime import generation
+from ttmlc_runtime.errors import InputError
 
 torch: Any = pytest.importorskip("torch", reason="the reference computes with it")
 transformers: Any = pytest.importorskip("transformers", reason="the reference")
@@ -44,7 +45,11 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "mistral": ("Mistral", {**GROUPED, "sliding_window": 8}),
     "qwen2": ("Qwen2", GROUPED),
     "qwen3": ("Qwen3", {**GROUPED, "head_dim": 32}),
+    "roberta": ("Roberta", {**POST_NORM, "pad_token_id": 1}),
 }
+COUNTED = {"roberta"}
+"""Those that count their tokens' places themselves. Transformers' ``generate`` gives its models places from 0 on, and
+so another text than its own forward would: it is kept from that, and from its cache, which counts padding."""
 Array = np.ndarray[Any, Any]
 
 
@@ -67,6 +72,8 @@ def pair(name: str) -> tuple[Any, Any]:
     assert all(re.search("decoder|lm_head|position_ids", key) for key in missing), missing
     theirs.tie_weights()
     theirs.generation_config = transformers.GenerationConfig()
+    if name in COUNTED:
+        theirs._prepare_position_ids_for_generation = lambda inputs, given: None
     return ours, theirs
 
 
@@ -87,6 +94,7 @@ def compared(name: str, rows: int, tokens: int, new: int, **options: Any) -> Non
         attention_mask=torch.from_numpy(mask),
         max_new_tokens=new,
         pad_token_id=0,
+        use_cache=name not in COUNTED,
         **options,
     )
     found = ours.generate(ids, mask, max_new_tokens=new, **options)
@@ -103,6 +111,34 @@ def test_every_emitted_model_that_generates_is_compared() -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_text_is_that_of_transformers(name: str, rows: int, tokens: int) -> None:
     compared(name, rows, tokens, 6, repetition_penalty=1.3)
+
+
+def test_counted_places_are_those_that_transformers_would_be_given() -> None:
+    """With a cache on both sides, and prompts padded with the token that is not counted."""
+    ours, theirs = pair("roberta")
+    ids, mask = batch(3, 29)
+    ids = np.where(mask == 1, np.maximum(ids, 2), 1)
+    places = torch.from_numpy(np.cumsum(mask, axis=-1) * mask + 1)
+    expected = theirs.generate(
+        torch.from_numpy(ids), attention_mask=torch.from_numpy(mask), position_ids=places, max_new_tokens=6
+    )
+    assert not (expected == 1)[:, 29:].any(), "what is not counted does not come"
+    np.testing.assert_array_equal(ours.generate(ids, mask, max_new_tokens=6), expected.numpy())
+
+
+def test_counted_places_end_before_padding_has_its_own() -> None:
+    """Of 160 rows two are below the first token's; the whole text fills them, with a cache and without."""
+    ours, _ = pair("roberta")
+    ids = batch(1, 150)[0] + 2
+    texts = [
+        ours.generate(ids % VOCAB + 2 * (ids >= VOCAB), max_new_tokens=9, use_cache=kept)
+        for kept in (True, False)
+    ]
+    np.testing.assert_array_equal(*texts)
+    with pytest.raises(
+        InputError, match="a prompt of 150 tokens and 10 new ones do not fit into the model's 158 pos"
+    ):
+        ours.generate(ids % VOCAB, max_new_tokens=10)
 
 
 @pytest.mark.deep

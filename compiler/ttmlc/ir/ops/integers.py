@@ -183,13 +183,15 @@ class Running(Along):
     """y = the sum of x from the first index along ``over`` to each, that one included."""
 
     name = "running"
+    carries = True
 
     def made(self, x: TensorType, over: str) -> TensorType:
         return TensorType(DType.INT, x.dims)
 
     def axes(self, operation: Operation) -> dict[Axis, AxisRule]:
-        type_ = tensor(operation.result.type, "y")
-        return rules(operation, mixes=[axis for axis in type_.axes() if axis.name == operation.text("over")])
+        type_, over = tensor(operation.result.type, "y"), operation.text("over")
+        counted = {axis: AxisRule.ACCUMULATES for axis in type_.axes() if axis.name == over}
+        return {**rules(operation), **counted}
 
     def reference(self, arrays: Sequence[Any], call: Call) -> tuple[Any, ...]:
         import numpy as np
