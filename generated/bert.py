@@ -484,8 +484,17 @@ class Predictions(nn.Block):
             bias=at.parameter("transform.LayerNorm.bias", (c.hidden,), zeros),
         )
         self.decoder = at.store(
-            weight=word if c.tie else at.parameter("decoder.weight", (c.vocab, c.hidden), normal(c.std)),
-            bias=at.parameter("bias" if c.tie else "decoder.bias", (c.vocab,), zeros),
+            weight=(
+                at.tied(word, "decoder.weight")
+                if c.tie
+                else at.parameter("decoder.weight", (c.vocab, c.hidden), normal(c.std))
+            ),
+            bias=at.parameter(
+                "bias" if c.tie else "decoder.bias",
+                (c.vocab,),
+                zeros,
+                also=("decoder.bias",) if c.tie else (),
+            ),
         )
 
     def infer(self, x: ttnn.Tensor) -> ttnn.Tensor:
@@ -804,7 +813,7 @@ class BertModel(nn.Model[BertConfig]):
     Config = BertConfig
     policy = POLICY
     prefix = "bert"
-    stale = ("embeddings.position_ids",)
+    stale = ("embeddings.position_ids", "cls.predictions.bias")
 
     def build(self, at: nn.Scope, c: BertConfig) -> None:
         self.embeddings = Embeddings(at / "embeddings", c)
@@ -861,7 +870,7 @@ class BertForMaskedLM(nn.Model[BertConfig]):
     Config = BertConfig
     policy = POLICY
     prefix = "bert"
-    stale = ("embeddings.position_ids",)
+    stale = ("embeddings.position_ids", "cls.predictions.bias")
     labels = {"labels": "int[B, S]"}
 
     def build(self, at: nn.Scope, c: BertConfig) -> None:
@@ -922,7 +931,7 @@ class BertLMHeadModel(generation.Model[BertConfig]):
     Config = BertConfig
     policy = POLICY
     prefix = "bert"
-    stale = ("embeddings.position_ids",)
+    stale = ("embeddings.position_ids", "cls.predictions.bias")
     labels = {"labels": "int[B, S]"}
     next_token = generation.NextToken(
         logits="logits",
@@ -994,7 +1003,7 @@ class BertForPreTraining(nn.Model[BertConfig]):
     Config = BertConfig
     policy = POLICY
     prefix = "bert"
-    stale = ("embeddings.position_ids",)
+    stale = ("embeddings.position_ids", "cls.predictions.bias")
     labels = {"labels": "int[B, S]", "next_sentence_label": "int[B]"}
 
     def build(self, at: nn.Scope, c: BertConfig) -> None:
@@ -1071,7 +1080,7 @@ class BertForNextSentencePrediction(nn.Model[BertConfig]):
     Config = BertConfig
     policy = POLICY
     prefix = "bert"
-    stale = ("embeddings.position_ids",)
+    stale = ("embeddings.position_ids", "cls.predictions.bias")
     labels = {"labels": "int[B]"}
 
     def build(self, at: nn.Scope, c: BertConfig) -> None:
@@ -1133,7 +1142,7 @@ class BertForSequenceClassification(nn.Model[BertConfig]):
     Config = BertConfig
     policy = POLICY
     prefix = "bert"
-    stale = ("embeddings.position_ids",)
+    stale = ("embeddings.position_ids", "cls.predictions.bias")
     labels = {"labels": "int[B] | float[B] | float[B, num_labels]"}
 
     def build(self, at: nn.Scope, c: BertConfig) -> None:
@@ -1209,7 +1218,7 @@ class BertForTokenClassification(nn.Model[BertConfig]):
     Config = BertConfig
     policy = POLICY
     prefix = "bert"
-    stale = ("embeddings.position_ids",)
+    stale = ("embeddings.position_ids", "cls.predictions.bias")
     labels = {"labels": "int[B, S]"}
 
     def build(self, at: nn.Scope, c: BertConfig) -> None:
@@ -1269,7 +1278,7 @@ class BertForQuestionAnswering(nn.Model[BertConfig]):
     Config = BertConfig
     policy = POLICY
     prefix = "bert"
-    stale = ("embeddings.position_ids",)
+    stale = ("embeddings.position_ids", "cls.predictions.bias")
     labels = {"start_positions": "int[B]", "end_positions": "int[B]"}
 
     def build(self, at: nn.Scope, c: BertConfig) -> None:
@@ -1344,7 +1353,7 @@ class BertForMultipleChoice(nn.Model[BertConfig]):
     Config = BertConfig
     policy = POLICY
     prefix = "bert"
-    stale = ("embeddings.position_ids",)
+    stale = ("embeddings.position_ids", "cls.predictions.bias")
     over = ("batch", "choices")
     labels = {"labels": "int[batch]"}
 

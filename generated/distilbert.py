@@ -419,7 +419,9 @@ class Predictions(nn.Block):
         )
         self.vocab_projector = at.store(
             weight=(
-                word if c.tie else at.parameter("vocab_projector.weight", (c.vocab, c.hidden), normal(c.std))
+                at.tied(word, "vocab_projector.weight")
+                if c.tie
+                else at.parameter("vocab_projector.weight", (c.vocab, c.hidden), normal(c.std))
             ),
             bias=at.parameter("vocab_projector.bias", (c.vocab,), zeros),
         )
@@ -790,7 +792,7 @@ class DistilBertModel(nn.Model[DistilBertConfig]):
     Config = DistilBertConfig
     policy = POLICY
     prefix = "distilbert"
-    stale = ("embeddings.position_ids",)
+    stale = ("embeddings.position_ids", "cls.predictions.bias")
 
     def build(self, at: nn.Scope, c: DistilBertConfig) -> None:
         self.embeddings = Embeddings(at / "embeddings", c)
@@ -837,7 +839,7 @@ class DistilBertForMaskedLM(nn.Model[DistilBertConfig]):
     Config = DistilBertConfig
     policy = POLICY
     prefix = "distilbert"
-    stale = ("embeddings.position_ids",)
+    stale = ("embeddings.position_ids", "cls.predictions.bias")
     labels = {"labels": "int[B, S]"}
 
     def build(self, at: nn.Scope, c: DistilBertConfig) -> None:
@@ -892,7 +894,7 @@ class DistilBertForSequenceClassification(nn.Model[DistilBertConfig]):
     Config = DistilBertConfig
     policy = POLICY
     prefix = "distilbert"
-    stale = ("embeddings.position_ids",)
+    stale = ("embeddings.position_ids", "cls.predictions.bias")
     labels = {"labels": "int[B] | float[B] | float[B, num_labels]"}
 
     def build(self, at: nn.Scope, c: DistilBertConfig) -> None:
@@ -961,7 +963,7 @@ class DistilBertForTokenClassification(nn.Model[DistilBertConfig]):
     Config = DistilBertConfig
     policy = POLICY
     prefix = "distilbert"
-    stale = ("embeddings.position_ids",)
+    stale = ("embeddings.position_ids", "cls.predictions.bias")
     labels = {"labels": "int[B, S]"}
 
     def build(self, at: nn.Scope, c: DistilBertConfig) -> None:
@@ -1017,7 +1019,7 @@ class DistilBertForQuestionAnswering(nn.Model[DistilBertConfig]):
     Config = DistilBertConfig
     policy = POLICY
     prefix = "distilbert"
-    stale = ("embeddings.position_ids",)
+    stale = ("embeddings.position_ids", "cls.predictions.bias")
     labels = {"start_positions": "int[B]", "end_positions": "int[B]"}
 
     def build(self, at: nn.Scope, c: DistilBertConfig) -> None:
@@ -1090,7 +1092,7 @@ class DistilBertForMultipleChoice(nn.Model[DistilBertConfig]):
     Config = DistilBertConfig
     policy = POLICY
     prefix = "distilbert"
-    stale = ("embeddings.position_ids",)
+    stale = ("embeddings.position_ids", "cls.predictions.bias")
     over = ("batch", "choices")
     labels = {"labels": "int[batch]"}
 

@@ -518,7 +518,11 @@ class LmHead(nn.Block):
     def __init__(self, at: nn.Scope, c: Qwen2Config, word: Chain) -> None:
         super().__init__(at, c)
         self.lm_head = at.store(
-            weight=word if c.tie else at.parameter("lm_head.weight", (c.vocab, c.hidden), normal(c.std))
+            weight=(
+                at.tied(word, "lm_head.weight")
+                if c.tie
+                else at.parameter("lm_head.weight", (c.vocab, c.hidden), normal(c.std))
+            ),
         )
 
     def infer(self, last_hidden_state: ttnn.Tensor) -> ttnn.Tensor:

@@ -476,7 +476,7 @@ class PoolerDense(nn.Block):
 
 
 class Predictions(nn.Block):
-    """Predictions of roberta.spec:7."""
+    """Predictions of roberta.spec:8."""
 
     def __init__(self, at: nn.Scope, c: RobertaConfig, word: Chain) -> None:
         super().__init__(at, c)
@@ -489,14 +489,23 @@ class Predictions(nn.Block):
             bias=at.parameter("layer_norm.bias", (c.hidden,), zeros),
         )
         self.decoder = at.store(
-            weight=word if c.tie else at.parameter("decoder.weight", (c.vocab, c.hidden), normal(c.std)),
-            bias=at.parameter("bias" if c.tie else "decoder.bias", (c.vocab,), zeros),
+            weight=(
+                at.tied(word, "decoder.weight")
+                if c.tie
+                else at.parameter("decoder.weight", (c.vocab, c.hidden), normal(c.std))
+            ),
+            bias=at.parameter(
+                "bias" if c.tie else "decoder.bias",
+                (c.vocab,),
+                zeros,
+                also=("decoder.bias",) if c.tie else (),
+            ),
         )
 
     def infer(self, x: ttnn.Tensor) -> ttnn.Tensor:
         """x: [B, 1, S, hidden] -> [B, 1, S, vocab]."""
         c, kernels = self.config, self.kernels
-        # roberta.spec:8  n = layer_norm(gelu(linear(x, hidden, at="dense")), at="layer_norm")
+        # roberta.spec:9  n = layer_norm(gelu(linear(x, hidden, at="dense")), at="layer_norm")
         # decided: fuse-activation
         gelu = ttnn.linear(
             x, self.dense.weight, bias=self.dense.bias, activation=nn.fused("gelu"), **kernels.matmul
@@ -504,26 +513,26 @@ class Predictions(nn.Block):
         n = ttnn.layer_norm(
             gelu, weight=self.layer_norm.weight, bias=self.layer_norm.bias, epsilon=c.eps, **kernels.norm
         )  # [B, 1, S, hidden]
-        # roberta.spec:9  return linear(n, vocab, weight=word if tie, at="decoder", bias="bias" if tie els ...
+        # roberta.spec:10  return linear(n, vocab, weight=word if tie, at="decoder", bias="bias" if tie el ...
         return ttnn.linear(n, self.decoder.weight, bias=self.decoder.bias, transpose_b=True, **kernels.matmul)
 
     def forward(self, x: ttnn.Tensor) -> tuple[ttnn.Tensor, nn.Saved]:
         """As ``infer``, in the form that has a backward; and what that reads."""
         c, kernels = self.config, self.kernels
-        # roberta.spec:8  n = layer_norm(gelu(linear(x, hidden, at="dense")), at="layer_norm")
+        # roberta.spec:9  n = layer_norm(gelu(linear(x, hidden, at="dense")), at="layer_norm")
         dense = ttnn.linear(x, self.dense.weight, bias=self.dense.bias, **kernels.matmul)  # [B, 1, S, hidden]
         gelu = nn.activate(dense, "gelu")  # [B, 1, S, hidden]
         n, mean, rstd = nn.layer_norm(
             gelu, self.layer_norm.weight, self.layer_norm.bias, c.eps, **kernels.norm
         )
-        # roberta.spec:9  return linear(n, vocab, weight=word if tie, at="decoder", bias="bias" if tie els ...
+        # roberta.spec:10  return linear(n, vocab, weight=word if tie, at="decoder", bias="bias" if tie el ...
         y = ttnn.linear(n, self.decoder.weight, bias=self.decoder.bias, transpose_b=True, **kernels.matmul)
         return y, nn.Saved(x=x, dense=dense, gelu=gelu, n=n, mean=mean, rstd=rstd)
 
     def backward(self, saved: nn.Saved, dy: ttnn.Tensor) -> nn.Gradients:
         """dy: [B, 1, S, vocab] -> gradient of x."""
         kernels = self.kernels
-        # roberta.spec:9  return linear(n, vocab, weight=word if tie, at="decoder", bias="bias" if tie els ...
+        # roberta.spec:10  return linear(n, vocab, weight=word if tie, at="decoder", bias="bias" if tie el ...
         dn = ttnn.matmul(dy, self.decoder.weight, **kernels.matmul)  # [B, 1, S, hidden]
         if self.decoder.trainable:
             dy_rows = nn.rows(dy)
@@ -533,7 +542,7 @@ class Predictions(nn.Block):
                 ),
                 bias=ttnn.sum(dy_rows, dim=-2, keepdim=True, **kernels.reduce),
             )
-        # roberta.spec:8  n = layer_norm(gelu(linear(x, hidden, at="dense")), at="layer_norm")
+        # roberta.spec:9  n = layer_norm(gelu(linear(x, hidden, at="dense")), at="layer_norm")
         dgelu, dweight, dbias = nn.layer_norm_backward(
             dn, saved.gelu, saved.mean, saved.rstd, self.layer_norm.weight, **kernels.norm
         )
@@ -552,7 +561,7 @@ class Predictions(nn.Block):
 
 
 class First(nn.Block):
-    """First of roberta.spec:21."""
+    """First of roberta.spec:22."""
 
     def __init__(self, at: nn.Scope, c: RobertaConfig) -> None:
         super().__init__(at, c)
@@ -561,27 +570,27 @@ class First(nn.Block):
         """h: [B, 1, S, hidden] -> [B, 1, 1, hidden]."""
         c = self.config
         B = h.shape[0]
-        # roberta.spec:21  SequenceClassification(pooled=Classify(first(base.last_hidden_state, S), at="cl ...
+        # roberta.spec:22  SequenceClassification(pooled=Classify(first(base.last_hidden_state, S), at="cl ...
         return ttnn.slice(h, (0, 0, 0, 0), (B, 1, 1, c.hidden))
 
     def forward(self, h: ttnn.Tensor) -> tuple[ttnn.Tensor, nn.Saved]:
         """As ``infer``, in the form that has a backward; and what that reads."""
         c = self.config
         B, S = h.shape[0], h.shape[2]
-        # roberta.spec:21  SequenceClassification(pooled=Classify(first(base.last_hidden_state, S), at="cl ...
+        # roberta.spec:22  SequenceClassification(pooled=Classify(first(base.last_hidden_state, S), at="cl ...
         first = ttnn.slice(h, (0, 0, 0, 0), (B, 1, 1, c.hidden))  # [B, 1, 1, hidden]
         return first, nn.Saved(S=S)
 
     def backward(self, saved: nn.Saved, dfirst: ttnn.Tensor) -> nn.Gradients:
         """dfirst: [B, 1, 1, hidden] -> gradient of h."""
         S = saved.S
-        # roberta.spec:21  SequenceClassification(pooled=Classify(first(base.last_hidden_state, S), at="cl ...
+        # roberta.spec:22  SequenceClassification(pooled=Classify(first(base.last_hidden_state, S), at="cl ...
         dh = nn.spread(dfirst, S)  # [B, 1, S, hidden]
         return (dh,)
 
 
 class Classify(nn.Block):
-    """Classify of roberta.spec:11."""
+    """Classify of roberta.spec:12."""
 
     def __init__(self, at: nn.Scope, c: RobertaConfig) -> None:
         super().__init__(at, c)
@@ -593,7 +602,7 @@ class Classify(nn.Block):
     def infer(self, x: ttnn.Tensor) -> ttnn.Tensor:
         """x: [B, 1, 1, hidden] -> [B, 1, 1, hidden]."""
         kernels = self.kernels
-        # roberta.spec:12  return tanh(linear(dropout(x, p_head), hidden, at="dense"))
+        # roberta.spec:13  return tanh(linear(dropout(x, p_head), hidden, at="dense"))
         # decided: fuse-activation
         return ttnn.linear(
             x, self.dense.weight, bias=self.dense.bias, activation=nn.fused("tanh"), **kernels.matmul
@@ -603,7 +612,7 @@ class Classify(nn.Block):
         """As ``infer``, in the form that has a backward; and what that reads."""
         c, kernels = self.config, self.kernels
         seed = self.seed()
-        # roberta.spec:12  return tanh(linear(dropout(x, p_head), hidden, at="dense"))
+        # roberta.spec:13  return tanh(linear(dropout(x, p_head), hidden, at="dense"))
         x = nn.dropout(x, c.p_head, seed, 1)  # [B, 1, 1, hidden]
         dense = ttnn.linear(x, self.dense.weight, bias=self.dense.bias, **kernels.matmul)  # [B, 1, 1, hidden]
         y = nn.activate(dense, "tanh")  # [B, 1, 1, hidden]
@@ -613,7 +622,7 @@ class Classify(nn.Block):
         """dy: [B, 1, 1, hidden] -> gradient of x."""
         c, kernels = self.config, self.kernels
         seed = saved.seed
-        # roberta.spec:12  return tanh(linear(dropout(x, p_head), hidden, at="dense"))
+        # roberta.spec:13  return tanh(linear(dropout(x, p_head), hidden, at="dense"))
         ddense = nn.activate_backward(dy, saved.dense, "tanh")  # [B, 1, 1, hidden]
         dx = ttnn.matmul(ddense, self.dense.weight, transpose_b=True, **kernels.matmul)  # [B, 1, 1, hidden]
         if self.dense.trainable:
@@ -831,12 +840,12 @@ class RobertaModelOutput(nn.Output):
 
 
 class RobertaModel(nn.Model[RobertaConfig]):
-    """model RobertaModel of roberta.spec:14."""
+    """model RobertaModel of roberta.spec:15."""
 
     Config = RobertaConfig
     policy = POLICY
     prefix = "roberta"
-    stale = ("embeddings.position_ids",)
+    stale = ("embeddings.position_ids", "cls.predictions.bias", "lm_head.bias")
 
     def build(self, at: nn.Scope, c: RobertaConfig) -> None:
         self.embeddings = Embeddings(at / "embeddings", c)
@@ -891,12 +900,12 @@ class RobertaForMaskedLMOutput(nn.Output):
 
 
 class RobertaForMaskedLM(nn.Model[RobertaConfig]):
-    """head RobertaForMaskedLM of roberta.spec:19."""
+    """head RobertaForMaskedLM of roberta.spec:20."""
 
     Config = RobertaConfig
     policy = POLICY
     prefix = "roberta"
-    stale = ("embeddings.position_ids",)
+    stale = ("embeddings.position_ids", "cls.predictions.bias", "lm_head.bias")
     labels = {"labels": "int[B, S]"}
 
     def build(self, at: nn.Scope, c: RobertaConfig) -> None:
@@ -938,7 +947,7 @@ class RobertaForMaskedLM(nn.Model[RobertaConfig]):
             h = attention(h, mask)
             # bert.spec:56  h = FeedForward(h)
             h = feed_forward(h)
-        # roberta.spec:19  MaskedLM(logits=Predictions(base.last_hidden_state, base.word, at="lm_head"))
+        # roberta.spec:20  MaskedLM(logits=Predictions(base.last_hidden_state, base.word, at="lm_head"))
         logits = self.predictions(h)
         logits = nn.Activation(logits, (B, S, c.vocab))
         # heads.spec:31  return loss=cross_entropy(logits, labels, over=vocab), logits=logits
@@ -955,12 +964,12 @@ class RobertaForCausalLMOutput(nn.Output):
 
 
 class RobertaForCausalLM(generation.Model[RobertaConfig]):
-    """head RobertaForCausalLM of roberta.spec:20."""
+    """head RobertaForCausalLM of roberta.spec:21."""
 
     Config = RobertaConfig
     policy = POLICY
     prefix = "roberta"
-    stale = ("embeddings.position_ids",)
+    stale = ("embeddings.position_ids", "cls.predictions.bias", "lm_head.bias")
     labels = {"labels": "int[B, S]"}
     next_token = generation.NextToken(
         logits="logits",
@@ -1011,7 +1020,7 @@ class RobertaForCausalLM(generation.Model[RobertaConfig]):
             h = attention(h, mask)
             # bert.spec:56  h = FeedForward(h)
             h = feed_forward(h)
-        # roberta.spec:20  CausalLM(logits=Predictions(base.last_hidden_state, base.word, at="lm_head"))
+        # roberta.spec:21  CausalLM(logits=Predictions(base.last_hidden_state, base.word, at="lm_head"))
         logits = self.predictions(h)
         logits = nn.Activation(logits, (B, S, c.vocab))
         # heads.spec:34  return loss=cross_entropy(logits, next(labels, S), over=vocab), logits=logits
@@ -1028,12 +1037,12 @@ class RobertaForSequenceClassificationOutput(nn.Output):
 
 
 class RobertaForSequenceClassification(nn.Model[RobertaConfig]):
-    """head RobertaForSequenceClassification of roberta.spec:21."""
+    """head RobertaForSequenceClassification of roberta.spec:22."""
 
     Config = RobertaConfig
     policy = POLICY
     prefix = "roberta"
-    stale = ("embeddings.position_ids",)
+    stale = ("embeddings.position_ids", "cls.predictions.bias", "lm_head.bias")
     labels = {"labels": "int[B] | float[B] | float[B, num_labels]"}
 
     def build(self, at: nn.Scope, c: RobertaConfig) -> None:
@@ -1077,7 +1086,7 @@ class RobertaForSequenceClassification(nn.Model[RobertaConfig]):
             h = attention(h, mask)
             # bert.spec:56  h = FeedForward(h)
             h = feed_forward(h)
-        # roberta.spec:21  SequenceClassification(pooled=Classify(first(base.last_hidden_state, S), at="cl ...
+        # roberta.spec:22  SequenceClassification(pooled=Classify(first(base.last_hidden_state, S), at="cl ...
         first = self.first(h)
         pooled = self.classify(first)
         # heads.spec:37  logits = linear(dropout(pooled, p), num_labels, bias=bias, at=at)
@@ -1109,12 +1118,12 @@ class RobertaForTokenClassificationOutput(nn.Output):
 
 
 class RobertaForTokenClassification(nn.Model[RobertaConfig]):
-    """head RobertaForTokenClassification of roberta.spec:22."""
+    """head RobertaForTokenClassification of roberta.spec:23."""
 
     Config = RobertaConfig
     policy = POLICY
     prefix = "roberta"
-    stale = ("embeddings.position_ids",)
+    stale = ("embeddings.position_ids", "cls.predictions.bias", "lm_head.bias")
     labels = {"labels": "int[B, S]"}
 
     def build(self, at: nn.Scope, c: RobertaConfig) -> None:
@@ -1172,12 +1181,12 @@ class RobertaForQuestionAnsweringOutput(nn.Output):
 
 
 class RobertaForQuestionAnswering(nn.Model[RobertaConfig]):
-    """head RobertaForQuestionAnswering of roberta.spec:23."""
+    """head RobertaForQuestionAnswering of roberta.spec:24."""
 
     Config = RobertaConfig
     policy = POLICY
     prefix = "roberta"
-    stale = ("embeddings.position_ids",)
+    stale = ("embeddings.position_ids", "cls.predictions.bias", "lm_head.bias")
     labels = {"start_positions": "int[B]", "end_positions": "int[B]"}
 
     def build(self, at: nn.Scope, c: RobertaConfig) -> None:
@@ -1250,12 +1259,12 @@ class RobertaForMultipleChoiceOutput(nn.Output):
 
 
 class RobertaForMultipleChoice(nn.Model[RobertaConfig]):
-    """head RobertaForMultipleChoice of roberta.spec:24."""
+    """head RobertaForMultipleChoice of roberta.spec:25."""
 
     Config = RobertaConfig
     policy = POLICY
     prefix = "roberta"
-    stale = ("embeddings.position_ids",)
+    stale = ("embeddings.position_ids", "cls.predictions.bias", "lm_head.bias")
     over = ("batch", "choices")
     labels = {"labels": "int[batch]"}
 

@@ -98,7 +98,7 @@ def test_masked_tokens_are_found_again(folders: dict[str, Path]) -> None:
     ids = np.tile(row, (len(places), 1))
     ids[np.arange(len(places)), places] = masked
     # it was trained with another head beside this one, which is not read
-    with pytest.warns(UserWarning, match="5 tensors of .* are not used: bert.pooler"):
+    with pytest.warns(UserWarning, match="4 tensors of .* are not used: bert.pooler"):
         model = ttmlc.load(folder, spec="bert", head="MaskedLM", dtype="float32")
     assert model.report.initialised == []
     logits = model(ids).logits.numpy()
@@ -110,10 +110,9 @@ def test_masked_tokens_are_found_again(folders: dict[str, Path]) -> None:
 def test_both_heads_of_pretraining_are_read(folders: dict[str, Path]) -> None:
     folder = folders["bert_pretrained"]
     inputs = batch(folder, list(CLASSES)[:3])
-    # the table of words is there a second time
-    with pytest.warns(UserWarning, match="1 tensors of .* are not used: cls.predictions.decoder.weight"):
-        model = ttmlc.load(folder, spec="bert", head="PreTraining", dtype="float32")
-    assert model.report.initialised == []
+    # the table of words is there a second time, with the same values
+    model = ttmlc.load(folder, spec="bert", head="PreTraining", dtype="float32")
+    assert (model.report.initialised, model.report.unexpected) == ([], [])
     output = model(**inputs)
     for name in ("prediction_logits", "seq_relationship_logits"):
         wanted = theirs("BertForPreTraining", folder, inputs, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ttmlc.emit.python import (
     ARGUMENT,
@@ -230,7 +230,9 @@ def chain(form: Attribute) -> Code:
         pad = f".padded({expression(dim, OWNER)}, {sizes_code}, to={expression(to, OWNER)})"
         return Call(inner.callee, inner.args, inner.suffix + pad)
     if form.name == "argument":
-        return Raw(identifier(str(form.args[0])))
+        given, *here = form.args
+        code = Raw(identifier(str(given)))
+        return Call("at.tied", (Arg(code), Arg(Raw(_path(here[0]))))) if here else code
     if form.name == "select":
         condition, yes, no = form.args
         assert not isinstance(condition, (str, Form, tuple))
@@ -254,16 +256,31 @@ def presence(storage: Operation) -> Scalar | None:
 def _parameter(form: Form) -> Call:
     names, shape, init, *zero = form.args
     assert isinstance(names, tuple) and isinstance(init, Form)
-    written = [_path(name) for name in names]
-    args = [Arg(Raw(written[0])), Arg(Raw(tuple_of(expression(size, OWNER) for size in shape_of(shape))))]
+    args = [
+        Arg(Raw(_path(names[0]))),
+        Arg(Raw(tuple_of(expression(size, OWNER) for size in shape_of(shape)))),
+    ]
     args.append(Arg(Raw(_init(init))))
-    if len(written) > 1:
-        args.append(Arg(Raw(tuple_of(written[1:])), "also"))
+    also = _also(names[1:])
+    if also:
+        args.append(Arg(Raw(also), "also"))
     if zero:
         row = zero[0]
         assert not isinstance(row, (str, Form, tuple))
         args.append(Arg(Raw(expression(row, OWNER)), "zero_row"))
     return Call("at.parameter", tuple(args))
+
+
+def _also(names: Sequence[Attribute]) -> str:
+    """The other names of a parameter; nothing where it has none."""
+    if len(names) == 1 and isinstance(names[0], Form):
+        condition, name, _ = names[0].args
+        assert not isinstance(condition, (str, Form, tuple))
+        one = tuple_of([string(str(name))])
+        if isinstance(condition, Const):
+            return one if condition.value else ""
+        return f"{one} if {expression(condition, OWNER)} else ()"
+    return tuple_of(map(_path, names)) if names else ""
 
 
 def _path(name: Attribute) -> str:

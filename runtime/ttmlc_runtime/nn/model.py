@@ -214,7 +214,8 @@ class Model(Generic[C]):
 
     def _rules(self) -> Rules:
         prefixes = (self.prefix,) if isinstance(self.prefix, str) else self.prefix
-        return Rules(tuple(p for p in prefixes if p), self.stale, self.renames)
+        written = tuple(p for p in prefixes if p)
+        return Rules(written, self.stale, self.renames, tied=self._registry.tied)
 
     def _load(
         self,
@@ -351,7 +352,8 @@ def _same(name: str, tensors: list[str], read: Callable[[str], Array]) -> None:
     for other in tensors[1:]:
         if not np.array_equal(read(tensors[0]), read(other), equal_nan=True):
             raise WeightsError(
-                f"{name} is there as {tensors[0]} and as {other}, with different values: remove one of them"
+                f"{name} is there as {tensors[0]} and as {other}, with different values: remove one of them, or, "
+                "where the config ties what is not one, let it not (tie_word_embeddings)"
             )
 
 

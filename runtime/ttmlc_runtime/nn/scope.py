@@ -28,6 +28,8 @@ class Registry:
     """Of the run: with ``step`` and a block's path, all that dropout depends on."""
     step: int = 0
     """How many calls of the model were recorded."""
+    tied: dict[str, str] = field(default_factory=dict)
+    """Names under which files may hold a parameter a second time, and the parameter's own."""
     _made: dict[str, str] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock, repr=False)
     _once: bool = False
@@ -177,6 +179,12 @@ class Scope:
                 f"{name} is shared with {self.path or 'the model'!r}, and made by no block before it"
             )
         return Leaf(made)
+
+    def tied(self, chain: Chain, name: str) -> Chain:
+        """``chain``, whose one parameter files may hold a second time, at ``name`` below this path."""
+        (parameter,) = chain.parameters()
+        self.registry.tied[self._full(name)] = parameter.name
+        return chain
 
     def store(
         self,

@@ -89,12 +89,14 @@ class Rules:
         stale: patterns of tensors that are skipped silently.
         renames: parts of names in old files, and what they are called now.
         resized: whether a head's parameters may be of another shape in the file: they then begin at random.
+        tied: names under which files may hold a parameter a second time, and the parameter's own.
     """
 
     prefixes: tuple[str, ...] = ()
     stale: tuple[str, ...] = ()
     renames: Mapping[str, str] = field(default_factory=dict)
     resized: bool = False
+    tied: Mapping[str, str] = field(default_factory=dict)
 
     def renamed(self, name: str) -> str:
         """``name`` as it is called now; only whole words between dots are replaced."""
@@ -127,7 +129,7 @@ def match(
     def of_head(name: str) -> bool:
         return bool(own) and not name.startswith(f"{own}.")
 
-    known = _known(parameters)
+    known = _known(parameters, rules.tied)
     forms = {prefix: _form(tensors, prefix, own, known, rules) for prefix in _prefixes(rules, own)}
     used = max(forms, key=lambda prefix: sum(name in known for name in forms[prefix].values()))
     report = LoadReport(prefix=used)
@@ -155,14 +157,14 @@ def match(
     return Matching(sources, report)
 
 
-def _known(parameters: Mapping[str, Parameter]) -> dict[str, str]:
+def _known(parameters: Mapping[str, Parameter], tied: Mapping[str, str]) -> dict[str, str]:
     """Every name that is read, and the parameter it is read for."""
     known = {name: name for name in parameters}
     for parameter in parameters.values():
         for other in parameter.also:
             if known.setdefault(other, parameter.name) != parameter.name:
                 raise WeightsError(f"{other!r} would be read for {known[other]} and for {parameter.name}")
-    return known
+    return {**tied, **known}
 
 
 def _prefixes(rules: Rules, own: str) -> list[str]:

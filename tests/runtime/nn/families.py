@@ -62,8 +62,6 @@ class Head:
     labels: str = ""
     double: bool = True
     """Whether the reference computes in float64. A query that sees no key is not a number in Transformers there."""
-    whole: bool = True
-    """Whether all that Transformers saves is read: an untied decoder's second bias is of no use."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +95,7 @@ FAMILIES = {
         {
             "the encoder": Head("RobertaModel", {}, "outputs"),
             "masked words, tied": Head("RobertaForMaskedLM", {"hidden_act": "relu"}, "words"),
-            "masked words, untied": Head(
-                "RobertaForMaskedLM", {"tie_word_embeddings": False}, "words", whole=False
-            ),
+            "masked words, untied": Head("RobertaForMaskedLM", {"tie_word_embeddings": False}, "words"),
             "next words": Head("RobertaForCausalLM", {"is_decoder": True, "use_cache": False}, "words"),
             "a class": Head("RobertaForSequenceClassification", {"num_labels": 5}, "classes"),
             "a number": Head("RobertaForSequenceClassification", {"num_labels": 1}, "numbers"),

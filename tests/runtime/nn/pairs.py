@@ -114,14 +114,8 @@ def theirs(head: Head, *, seed: int = 0, std: float = 0.2, **options: Any) -> An
 
 
 def weights(model: Any) -> Arrays:
-    """What a checkpoint of ``model`` holds: a tied decoder once, and of an untied one no bias that it never reads."""
-    found = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
-    if "cls.predictions.decoder.weight" in found:
-        if model.config.tie_word_embeddings:
-            del found["cls.predictions.decoder.weight"], found["cls.predictions.decoder.bias"]
-        else:
-            del found["cls.predictions.bias"]
-    return found
+    """What ``model`` holds: a tied decoder twice, and of an untied one a bias that it never reads."""
+    return {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
 
 
 def ours(model: Any, dtype: str = "float32", **options: Any) -> Any:

@@ -64,10 +64,7 @@ def ours(model: Any, dtype: str) -> Any:
         {**model.config.to_dict(), "model_type": "distilbert"}
     )
     made = getattr(distilbert, type(model).__name__)(config, dtype=dtype)
-    held = {name: tensor.detach().numpy() for name, tensor in model.state_dict().items()}
-    if model.config.tie_word_embeddings:
-        held.pop("vocab_projector.weight", None)
-    made.load_state_dict(held)
+    made.load_state_dict({name: tensor.detach().numpy() for name, tensor in model.state_dict().items()})
     return made
 
 

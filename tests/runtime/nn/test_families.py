@@ -41,7 +41,7 @@ def pair(family: str, head: str) -> tuple[Any, Any]:
     found = FAMILIES[family]
     model = families.theirs(found, found.heads[head])
     with TemporaryDirectory() as folder:
-        made = families.ours(found, model, Path(folder), strict=found.heads[head].whole)
+        made = families.ours(found, model, Path(folder), strict=True)
     return (model.double() if found.heads[head].double else model), made
 
 

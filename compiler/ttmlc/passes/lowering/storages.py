@@ -176,6 +176,10 @@ class Storages:
             return Form("select", (maker.scalar("only"), own, Form("none")))
         if maker.operands and maker.operands[0] is not None:
             other = self._chain(maker.operands[0], False)
+            if isinstance(other, Form) and other.name == "argument" and isinstance(maker.get("at"), str):
+                other = Form(
+                    "argument", (*other.args, maker.text("at"))
+                )  # files may hold it here a second time
             condition = maker.scalar("when")
             if isinstance(condition, Const):
                 return other if condition.value else own
@@ -186,7 +190,7 @@ class Storages:
         shape = tuple(dim.size for dim in type_.dims)
         init = param.get("init")
         assert isinstance(init, Form)
-        names = (param.get("at") or "", *_strings(param.get("also")))
+        names = (param.get("at") or "", *(_strings(param.get("also")) or self._other(param)))
         arguments: list[Attribute] = [names, shape, init]
         if param.get("zero_row") is not None:
             arguments.append(param.scalar("zero_row"))
@@ -197,6 +201,14 @@ class Storages:
                     sizes = (outer, axis.size, inner)
                     chain = Form("pad", (chain, Const(place), sizes, self._padding.padded[axis.name]))
         return chain
+
+    def _other(self, param: Operation) -> tuple[Attribute, ...]:
+        """Where a flag chooses the path: while it holds, files may hold the parameter under the other one too."""
+        at = param.get("at")
+        if not isinstance(at, Form) or not all(isinstance(path, str) for path in at.args[1:]):
+            return ()
+        taken = {path for other in self._makers.values() if other is not param for path in _all_paths(other)}
+        return () if at.args[2] in taken else (Form("select", (*at.args[:1], at.args[2], "")),)
 
 
 JOINED = "join-projections"
@@ -235,6 +247,10 @@ def forms(block: Function) -> dict[str, list[str]]:
 def _last_path(param: Operation) -> str:
     """The path that names a parameter's holder: the last, where a flag decides between several."""
     return list(paths(param.get("at") or ""))[-1]
+
+
+def _all_paths(param: Operation) -> list[str]:
+    return [] if param.get("at") is None else [*paths(param.get("at") or ""), *_strings(param.get("also"))]
 
 
 def _strings(value: Attribute | None) -> tuple[str, ...]:
