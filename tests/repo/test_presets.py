@@ -40,10 +40,20 @@ PUBLISHED = {
     "qwen3-0.6b": (28, 1024, 16, 3072),  # Yang et al. 2025, table 1, and its folder
 }
 PARAMETERS = {
+    # `params` of Keras Hub's presets, which are those of the checkpoints without a head (src/models/*/..._presets.py)
+    "bert-tiny": 4_385_920,
+    "bert-small": 28_763_648,
     "bert-base": 109_482_240,
-    "roberta-base": 124_645_632,
+    "bert-large": 335_141_888,
+    "distilbert-base": 66_362_880,
     "gpt2-small": 124_439_808,
-    "llama-7b": 6_738_415_616 - 32000 * 4096,
+    "gpt2-medium": 354_823_168,
+    "gpt2-large": 774_030_080,
+    "gpt2-xl": 1_557_611_200,
+    # the hub's count of each checkpoint's safetensors, without the head of those that are not tied
+    "roberta-base": 124_645_632,
+    "roberta-large": 355_359_744,
+    "llama-7b": 6_738_415_616 - 32000 * 4096,  # Keras Hub's llama_7b_en as well
     "llama3-8b": 8_030_261_248 - 128256 * 4096,
     "llama3.2-1b": 1_235_814_400,
     "smollm2-135m": 134_515_008,
@@ -52,7 +62,9 @@ PARAMETERS = {
     "qwen2-0.5b": 494_032_768,
     "qwen3-0.6b": 596_049_920,
 }
-"""What the published checkpoints hold, without the head of those that are not tied."""
+"""What the published checkpoints hold."""
+UNPUBLISHED = {"nano-gpt", "nano-llama3"}
+"""Sizes of training runs, of which no checkpoint is published."""
 ROTARY = {
     "llama-7b": {},
     "tinyllama": {},
@@ -120,6 +132,10 @@ def test_a_preset_says_where_its_sizes_are_from(path: Path) -> None:
 def test_sizes_are_the_published_ones(name: str) -> None:
     config = read(ROOT / "specs/presets" / f"{name}.yaml")["config"]
     assert tuple(config.get(key) for key in ("layers", "hidden", "heads", "inner")) == PUBLISHED[name]
+
+
+def test_every_preset_is_counted() -> None:
+    assert {path.stem for path in PRESETS} == {*PARAMETERS, *UNPUBLISHED}
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
