@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ttmlc.elaborate.hints import hinted, sections
 from ttmlc.elaborate.names import CONFIG_MEMBERS, class_name, plain
 from ttmlc.elaborate.problems import (
     BAD_DEFAULT,
@@ -59,10 +60,16 @@ class Group:
 
 
 class ConfigBuilder:
-    """Collects the entries of one config; ``groups`` are the configs that a field may be of."""
+    """Collects the entries of one config; ``groups`` are the configs that a field may be of, ``used`` other specs."""
 
-    def __init__(self, problems: Problems, groups: Mapping[str, tree.Config] | None = None) -> None:
+    def __init__(
+        self,
+        problems: Problems,
+        groups: Mapping[str, tree.Config] | None = None,
+        used: Sequence[tree.File] = (),
+    ) -> None:
         self.problems = problems
+        self.used = tuple(used)
         self.groups = dict(groups or {})
         self.group = Group()
         self.numbers: dict[str, Number] = {}
@@ -78,9 +85,9 @@ class ConfigBuilder:
 
     def copy(self, problems: Problems) -> ConfigBuilder:
         """Another that has the same entries, and takes more; what is wrong with those goes to ``problems``."""
-        made = ConfigBuilder(problems)
+        made = ConfigBuilder(problems, used=self.used)
         for name, held in vars(self).items():
-            if name not in ("problems", "group"):
+            if name not in ("problems", "group", "used"):
                 setattr(made, name, held.copy())
         return made
 
@@ -107,11 +114,21 @@ class ConfigBuilder:
     def lookup(self, name: tree.Name) -> Number | None:
         """A field or derived value that stands above; poison stays silent."""
         for text in (self.group.written(name.text), name.text):
-            if text in self.poisoned:
+            if text in self.poisoned or text.partition(".")[0] in self.poisoned:
                 raise DiagnosticError([])
             if text in self.numbers:
                 return self.numbers[text]
         return None
+
+    def scalar(self, node: tree.Expr, words: tuple[str, ...] | None = None) -> Number:
+        """What ``node`` means over the entries above.
+
+        Raises:
+            DiagnosticError: it is no scalar, or reads what is not declared; the hint says where to declare it.
+        """
+        words = self.words() if words is None else words
+        with hinted([*self.numbers, *words], self.used):
+            return elaborate(node, self.lookup, words)
 
     def entry(self, entry: tree.ConfigEntry) -> None:
         """Take one entry.
@@ -124,7 +141,7 @@ class ConfigBuilder:
         elif isinstance(entry, tree.DerivedField):
             self.derive(entry)
         elif isinstance(entry, tree.Require):
-            condition = elaborate(entry.condition, self.lookup, self.words())
+            condition = self.scalar(entry.condition)
             if condition.kind != "bool":
                 raise problem(
                     WRONG_SHAPE, "a requirement must be bool", entry.condition.span, f"is {condition.kind}"
@@ -242,7 +259,7 @@ class ConfigBuilder:
         """
         if entry.gate is None:
             return None
-        condition = elaborate(entry.gate, self.lookup, self.words())
+        condition = self.scalar(entry.gate)
         if condition.kind != "bool":
             raise problem(WRONG_SHAPE, "a condition must be bool", entry.gate.span, f"is {condition.kind}")
         if not entry.nullable:
@@ -279,12 +296,11 @@ class ConfigBuilder:
         if len(words) > 1:
             return FieldKind.CHOICE, tuple(words)
         if words[0] not in KINDS:
-            raise problem(
-                BAD_DEFAULT,
-                f"{words[0]!r} is no kind of field",
-                entry.kinds[0].span,
-                hint=nearest(words[0], [*KINDS, *self.groups]),
-            )
+            hint = nearest(words[0], [*KINDS, *self.groups, *sections(self.used)])
+            if words[0][0].isupper() and not hint.startswith("Did"):
+                hint = "A group is a config of this spec, or of one that it uses: 'use' that one."
+            message = f"{words[0]!r} is no kind of field"
+            raise problem(BAD_DEFAULT, message, entry.kinds[0].span, hint=hint)
         return KINDS[words[0]], ()
 
     def default(
@@ -293,7 +309,7 @@ class ConfigBuilder:
         """The default of a field as a scalar."""
         if node is None:
             return None
-        number = elaborate(node, self.lookup, words)
+        number = self.scalar(node, words)
         fits = {
             FieldKind.FLOAT: ("int", "float"),
             FieldKind.RATE: ("int", "float"),
@@ -320,7 +336,11 @@ class ConfigBuilder:
         """Take an axis that a section of a spec declares: a derived value, and a dimension."""
         if isinstance(entry.value, (tree.Reference, tree.ProductExpr)):
             raise problem(NOT_YET, "a second name for an axis is not compiled yet", entry.span)
-        number = elaborate(entry.value, self.lookup, self.words())
+        try:
+            number = self.scalar(entry.value)
+        except DiagnosticError:
+            self.poisoned.add(entry.name.text)
+            raise
         if number.kind != "int":
             raise problem(
                 WRONG_SHAPE, "an axis is as long as a whole number", entry.value.span, f"is {number.kind}"
@@ -330,7 +350,7 @@ class ConfigBuilder:
     def derive(self, entry: tree.DerivedField) -> None:
         """Take one derived value."""
         try:
-            number = elaborate(entry.value, self.lookup, self.words())
+            number = self.scalar(entry.value)
         except DiagnosticError:
             self.poisoned.add(self.group.written(entry.name.text))
             raise

@@ -9,6 +9,7 @@ from ttmlc.elaborate import activations, integers, scalars
 from ttmlc.elaborate.binding import Bound, Signature, bind
 from ttmlc.elaborate.builtins import BUILTINS, LATER
 from ttmlc.elaborate.choices import ask, choice
+from ttmlc.elaborate.hints import hinted
 from ttmlc.elaborate.making import Making
 from ttmlc.elaborate.problems import (
     BAD_SCALAR,
@@ -122,7 +123,9 @@ class Expressions(Making):
 
     def scalar(self, node: tree.Expr) -> Number:
         """A scalar expression."""
-        return scalars.elaborate(node, self.number, self.scope.words, lambda asked: ask(self, asked))
+        words = self.scope.words
+        with hinted([*self.values, *self.scope.numbers, *words], self.scope.used):
+            return scalars.elaborate(node, self.number, words, lambda asked: ask(self, asked))
 
     def condition(self, node: tree.Expr) -> Scalar:
         """A condition.

@@ -26,7 +26,7 @@ from ttmlc.ir.module import Function, Level, Module
 from ttmlc.ir.scalar import Apply, Const, Field, apply, text
 from ttmlc.ir.types import Axis, Role
 from ttmlc.language import tree
-from ttmlc.source import Span
+from ttmlc.source import DiagnosticError, Span
 
 Import = Callable[[tree.Name], tree.File]
 
@@ -107,7 +107,7 @@ def _config(
     sections = [item for item in file.items if isinstance(item, tree.Config)]
     groups = _groups(file, used)
     sections = [section for section in sections if section not in groups.values()]
-    builder = ConfigBuilder(problems, groups)
+    builder = ConfigBuilder(problems, groups, used)
     config = Config("Model", "model")
     with problems.kept():
         if not sections:
@@ -136,6 +136,7 @@ def _config(
         nullable=frozenset(entry.name for entry in config.fields if entry.nullable),
         poisoned=frozenset(builder.poisoned),
         factors=builder.factors,
+        used=tuple(used),
     )
     return config, scope, builder
 
@@ -158,7 +159,11 @@ def _tables(scope: Scope, files: Sequence[tree.File], problems: Problems) -> Non
         with problems.kept():
             if item.name.text in scope.known():
                 raise problem(DECLARED_TWICE, f"{item.name.text!r} is declared already", item.name.span)
-            scope.tables[item.name.text] = elaborate_table(item, scope)
+            try:
+                scope.tables[item.name.text] = elaborate_table(item, scope)
+            except DiagnosticError:
+                scope.poisoned |= {item.name.text}
+                raise
 
 
 def _axes(scope: Scope, file: tree.File) -> None:

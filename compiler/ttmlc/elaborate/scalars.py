@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ttmlc.elaborate.problems import BAD_SCALAR, NOT_YET, UNKNOWN_NAME, nearest, problem
+from ttmlc.elaborate.problems import BAD_SCALAR, NOT_YET, UNKNOWN_NAME, problem
 from ttmlc.elaborate.values import Number
 from ttmlc.ir import scalar
 from ttmlc.ir.scalar import Const, Scalar
@@ -108,12 +108,7 @@ def _reference(node: tree.Reference, lookup: Lookup, words: tuple[str, ...]) -> 
         return found
     if node.name.text in words:
         return Number(Const(node.name.text), "word")
-    raise problem(
-        UNKNOWN_NAME,
-        f"nothing is called {node.name.text!r}",
-        node.name.span,
-        hint=nearest(node.name.text, words),
-    )
+    raise problem(UNKNOWN_NAME, f"nothing is called {node.name.text!r}", node.name.span)
 
 
 def _member(node: tree.Member, group: tree.Name, lookup: Lookup) -> Number:

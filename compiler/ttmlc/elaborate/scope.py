@@ -51,10 +51,12 @@ class Scope:
     """Of sizes that are products of others, what they are products of, outermost first."""
     indices: frozenset[str] = frozenset()
     """Those of the repeats in models: a block that stands in one may read it."""
+    used: tuple[tree.File, ...] = ()
+    """The specs that this one uses."""
 
     def meaning(self, name: str) -> Meaning | None:
         """What ``name`` means, or None."""
-        if name in self.poisoned:
+        if name in self.poisoned or name.partition(".")[0] in self.poisoned:
             return Poison()
         if name in self.numbers:
             return self.numbers[name]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ttmlc.elaborate import scalars
+from ttmlc.elaborate.hints import hinted
 from ttmlc.elaborate.names import INPUTS, plain
 from ttmlc.elaborate.problems import (
     BAD_SCALAR,
@@ -21,7 +22,7 @@ from ttmlc.elaborate.problems import (
     problem,
 )
 from ttmlc.elaborate.scope import Scope, TableValue
-from ttmlc.elaborate.values import Number
+from ttmlc.elaborate.values import Number, Poison
 from ttmlc.ir import scalar
 from ttmlc.ir.ops.rotary import Case, Named, table_form
 from ttmlc.ir.scalar import Const, Field, Index
@@ -139,12 +140,14 @@ class _Making:
     # Expressions
 
     def _number(self, node: tree.Expr) -> Number:
-        return scalars.elaborate(node, self._lookup, self.scope.words, None, self._call)
+        words = self.scope.words
+        with hinted([*self.known, *self.scope.numbers, *words], self.scope.used):
+            return scalars.elaborate(node, self._lookup, words, None, self._call)
 
     def _lookup(self, name: tree.Name) -> Number | None:
         if name.text in self.known:
             return self.known[name.text]
-        if name.text in self.scope.poisoned:
+        if isinstance(self.scope.meaning(name.text), Poison):
             raise DiagnosticError([])
         found = self.scope.number(name.text)
         return Number(Const(math.pi), "float") if found is None and name.text == "pi" else found
