@@ -12,6 +12,8 @@ from ttmlc.ir import scalar
 from ttmlc.ir.config import Config, ConfigField, FieldKind, Requirement
 from ttmlc.ir.ops.arithmetic import ACTIVATIONS
 
+CONFIG = "config.json"
+"""What the runtime calls the file in its messages."""
 MAX_BYTES = 1 << 20
 
 
@@ -180,7 +182,9 @@ def hugging_face_fields(values: Mapping[str, Any], config: Config, where: str) -
     try:
         made = _runtime_class(config).from_hugging_face(values)
     except ConfigError as error:
-        raise PresetError(f"{where}: {str(error).removeprefix('config.json: ')}") from None
+        told = str(error)  # of a file of that name, wherever it lies: here it is said where
+        said = f"{where}{told.removeprefix(CONFIG)}" if told.startswith(CONFIG) else f"{where}: {told}"
+        raise PresetError(said) from None
     fields = {entry.name: getattr(made, entry.name) for entry in config.fields}
     return met(config, fields, where)
 

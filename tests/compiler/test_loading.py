@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import ttmlc
-from ttmlc.api import PresetError
+from ttmlc.api import PresetError, compile_spec
 from ttmlc.loading import families, family
 from ttmlc.source import DiagnosticError
 from ttmlc_runtime.errors import ConfigError, WeightsError
@@ -98,6 +98,22 @@ def test_what_was_compiled_can_be_read(folder: Path) -> None:
 def test_what_does_not_fit_is_refused(folder: Path, change: dict[str, Any], message: str) -> None:
     with pytest.raises((PresetError, ConfigError), match=message):
         ttmlc.load(folder, **change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"hidden_size": "x"}, {"colour": 3}, {"position_embedding_type": "relative"}, {"model_type": "gpt2"}],
+    ids=str,
+)
+def test_a_config_that_does_not_fit_is_named_once(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"model_type": "bert", **change}), encoding="utf-8")
+    with pytest.raises(PresetError) as refused:
+        compile_spec(ROOT / "specs/models/bert.spec", config=path)
+    assert str(refused.value).startswith(str(path))
+    assert str(refused.value).count("config.json") == 1
+    with pytest.raises(PresetError, match=r"^config\.json(?!.*config\.json)"):
+        ttmlc.load(tmp_path, spec="bert")
 
 
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
