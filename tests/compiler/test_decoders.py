@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +125,16 @@ def test_in_bfloat16_the_loss_is_near() -> None:
 SMALL = (("heads", 6), ("kv", 2), ("head_dim", 40), ("reach", 4), ("bias", True), ("o_bias", False))
 
 
-def test_heads_that_do_not_fill_tiles_are_padded_for_one_config() -> None:
-    compared(build(dict(SMALL), PLAIN, preset=SMALL), 33, "right", FAR)
+@pytest.mark.parametrize("text", [SPEC, PLAIN], ids=["norms of heads", "none"])
+def test_heads_that_do_not_fill_tiles_are_padded_for_one_config(text: str) -> None:
+    """The mean square of a norm over them is that of what the parameters hold."""
+    compared(build(dict(SMALL), text, preset=SMALL), 33, "right", FAR)
+
+
+def test_norms_over_padded_heads_may_round_behind_their_weight() -> None:
+    text = SPEC.replace('at="q_norm")', 'at="q_norm", round=after_weight)')
+    assert text != SPEC
+    compared(build(dict(SMALL), text, preset=SMALL), 7, "", FAR)
 
 
 @pytest.mark.parametrize("flag", [True, False])
@@ -145,12 +154,17 @@ def test_a_generic_build_has_heads_of_whole_tiles() -> None:
         made().DecoderConfig(kv=3, head_dim=40)
 
 
-def test_a_norm_over_padded_heads_is_refused_with_the_reason(tmp_path: Path) -> None:
-    """What fills them up would be counted."""
+def test_a_layer_norm_over_padded_heads_is_refused_with_the_reason(tmp_path: Path) -> None:
+    """Less its mean, what fills them up is no zeros any more."""
+    text = re.sub(r"rms_norm\((.*), at=\"q_norm\"\)", r'layer_norm(\1, eps=eps, at="q_norm")', SPEC)
+    assert text != SPEC
     preset = tmp_path / "decoder-odd.yaml"
     preset.write_text("model: decoder\nconfig:\n  kv: 3\n  head_dim: 40\n")
-    with pytest.raises(DiagnosticError, match="'head_dim', which is padded to 64, would take its mean over"):
-        compile_text(SourceFile("decoder.spec", SPEC), tmp_path / "decoder.spec", preset=preset)
+    with pytest.raises(
+        DiagnosticError, match="'head_dim', which is padded to 64, would take its mean over"
+    ) as told:
+        compile_text(SourceFile("decoder.spec", text), tmp_path / "decoder.spec", preset=preset)
+    assert "Choose a head_dim that is a multiple of 32, or an RMS norm" in str(told.value)
 
 
 # What is emitted

@@ -9,9 +9,10 @@ from ttmlc.elaborate.offers import check_holes
 from ttmlc.elaborate.problems import DECLARED_TWICE, UNKNOWN_NAME, Problems, nearest, problem
 from ttmlc.elaborate.scalars import FUNCTIONS
 from ttmlc.elaborate.scope import DYNAMIC, Scope
+from ttmlc.ir.ops.rms_norm import ROUNDS
 from ttmlc.language import tree
 
-WORDS = frozenset({"zeros", "ones", "position", "in", "out", "given", *FUNCTIONS})
+WORDS = frozenset({"zeros", "ones", "position", "in", "out", "given", *FUNCTIONS, *ROUNDS})
 
 
 def check_heads(

@@ -20,7 +20,7 @@ from ttmlc.passes.lowering.heads import HEADS, of_losses, unit_of
 from ttmlc.passes.lowering.refusal import cannot
 from ttmlc.passes.lowering.resident import resident
 from ttmlc.passes.lowering.rotary import ROTARY, turning
-from ttmlc.passes.lowering.training import TRAINING, heads_of, unpadded
+from ttmlc.passes.lowering.training import TRAINING, heads_of, over_padding, unpadded
 
 if TYPE_CHECKING:
     from ttmlc.passes.lower import Lowering
@@ -64,12 +64,16 @@ def _layer_norm(lowering: Lowering, operation: Operation) -> Sequence[Value]:
 
 def _rms_norm(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     """One call that rounds behind the weight, or where the spec asks for it two, of which each rounds."""
-    unpadded(lowering, operation)
     x, weight = lowering.operand(operation, 0), lowering.storages.vector(operation.operands[1])
-    epsilon = operation.scalar("eps")
+    epsilon, factor = over_padding(lowering, operation, 0)
     if operation.get("round") == "after_weight":
-        return [lowering.add(operation, "ttnn.rms_norm", (x, weight), epsilon=epsilon)]
+        normal = lowering.add(operation, "ttnn.rms_norm", (x, weight), epsilon=epsilon)
+        return [
+            normal if factor is None else lowering.add(operation, "ttnn.multiply", (normal,), scalar=factor)
+        ]
     normal = lowering.add(operation, "ttnn.rms_norm", (x,), epsilon=epsilon)
+    if factor is not None:
+        normal = lowering.add(operation, "ttnn.multiply", (normal,), scalar=factor)
     return [lowering.add(operation, "ttnn.multiply", (normal, weight))]
 
 

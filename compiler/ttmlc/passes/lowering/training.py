@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ttmlc.ir import scalar
 from ttmlc.ir.device_training import FLOAT32
 from ttmlc.ir.module import Operation, Value
-from ttmlc.ir.scalar import Const, text
+from ttmlc.ir.scalar import Const, Scalar, text
 from ttmlc.ir.types import DeviceType, Product, TensorType, dim_text
 from ttmlc.passes.lowering.refusal import cannot
 from ttmlc.passes.lowering.resident import resident
@@ -59,16 +60,36 @@ def unpadded(lowering: Lowering, norm: Operation) -> None:
     last = x.type.dims[-1]
     if lowering.padding.size(last) != last.size:
         message = f"a norm over {dim_text(last)!r}, which is padded to {text(lowering.padding.size(last))}"
-        raise cannot(norm.span, f"{message}, would take its mean over the padding too")
+        hint = f"Choose a {dim_text(last)} that is a multiple of 32, or an RMS norm, which padding does not change."
+        raise cannot(norm.span, f"{message}, would take its mean over the padding too", hint)
+
+
+def over_padding(lowering: Lowering, norm: Operation, place: int) -> tuple[Scalar, Scalar | None]:
+    """The epsilon with which an RMS norm on the device is the one that is meant, and a factor behind it.
+
+    Of features that zeros fill up from n to m, the mean square over m is n/m of the one that is meant. With n/m of
+    epsilon the root is sqrt(n/m) of it, and so the result is sqrt(m/n) times the one that is meant.
+    """
+    x, epsilon = norm.operands[place], norm.scalar("eps")
+    assert x is not None and isinstance(x.type, TensorType)
+    last = x.type.dims[-1]
+    wide = lowering.padding.size(last)
+    if wide == last.size:
+        return epsilon, None
+    part = scalar.apply("/", last.size, wide)
+    return scalar.apply("*", epsilon, part), scalar.apply("sqrt", part)
 
 
 def _rms_norm_gradient(lowering: Lowering, operation: Operation) -> Sequence[Value]:
-    operands = (
-        *(lowering.operand(operation, place) for place in range(2)),
-        lowering.storages.vector(operation.operands[2]),
-    )
+    dy, x = (lowering.operand(operation, place) for place in range(2))
+    epsilon, factor = over_padding(lowering, operation, 1)
+    if factor is not None:
+        assert dy is not None
+        given_scale = {"scalar": factor}
+        dy = lowering.build.add("ttnn.multiply", (dy,), given_scale, name=dy.name, span=operation.span)
+    operands = (dy, x, lowering.storages.vector(operation.operands[2]))
     names = [value.name for value in operation.results]
-    given = {"epsilon": operation.scalar("eps")}
+    given = {"epsilon": epsilon}
     made = lowering.build.add_all("nn.rms_norm_backward", operands, given, names=names, span=operation.span)
     return made.results
 
