@@ -116,6 +116,12 @@ def test_a_config_that_does_not_fit_is_named_once(tmp_path: Path, change: dict[s
         ttmlc.load(tmp_path, spec="bert")
 
 
+def test_a_build_for_one_config_reads_what_is_held_twice_as_well() -> None:
+    text = compile_spec(ROOT / "specs/models/bert.spec", preset="bert-tiny", train=False).text
+    assert 'at.tied(word, "decoder.weight")' in text
+    assert 'at.parameter("bias", (30522,), zeros, also=("decoder.bias",))' in text
+
+
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PresetError, match="neither a folder"):
         ttmlc.load(tmp_path / "nothing")

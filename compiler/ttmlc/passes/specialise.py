@@ -123,15 +123,22 @@ def _reading(functions: tuple[Function, ...]) -> tuple[Function, ...]:
     return tuple(made)
 
 
+def _twice(at: Form) -> bool:
+    """Whether files may hold under the second path what is held under the first: where the first is the one."""
+    return at.args[0] == Const(True) and all(isinstance(path, str) for path in at.args[1:])
+
+
 def _parameter(operation: Operation) -> Operation | Value:
     left = [name for name in ("only",) if operation.get(name) == Const(True)]
     attributes = {name: value for name, value in operation.attributes if name not in ("when", *left)}
     at = attributes["at"]
-    while isinstance(at, Form) and isinstance(at.args[0], Const):
+    while isinstance(at, Form) and isinstance(at.args[0], Const) and not _twice(at):
         at = at.args[1] if at.args[0].value else at.args[2]
     attributes["at"] = at
     when = operation.get("when")
     if isinstance(when, Const) and when.value:
+        if isinstance(at, str):  # where files may hold the shared parameter a second time
+            return replace(operation, attributes=tuple(sorted({**attributes, "when": when}.items())))
         (shared,) = operation.operands
         assert shared is not None
         return shared
