@@ -110,7 +110,7 @@ def checked(values: Mapping[str, Any], config: Config, where: str) -> dict[str, 
     for name, value in values.items():
         if name not in known:
             raise PresetError(f"{where}: the spec has no field {name!r}. {nearest(name, known)}")
-        found[name] = _value(known[name], value, where)
+        found[name] = _held(known[name], value, where)
     return met(config, found, where)
 
 
@@ -129,15 +129,19 @@ def met(config: Config, fields: dict[str, scalar.Value], where: str) -> dict[str
                     raise PresetError(f"{where}: {message}")
                 known[entry.name] = None
                 continue
-            given = entry.name in fields
-            default = None if entry.default is None or given else config.evaluate(entry.default, known)
-            known[entry.name] = fields.get(entry.name, default)
+            known[entry.name] = fields[entry.name] if entry.name in fields else config.default(entry, known)
+            held = known[entry.name]
+            if entry.each is not None and isinstance(held, tuple) and len(held) != known[entry.each.over]:
+                message = (
+                    f"{entry.name} has {len(held)} values, and {entry.each.over} is {known[entry.each.over]}"
+                )
+                raise PresetError(f"{where}: {message}")
         # What is required of the fields comes before what is derived of them, which may have no value without it.
         waiting = list(config.requirements)
         for derived in (*config.derived, None):
             for requirement in [one for one in waiting if _reads(one) <= set(known)]:
                 waiting.remove(requirement)
-                if not scalar.evaluate(requirement.condition, known):
+                if not requirement.holds(known):
                     raise PresetError(f"{where}: {requirement.message}")
             if derived is not None:
                 known[derived.name] = scalar.evaluate(derived.value, known)
@@ -152,7 +156,18 @@ def _reads(requirement: Requirement) -> set[str]:
     return {leaf.name for leaf in scalar.leaves(requirement.condition) if isinstance(leaf, scalar.Field)}
 
 
-def _value(entry: ConfigField, value: Any, where: str) -> scalar.Value:
+def _held(entry: ConfigField, value: Any, where: str) -> scalar.Value:
+    """What a field is given, of which one with several values takes a list."""
+    if entry.each is None:
+        return _value(entry, value, where)
+    if not isinstance(value, (list, tuple)):
+        raise PresetError(
+            f"{where}: {entry.name} has a value for each of {entry.each.over}, and {value!r} is no list"
+        )
+    return tuple(_value(entry, one, where) for one in value)
+
+
+def _value(entry: ConfigField, value: Any, where: str) -> scalar.Plain:
     if value is None and entry.nullable:
         return None
     whole = isinstance(value, int) and not isinstance(value, bool)
@@ -221,16 +236,22 @@ def _runtime_class(config: Config) -> Any:
     }
 
     def maker(entry: ConfigField) -> Any:
-        def default(made: Any) -> Any:
+        def default(made: Any, *turn: int) -> Any:
             assert entry.default is not None
-            return scalar.evaluate(entry.default, {name: getattr(made, name) for name in names})
+            index = {} if entry.each is None else {entry.each.index: turn[0]}
+            return scalar.evaluate(entry.default, {name: getattr(made, name) for name in names}, index=index)
 
         def holds(made: Any) -> bool:
             assert entry.gate is not None
             return bool(scalar.evaluate(entry.gate, {name: getattr(made, name) for name in names}))
 
+        def count(made: Any) -> Any:
+            assert entry.each is not None
+            return getattr(made, entry.each.over)
+
         names = [other.name for other in config.fields[: config.fields.index(entry)]]
         gate = None if entry.gate is None else holds
+        each = None if entry.each is None else count
         given = nn.REQUIRED if entry.default is None else default
         if entry.kind is FieldKind.CHOICE:
             return nn.choice(
@@ -240,8 +261,10 @@ def _runtime_class(config: Config) -> Any:
                 nullable=entry.nullable,
                 gate=gate,
                 inside=entry.inside,
+                each=each,
             )
-        return makers[entry.kind](given, *entry.keys, nullable=entry.nullable, gate=gate, inside=entry.inside)
+        options = {"nullable": entry.nullable, "gate": gate, "inside": entry.inside, "each": each}
+        return makers[entry.kind](given, *entry.keys, **options)
 
     fields = [(entry.name, Any, maker(entry)) for entry in config.fields]
     space = {"model_type": config.model_type, "fixed": dict(config.fixed), "harmless": config.harmless}

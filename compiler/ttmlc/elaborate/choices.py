@@ -173,6 +173,8 @@ def possible_words(elaborator: Expressions, value: Scalar) -> dict[str, None] | 
     if isinstance(value, Field):
         choices = elaborator.scope.choices.get(value.name)
         return None if choices is None else dict.fromkeys(choices)
+    if isinstance(value, Apply) and value.op == "item":
+        return possible_words(elaborator, value.args[0])
     if isinstance(value, Apply) and value.op == "select":
         found = [possible_words(elaborator, arg) for arg in value.args[1:]]
         if found[0] is None or found[1] is None:

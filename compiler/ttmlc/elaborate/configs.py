@@ -17,11 +17,11 @@ from ttmlc.elaborate.problems import (
     nearest,
     problem,
 )
-from ttmlc.elaborate.scalars import elaborate
+from ttmlc.elaborate.scalars import Lookup, elaborate
 from ttmlc.elaborate.values import Number
-from ttmlc.ir.config import Config, ConfigField, Derived, FieldKind, Requirement
+from ttmlc.ir.config import Config, ConfigField, Derived, Each, FieldKind, Requirement
 from ttmlc.ir.ops.arithmetic import ACTIVATIONS
-from ttmlc.ir.scalar import Const, Field, Scalar, apply
+from ttmlc.ir.scalar import Const, Field, Index, Scalar, apply, leaves
 from ttmlc.ir.scalar import product as multiplied
 from ttmlc.ir.types import Axis, Role
 from ttmlc.language import tree
@@ -82,6 +82,8 @@ class ConfigBuilder:
         self.stale: list[str] = []
         self.poisoned: set[str] = set()
         self.factors: dict[str, tuple[str, ...]] = {}
+        self.indices: dict[str, str] = {}
+        """Of each index that a field has a value for, the field that counts them."""
 
     def copy(self, problems: Problems) -> ConfigBuilder:
         """Another that has the same entries, and takes more; what is wrong with those goes to ``problems``."""
@@ -120,7 +122,9 @@ class ConfigBuilder:
                 return self.numbers[text]
         return None
 
-    def scalar(self, node: tree.Expr, words: tuple[str, ...] | None = None) -> Number:
+    def scalar(
+        self, node: tree.Expr, words: tuple[str, ...] | None = None, lookup: Lookup | None = None
+    ) -> Number:
         """What ``node`` means over the entries above.
 
         Raises:
@@ -128,7 +132,23 @@ class ConfigBuilder:
         """
         words = self.words() if words is None else words
         with hinted([*self.numbers, *words], self.used):
-            return elaborate(node, self.lookup, words)
+            return elaborate(node, lookup or self.lookup, words)
+
+    def at_each(self, name: tree.Name) -> Number | None:
+        """As ``lookup``, or the index of fields by layer, which stands for each of its values."""
+        found, over = self.lookup(name), self.indices.get(name.text)
+        return Number(Index(name.text), "int", each=over) if found is None and over else found
+
+    def each_of(self, condition: Scalar, span: Span) -> Each | None:
+        """The index that ``condition`` reads, if it reads one.
+
+        Raises:
+            DiagnosticError: it reads several.
+        """
+        read = list(dict.fromkeys(leaf.name for leaf in leaves(condition) if isinstance(leaf, Index)))
+        if len(read) > 1:
+            raise problem(NOT_YET, "a requirement of several indices is not compiled yet", span)
+        return Each(read[0], self.indices[read[0]]) if read else None
 
     def entry(self, entry: tree.ConfigEntry) -> None:
         """Take one entry.
@@ -141,7 +161,7 @@ class ConfigBuilder:
         elif isinstance(entry, tree.DerivedField):
             self.derive(entry)
         elif isinstance(entry, tree.Require):
-            condition = self.scalar(entry.condition)
+            condition = self.scalar(entry.condition, lookup=self.at_each)
             if condition.kind != "bool":
                 raise problem(
                     WRONG_SHAPE, "a requirement must be bool", entry.condition.span, f"is {condition.kind}"
@@ -151,7 +171,8 @@ class ConfigBuilder:
                 if entry.message is not None
                 else "a requirement of the spec does not hold"
             )
-            self.requirements.append(Requirement(condition.scalar, message, entry.span))
+            each = self.each_of(condition.scalar, entry.condition.span)
+            self.requirements.append(Requirement(condition.scalar, message, each, entry.span))
         elif isinstance(entry, tree.Fixed):
             self.fixed += [(name.text, value.value) for name, value in entry.entries]
         elif isinstance(entry, tree.Harmless):
@@ -210,7 +231,7 @@ class ConfigBuilder:
             DiagnosticError: it has one, or cannot be used.
         """
         flat, text = self.group.flat(plain(name, CONFIG_MEMBERS)), self.group.written(name.text)
-        if flat in self.spans or flat in CONFIG_MEMBERS:
+        if flat in self.spans or flat in CONFIG_MEMBERS or flat in self.indices:
             related = ((self.spans[flat], "first here"),) if flat in self.spans else ()
             raise problem(DECLARED_TWICE, f"{flat!r} is declared twice", name.span, related=related)
         self.numbers[text] = number
@@ -219,8 +240,6 @@ class ConfigBuilder:
 
     def field(self, entry: tree.ConfigField) -> None:
         """Take one field."""
-        if entry.index is not None:
-            raise problem(NOT_YET, "fields by layer are not compiled yet", entry.span)
         if len(entry.kinds) == 1 and entry.kinds[0].text in self.groups:
             self.nested(entry, self.groups[entry.kinds[0].text])
             return
@@ -228,6 +247,7 @@ class ConfigBuilder:
         try:
             gate = self.gate(entry)
             kind, choices = self.kind(entry)
+            each = self.each(entry, kind)
             words = ACTIVATIONS if kind is FieldKind.ACTIVATION else choices
             default = self.default(entry, entry.default, kind, words)
             null = self.default(entry, entry.null, kind, words)
@@ -236,7 +256,8 @@ class ConfigBuilder:
             raise
         held = Field(self.group.flat(entry.name.text))
         dim = Axis(held.name, held, Role.FEATURES) if kind is FieldKind.SIZE else None
-        name = self.declare(entry.name, Number(held, MEANS[kind], dim))
+        over = "" if each is None else each.over
+        name = self.declare(entry.name, Number(held, MEANS[kind], dim, choices, over))
         keys = tuple(key.path for key in entry.keys)
         seen = {_place(key, other.inside): other.name for other in self.fields for key in other.keys}
         for key, path in zip(entry.keys, keys, strict=True):
@@ -248,8 +269,38 @@ class ConfigBuilder:
                 raise problem(DECLARED_TWICE, f"key {path!r} is read by {known!r} already", key.span)
         inside = self.group.keys
         self.fields.append(
-            ConfigField(name, kind, default, keys, entry.nullable, null, choices, gate, inside, entry.span)
+            ConfigField(
+                name, kind, default, keys, entry.nullable, null, choices, gate, inside, each, entry.span
+            )
         )
+
+    def each(self, entry: tree.ConfigField, kind: FieldKind) -> Each | None:
+        """What a field has a value for each of: ``kind[i in layers]``.
+
+        Raises:
+            DiagnosticError: that is no size that stands above, or a value of this kind cannot be one of several.
+        """
+        if entry.index is None:
+            return None
+        index, axis = plain(entry.index[0]), entry.index[1]
+        over = self.lookup(axis)
+        if (
+            over is None
+            or not isinstance(over.dim, Axis)
+            or all(e.name != over.dim.name for e in self.fields)
+        ):
+            hint = "As in kind[i in layers], with layers: size above."
+            raise problem(UNKNOWN_NAME, f"{axis.text!r} is no size of this config", axis.span, hint=hint)
+        if index in self.numbers or self.indices.get(index, over.dim.name) != over.dim.name:
+            raise problem(DECLARED_TWICE, f"{index!r} is declared already", entry.index[0].span)
+        if kind in (FieldKind.SIZE, FieldKind.ACTIVATION):
+            message = f"a {kind.value} for each of {axis.text!r} is not compiled yet"
+            raise problem(NOT_YET, message, entry.kinds[0].span)
+        if entry.nullable or entry.null is not None or self.group.name:
+            message = "only a field at the top that is never none has several values yet"
+            raise problem(NOT_YET, message, entry.span)
+        self.indices[index] = over.dim.name
+        return Each(index, over.dim.name)
 
     def gate(self, entry: tree.ConfigField) -> Scalar | None:
         """The condition under which the keys of a field are read; else it is none, which its kind must allow.
@@ -272,7 +323,8 @@ class ConfigBuilder:
         """Take a field that is a config of its own: its fields become fields of this one."""
         if self.group.name:
             raise problem(NOT_YET, "a group inside a group is not compiled yet", entry.span)
-        if entry.nullable or entry.default is not None or entry.null is not None or not entry.keys:
+        value = entry.nullable or entry.index or entry.default is not None or entry.null is not None
+        if value or not entry.keys:
             hint = f"As in {entry.name.text}: {section.name.text} from {entry.name.text}_key."
             raise problem(
                 WRONG_SHAPE, "a group is read from its keys, and has no value itself", entry.span, hint=hint
@@ -309,7 +361,7 @@ class ConfigBuilder:
         """The default of a field as a scalar."""
         if node is None:
             return None
-        number = self.scalar(node, words)
+        number = self.scalar(node, words, self.lookup if entry.index is None else self.at_each)
         fits = {
             FieldKind.FLOAT: ("int", "float"),
             FieldKind.RATE: ("int", "float"),

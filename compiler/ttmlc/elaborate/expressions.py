@@ -151,7 +151,7 @@ class Expressions(Making):
         name = node.name.text
         found = self.values.get(name) or self.scope.meaning(name)
         if found is not None:
-            return found
+            return scalars.one(found, node.name) if isinstance(found, Number) else found
         if name in self.scope.tables:
             return self._table(self.scope.tables[name], node.span)
         if name in ("zeros", "ones"):
@@ -167,7 +167,8 @@ class Expressions(Making):
     def _index(self, name: str) -> Number | None:
         """The index of a repeat around this, or around the calls of this block."""
         known = name in self.indices or (self.of_block and name in self.scope.indices)
-        return Number(Index(name), "int") if known else None
+        over = self.counted.get(name, self.scope.indices.get(name, ""))
+        return Number(Index(name), "int", each=over) if known else None
 
     def _table(self, table: TableValue, span: Span) -> Tensor:
         given: dict[str, Attribute] = {"name": table.name, "numbers": table.numbers}
@@ -199,6 +200,10 @@ class Expressions(Making):
         return results[node.name.text]
 
     def _lookup(self, node: tree.Lookup, wanted: str) -> Meaning:
+        if isinstance(node.owner, tree.Reference) and node.owner.name.text not in self.values:
+            field = self.scope.number(node.owner.name.text)
+            if field is not None and field.is_several:
+                return self.scalar(node)
         table = self.expression(node.owner)
         if not isinstance(table, Tensor) or len(node.indices) != 1:
             raise problem(MISFIT, "only a table can be looked up", node.owner.span, f"is {describe(table)}")

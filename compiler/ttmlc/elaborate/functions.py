@@ -26,7 +26,7 @@ from ttmlc.elaborate.values import Init, Meaning, Number, Poison, Tensor, descri
 from ttmlc.ir.builder import Builder
 from ttmlc.ir.module import COMPUTED, Attribute, Form, Function, Input, Kind, Region, Value
 from ttmlc.ir.scalar import Asked, Const, Scalar, leaves
-from ttmlc.ir.types import DType, TensorType
+from ttmlc.ir.types import Axis, DType, TensorType
 from ttmlc.language import tree
 from ttmlc.source import DiagnosticError
 
@@ -280,6 +280,7 @@ class Elaborator(Branches):
             )
         carried, before, paths = self._carried(node, node.body), dict(self.values), self.paths
         self.paths, self.indices = {}, (*self.indices, index)
+        self.counted[index] = count.dim.name if isinstance(count.dim, Axis) else ""
         try:
             body = self._region(node, node.body, carried)
         finally:

@@ -26,7 +26,7 @@ class Making:
     ``values`` are its names; ``wanted`` is the name that the statement gives the expression at hand; ``paths`` are
     the checkpoint paths that are taken, ``owned`` what heads may read by name: parameters, and inputs that are made of
     others; ``done`` are the blocks that can be called, ``failed`` those that cannot and why; ``holding`` are the
-    conditions that hold where the expression stands.
+    conditions that hold where the expression stands, and ``counted`` the sizes that its own repeats count, by index.
     """
 
     scope: Scope
@@ -35,6 +35,7 @@ class Making:
     build: Builder = field(default_factory=Builder)
     values: dict[str, Meaning] = field(default_factory=dict)
     indices: tuple[str, ...] = ()
+    counted: dict[str, str] = field(default_factory=dict)
     of_block: bool = False
     wanted: str = ""
     paths: dict[str, Span] = field(default_factory=dict)

@@ -195,7 +195,12 @@ def _declare(scope: Scope, file: tree.File, problems: Problems) -> None:
                 raise problem(NOT_YET, "this section is not compiled yet", item.span)
     written = (item for item in file.items if isinstance(item, tree.Model))
     repeats = (node for item in written for node in tree.walk(item) if isinstance(node, tree.Repeat))
-    scope.indices = frozenset(node.index.text for node in repeats)
+    for node in repeats:
+        counted = node.count.name.text if isinstance(node.count, tree.Reference) else ""
+        size = scope.numbers.get(counted)
+        over = size.dim.name if size is not None and isinstance(size.dim, Axis) else ""
+        same = scope.indices.get(node.index.text, over) == over
+        scope.indices[node.index.text] = over if same else ""
     scope.defaults.update(defaults_of(file))
     _axes(scope, file)
 
@@ -229,5 +234,6 @@ def _exact(config: Config) -> Config:
             condition = apply("==", apply("%", *value.args), Const(0))
             if condition not in stated:
                 names = [arg.name if isinstance(arg, Field) else text(arg) for arg in value.args]
-                added.append(Requirement(condition, f"{names[1]} must divide {names[0]}", derived.span))
+                message = f"{names[1]} must divide {names[0]}"
+                added.append(Requirement(condition, message, span=derived.span))
     return replace(config, requirements=(*config.requirements, *added))

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ttmlc.elaborate.problems import BAD_SCALAR, NOT_YET, UNKNOWN_NAME, problem
+from ttmlc.elaborate.problems import BAD_SCALAR, MISFIT, NOT_YET, UNKNOWN_NAME, nearest, problem
 from ttmlc.elaborate.values import Number
 from ttmlc.ir import scalar
-from ttmlc.ir.scalar import Const, Scalar
+from ttmlc.ir.scalar import Const, Index, Scalar
 from ttmlc.language import tree
 
 ARITHMETIC = ("+", "-", "*", "/", "%", "**")
@@ -56,6 +56,8 @@ def elaborate(
         return _reference(node, lookup, words)
     if isinstance(node, tree.Member) and isinstance(node.owner, tree.Reference):
         return _member(node, node.owner.name, lookup)
+    if isinstance(node, tree.Lookup) and isinstance(node.owner, tree.Reference):
+        return item(node, node.owner.name, lookup)
     if isinstance(node, tree.Operator):
         return _operator(node, [elaborate(arg, lookup, words, ask, calls) for arg in node.args])
     if isinstance(node, tree.Choice):
@@ -105,10 +107,53 @@ def select(node: tree.Node, condition: Scalar, yes: Number, no: Number) -> Numbe
 def _reference(node: tree.Reference, lookup: Lookup, words: tuple[str, ...]) -> Number:
     found = lookup(node.name)
     if found is not None:
-        return found
+        return one(found, node.name)
     if node.name.text in words:
         return Number(Const(node.name.text), "word")
     raise problem(UNKNOWN_NAME, f"nothing is called {node.name.text!r}", node.name.span)
+
+
+def one(number: Number, name: tree.Name) -> Number:
+    """``number``, which ``name`` stands for.
+
+    Raises:
+        DiagnosticError: it is a value for each of something.
+    """
+    if number.is_several:
+        hint = f"Write {name.text}[i] inside of 'repeat i in {number.each}'."
+        raise problem(MISFIT, f"{name.text!r} has a value for each of {number.each!r}", name.span, hint=hint)
+    return number
+
+
+def item(node: tree.Lookup, name: tree.Name, lookup: Lookup) -> Number:
+    """``kind[i]``: of a field that has a value for each of an axis, the one at the index of a repeat over it.
+
+    Raises:
+        DiagnosticError: it is no such field, or the index is another.
+    """
+    values = lookup(name)
+    if values is None or not values.is_several:
+        if values is None:
+            raise problem(UNKNOWN_NAME, f"nothing is called {name.text!r}", name.span)
+        hint = "Only a field that is declared as in kind[i in layers] has several."
+        raise problem(MISFIT, f"{name.text!r} is one value", node.span, hint=hint)
+    index = node.indices[0]
+    hint = (
+        f"The index is that of a 'repeat i in {values.each}' around this, or around the calls of this block."
+    )
+    if not isinstance(index, tree.Reference) or len(node.indices) > 1:
+        raise problem(MISFIT, f"{name.text!r} is read at an index, as it is", index.span, hint=hint)
+    found = lookup(index.name)
+    if found is None:
+        message = f"no repeat around this has the index {index.name.text!r}"
+        raise problem(UNKNOWN_NAME, message, index.span, hint=hint)
+    if not isinstance(found.scalar, Index) or found.each != values.each:
+        label = f"counts {found.each!r}" if isinstance(found.scalar, Index) and found.each else ""
+        message = (
+            f"{index.name.text!r} is no index of {values.each!r}, which {name.text!r} has its values for"
+        )
+        raise problem(MISFIT, message, index.span, label, hint=hint)
+    return Number(scalar.apply("item", values.scalar, found.scalar), values.kind, words=values.words)
 
 
 def _member(node: tree.Member, group: tree.Name, lookup: Lookup) -> Number:
@@ -117,7 +162,7 @@ def _member(node: tree.Member, group: tree.Name, lookup: Lookup) -> Number:
     found = lookup(name)
     if found is None:
         raise problem(UNKNOWN_NAME, f"there is no field {name.text!r} in the config", node.span)
-    return found
+    return one(found, name)
 
 
 def _joined(node: tree.Node, left: Number, right: Number) -> str:
@@ -139,6 +184,7 @@ def _operator(node: tree.Operator, args: list[Number]) -> Number:
         return Number(scalar.apply(op, *(arg.scalar for arg in args)), "bool")
     if op in ("==", "!="):
         _joined(node, *args)
+        _check_words(node, args)
         return Number(scalar.apply(op, *(arg.scalar for arg in args)), "bool")
     for arg, part in zip(args, node.args, strict=True):
         if arg.kind not in NUMERIC:
@@ -158,6 +204,16 @@ def _operator(node: tree.Operator, args: list[Number]) -> Number:
     values = [arg.scalar for arg in args]
     _check_constants(node, op, args)
     return Number(scalar.apply(op, *values), "int" if whole else "float")
+
+
+def _check_words(node: tree.Operator, args: list[Number]) -> None:
+    """Refuse to compare a field with a word that it never is."""
+    for number, other, part in zip(args, reversed(args), reversed(node.args), strict=True):
+        word = other.scalar.value if isinstance(other.scalar, Const) else None
+        if number.words and isinstance(word, str) and word not in number.words:
+            raise problem(
+                UNKNOWN_NAME, f"this is never {word!r}", part.span, hint=nearest(word, number.words)
+            )
 
 
 def _check_constants(node: tree.Operator, op: str, args: list[Number]) -> None:

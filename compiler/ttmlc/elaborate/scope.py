@@ -49,8 +49,10 @@ class Scope:
     """Fields of the config that may be none."""
     factors: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Of sizes that are products of others, what they are products of, outermost first."""
-    indices: frozenset[str] = frozenset()
-    """Those of the repeats in models: a block that stands in one may read it."""
+    indices: dict[str, str] = field(default_factory=dict)
+    """Those of the repeats in models, which a block that stands in one may read, and the sizes that they count; an
+    index of several things, or of what is no size, counts "".
+    """
     used: tuple[tree.File, ...] = ()
     """The specs that this one uses."""
 

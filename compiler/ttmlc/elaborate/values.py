@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Union
 
 from ttmlc.ir.module import Value
-from ttmlc.ir.scalar import Scalar
+from ttmlc.ir.scalar import Field, Scalar
 from ttmlc.ir.types import Dim, TensorType
 from ttmlc.language import tree
 from ttmlc.source import Span
@@ -28,12 +28,21 @@ class Tensor:
 class Number:
     """A scalar over the config, and the dimension it names where it names one.
 
-    ``kind`` is int, float, bool, none, word (an enumerated choice) or activation.
+    ``kind`` is int, float, bool, none, word (an enumerated choice) or activation; a field has its ``words``. With
+    ``each`` it is the index of what that field counts, or, a field itself, has a value for each of these: it is read as
+    ``kind[i]``.
     """
 
     scalar: Scalar
     kind: str
     dim: Dim | None = None
+    words: tuple[str, ...] = ()
+    each: str = ""
+
+    @property
+    def is_several(self) -> bool:
+        """Whether it is a field that has a value for each of something."""
+        return bool(self.each) and isinstance(self.scalar, Field)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from ttmlc.emit.python import (
     turn,
 )
 from ttmlc.emit.views import BlockView
-from ttmlc.ir.module import Function, Input, Module, Operation, Value, indices_of, plain
+from ttmlc.ir.module import Function, Input, Module, Operation, Value, indices_read, plain
 
 SEED = "seed"
 """What a forward calls the seed of what it drops."""
@@ -43,7 +43,7 @@ def block_view(module: Module, function: Function) -> BlockView:
         methods += [Forward(module, forward, construction, keys=keys, kept=tuple(back.kept)).view(), method]
     line = f":{function.span.line}" if function.span is not None else ""
     where = function.span.file.name if function.span is not None else module.source
-    indices = indices_of(function.operations)
+    indices = indices_read(module.functions, function.name)
     taken = "".join(f", {identifier(i.value.name)}: Chain" for i in function.inputs if i.parameter)
     taken += "".join(f", {identifier(index)}: int" for index in indices)
     kept = [f"        self.{turn(index)} = {identifier(index)}" for index in indices]

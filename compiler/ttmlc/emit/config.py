@@ -6,11 +6,23 @@ import hashlib
 import json
 from collections.abc import Iterable
 
-from ttmlc.emit.python import Arg, Call, Raw, expression, layout, literal, string, tuple_of
+from ttmlc.emit.python import (
+    ARGUMENT,
+    Arg,
+    Call,
+    Raw,
+    expression,
+    identifier,
+    layout,
+    literal,
+    literal_code,
+    string,
+    tuple_of,
+)
 from ttmlc.emit.views import ConfigView, DerivedView, FieldView
-from ttmlc.ir.config import ConfigField, FieldKind
+from ttmlc.ir.config import ConfigField, Each, FieldKind, Requirement
 from ttmlc.ir.module import Fact, Module
-from ttmlc.ir.scalar import Apply, Const, Field, Scalar
+from ttmlc.ir.scalar import Apply, Const, Field, Scalar, Value
 
 MAKERS: dict[FieldKind, tuple[str, str]] = {
     FieldKind.SIZE: ("nn.size", "int"),
@@ -40,12 +52,16 @@ def config_view(module: Module) -> ConfigView:
         model_type=string(config.model_type),
         fixed=tuple(f"{string(key)}: {literal(value)}," for key, value in config.fixed),
         harmless=tuple(f"{string(key)}," for key in config.harmless),
-        built_for=tuple(f"{string(name)}: {literal(value)}," for name, value in module.build.fields),
+        built_for=tuple(
+            line
+            for name, value in module.build.fields
+            for line in layout(f"{string(name)}: ", literal_code(value), 8, ",")
+        ),
         fingerprint=string(fingerprint(module)) if built else "",
         fields=tuple(FieldView(tuple(_field(entry, built))) for entry in config.fields),
         derived=derived,
         requirements=tuple(
-            _lines(_require(expression(e.condition, "self"), string(e.message)) for e in config.requirements)
+            _lines(_require(_condition(entry), string(entry.message)) for entry in config.requirements)
         ),
         facts=tuple(
             _lines(_require(expression(f.condition, "self"), _message(module, f)) for f in module.facts)
@@ -61,7 +77,8 @@ def fingerprint(module: Module) -> str:
 
 def _field_type(entry: ConfigField) -> str:
     """The type of a field as an attribute."""
-    return f"{MAKERS[entry.kind][1]}{' | None' if entry.nullable else ''}"
+    one = f"{MAKERS[entry.kind][1]}{' | None' if entry.nullable else ''}"
+    return one if entry.each is None else f"tuple[{one}, ...]"
 
 
 CONDITIONS = frozenset(["or", "and", "not", "==", "!=", "<", "<=", ">", ">=", "is_none"])
@@ -81,20 +98,20 @@ def _type(value: Scalar, known: dict[str, str]) -> str:
     return "float"
 
 
-def _field(entry: ConfigField, built: dict[str, int | float | bool | str | None]) -> list[str]:
+def _field(entry: ConfigField, built: dict[str, Value]) -> list[str]:
     maker = MAKERS[entry.kind][0]
     args = []
     if entry.name in built:
-        args.append(Arg(Raw(literal(built[entry.name]))))
+        args.append(Arg(literal_code(built[entry.name])))
     elif entry.default is not None:
-        fixed = isinstance(entry.default, Const)
-        written = _exactly(entry.default)
-        args.append(Arg(Raw(written if fixed else f"lambda c: {written}")))
+        args.append(Arg(Raw(_default(entry.default, entry.each))))
     else:
         args.append(Arg(Raw("nn.REQUIRED")))
     if entry.choices:
         args.append(Arg(Raw(tuple_of(map(string, entry.choices))), "one_of"))
     args[1:1] = [Arg(Raw(string(key))) for key in entry.keys]
+    if entry.each is not None:
+        args.append(Arg(Raw(f"lambda c: c.{entry.each.over}"), "each"))
     if entry.inside:
         args.append(Arg(Raw(tuple_of(map(string, entry.inside))), "inside"))
     if entry.null_default is not None:
@@ -104,6 +121,24 @@ def _field(entry: ConfigField, built: dict[str, int | float | bool | str | None]
     if entry.gate is not None and entry.name not in built:
         args.append(Arg(Raw(f"lambda c: {expression(entry.gate, 'c')}"), "gate"))
     return layout(f"{entry.name}: {_field_type(entry)} = ", Call(maker, tuple(args)), 4)
+
+
+def _default(default: Scalar, each: Each | None) -> str:
+    """A default: a value, a function of the config, or one of the config and an index."""
+    if isinstance(default, Const):
+        return expression(default, "c")
+    if each is None:
+        return f"lambda c: {_exactly(default)}"
+    return f"lambda c, {identifier(each.index)}: {expression(default, 'c', ARGUMENT, looping=True)}"
+
+
+def _condition(requirement: Requirement) -> str:
+    """What a requirement asks, of each where it is one of several."""
+    each = requirement.each
+    if each is None:
+        return expression(requirement.condition, "self")
+    asked = expression(requirement.condition, "self", looping=True)
+    return f"all({asked} for {identifier(each.index)} in range(self.{each.over}))"
 
 
 def _exactly(default: Scalar) -> str:

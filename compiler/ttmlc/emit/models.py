@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from ttmlc.emit.body import sizes_read
 from ttmlc.emit.calls import OWNER, call, size_text
 from ttmlc.emit.construction import Construction, exploded
-from ttmlc.emit.host import Hosting
 from ttmlc.emit.predictions import next_token
 from ttmlc.emit.python import (
     WIDTH,
@@ -24,6 +23,7 @@ from ttmlc.emit.python import (
     string,
     tuple_of,
 )
+from ttmlc.emit.repeats import Repeating
 from ttmlc.emit.views import ModelView, OutputView
 from ttmlc.ir.device import shape_of
 from ttmlc.ir.device_labels import HostOp
@@ -109,24 +109,16 @@ def _kinds(given: Input) -> str:
 
 
 @dataclass
-class Calling(Hosting):
+class Calling(Repeating):
     """``__call__`` of a model."""
 
     losses: dict[str, Operation] = field(default_factory=dict)
     """Of each loss that a choice chooses among."""
-    turned: dict[str, str] = field(default_factory=dict)
-    """Of each list of blocks, what one of them is called in its loop."""
-
     outer: tuple[str, ...] = ()
 
     def enter(self) -> None:
         self.given = {identifier(given.value.name) for given in self.function.inputs}
-        self.turned = {}
-        for operation in self.function.walk():
-            if operation.op == "repeat" and operation.body is not None:
-                for inner in operation.body.operations:
-                    self._turned(inner)
-        self.given |= {*self.turned.values(), f"{self.function.name}Output"}
+        self.given |= {*self.turns(), f"{self.function.name}Output"}
         self.outer = outer_axes(self.function)
         self.given.update(map(dynamic, self.outer))
         taken = {flat(name) for key, name in self.names.items() if key.startswith("call ")} & self.given
@@ -141,20 +133,10 @@ class Calling(Hosting):
         read = {v.name for o in self.function.operations if is_loss(o) for v in o.operands if v is not None}
         self.early = [o for o in self.function.operations if o.op == "output" and o.result.name in read]
 
-    def _turned(self, call: Operation) -> None:
-        """Name what holds the block of one turn: as the list of them is called, unless an input is called so."""
-        if call.op == "call":
-            held = flat(self.names[f"call {id(call)}"])
-            self.turned[held] = f"{held}_block" if held in self.given else held
-
     def special(self, operation: Operation, indent: int) -> bool:
-        if self.host(operation, indent):
+        if self.host(operation, indent) or self.inside(operation, indent):
             return True
-        if operation.op == "repeat":
-            self._loop(operation, indent)
-        elif operation.op == "when":
-            self._when(operation, indent)
-        elif operation.op == "choose":
+        if operation.op == "choose":
             self._choose(operation, indent)
         elif isinstance(
             TABLE[operation.op], HostOp
@@ -224,53 +206,6 @@ class Calling(Hosting):
         for condition, loss in zip(asked, alternatives, strict=True):
             self.lines += _test(condition, pad)
             self.lines += layout(f"{name} = ", self._loss(loss), indent + 4)
-
-    def _when(self, operation: Operation, indent: int) -> None:
-        """What is done where inputs are given; what it changes keeps its name, and its value elsewhere."""
-        assert operation.body is not None
-        self.speak(operation, indent)
-        self._carry_in(operation, indent)
-        self.lines.append(f"{' ' * indent}if {expression(operation.scalar('condition'), OWNER)}:")
-        self.operations(operation.body.operations, indent + 4)
-        self._carry_out(operation, indent)
-
-    def _carry_in(self, operation: Operation, indent: int) -> None:
-        """Name what a body carries: as it was called before, where that is not read any more."""
-        assert operation.body is not None
-        for value, argument in zip(operation.operands, operation.body.arguments, strict=True):
-            assert value is not None
-            before, name = self.names[value.name], self.name(argument, self.places[id(operation)])
-            if flat(before) != name:
-                self.lines.append(f"{' ' * indent}{name} = {flat(before)}")
-
-    def _carry_out(self, operation: Operation, indent: int) -> None:
-        """Give what a body yields the names of what it carries."""
-        assert operation.body is not None
-        for carried, argument, result in zip(
-            operation.body.yields, operation.body.arguments, operation.results, strict=True
-        ):
-            name, target = flat(self.names[carried.name]), flat(self.names[argument.name])
-            if name != target:
-                self.lines.append(f"{' ' * indent}    {target} = {name}")
-            self.take(result, target)
-
-    def _loop(self, operation: Operation, indent: int) -> None:
-        assert operation.body is not None
-        pad = " " * indent
-        calls = [inner for inner in operation.body.operations if inner.op == "call"]
-        held = [flat(self.names[f"call {id(inner)}"]) for inner in calls]
-        each = ", ".join(self.turned[name] for name in held)
-        self.speak(operation, indent)
-        self._carry_in(operation, indent)
-        if len(held) == 1:
-            self.lines.append(f"{pad}for {each} in self.{held[0]}:")
-        else:
-            lists = ", ".join(f"self.{name}" for name in held)
-            self.lines.append(f"{pad}for {each} in zip({lists}, strict=True):")
-        self.loop_names = {name: self.turned[name] for name in held}
-        self.operations(operation.body.operations, indent + 4)
-        self.loop_names = {}
-        self._carry_out(operation, indent)
 
     def code(self, operation: Operation) -> Call:
         if operation.op.startswith("input."):

@@ -113,7 +113,17 @@ def string(text: str) -> str:
 
 def literal(value: scalar.Value) -> str:
     """A Python literal."""
+    if isinstance(value, tuple):
+        same = len(value) > 1 and all(type(one) is type(value[0]) and one == value[0] for one in value)
+        return f"({literal(value[0])},) * {len(value)}" if same else tuple_of(map(literal, value))
     return string(value) if isinstance(value, str) else repr(value)
+
+
+def literal_code(value: scalar.Value) -> Code:
+    """A Python literal that breaks over lines where it is long."""
+    if not isinstance(value, tuple) or len(set(map(literal, value))) < 2:
+        return Raw(literal(value))
+    return Call("", tuple(Arg(Raw(literal(one))) for one in value))
 
 
 def arrow(given: str, made: str, width: int = WIDTH) -> str:
@@ -140,15 +150,24 @@ ARGUMENT = -1
 """Around a scalar that is all of an argument: a choice stands there without brackets."""
 
 
-def expression(value: Scalar, owner: str, around: int = 0) -> str:
-    """A scalar in Python, where fields are attributes of ``owner``."""
+def expression(value: Scalar, owner: str, around: int = 0, *, looping: bool = False) -> str:
+    """A scalar in Python, where fields are attributes of ``owner``.
+
+    An index of a repeat is the block's own, or a variable where that is ``looping``.
+    """
+
+    def inner(value: Scalar, around: int = 0) -> str:
+        return expression(value, owner, around, looping=looping)
+
     if isinstance(value, Const):
         written = literal(value.value)
         return f"({written})" if written.startswith("-") and around else written
     if isinstance(value, Field):
         return f"{owner}.{value.name}"  # elaboration refuses field names that Python or the base class has
-    if isinstance(value, (Dynamic, Index)):
-        return dynamic(value.axis) if isinstance(value, Dynamic) else f"self.{turn(value.name)}"
+    if isinstance(value, Dynamic):
+        return dynamic(value.axis)
+    if isinstance(value, Index):
+        return identifier(value.name) if looping else f"self.{turn(value.name)}"
     if isinstance(value, Asked):
         asked = identifier(value.input)
         if value.question != "given":
@@ -156,28 +175,31 @@ def expression(value: Scalar, owner: str, around: int = 0) -> str:
         return f"({asked} is not None)" if around > 4 else f"{asked} is not None"
     operator = scalar.OPERATORS[value.op]
     args = value.args
+    if value.op == "item":
+        values, index = map(inner, args)
+        return f"{values}[{index}]"
     if value.op == "select":
-        condition, yes, no = (expression(arg, owner, 1) for arg in args)
+        condition, yes, no = (inner(arg, 1) for arg in args)
         chosen = f"{yes} if {condition} else {no}"
         return chosen if around == ARGUMENT else f"({chosen})"
     if value.op == "not" and isinstance(args[0], Apply) and args[0].op == "is_none":
-        written, binds = f"{expression(args[0].args[0], owner, 5)} is not None", 4
+        written, binds = f"{inner(args[0].args[0], 5)} is not None", 4
     elif value.op == "is_none":
-        written, binds = f"{expression(args[0], owner, 5)} is None", 4
+        written, binds = f"{inner(args[0], 5)} is None", 4
     elif value.op == "round_up":
-        size, unit = (expression(arg, owner, 6) for arg in args)
+        size, unit = (inner(arg, 6) for arg in args)
         written, binds = f"-(-{size} // {unit}) * {unit}", 6
     elif operator.binds == 0:
         name = value.op if value.op == "int" else f"math.{value.op}"
-        return f"{name}({', '.join(expression(arg, owner) for arg in args)})"
+        return f"{name}({', '.join(map(inner, args))})"
     elif operator.arity == 1:
-        written, binds = SYMBOLS[value.op] + expression(args[0], owner, operator.binds), operator.binds
+        written, binds = SYMBOLS[value.op] + inner(args[0], operator.binds), operator.binds
     else:
         binds = operator.binds
-        left = expression(args[0], owner, binds + (value.op == "**" or binds == 4))
+        left = inner(args[0], binds + (value.op == "**" or binds == 4))
         # A power of simple operands is written without spaces, as formatters do, and what is negated without brackets.
         simple = value.op == "**" and all(isinstance(arg, (Const, Field, Index)) for arg in args)
-        right = expression(args[1], owner, 0 if simple else binds + (value.op != "**"))
+        right = inner(args[1], 0 if simple else binds + (value.op != "**"))
         written = f"{left}**{right}" if simple else f"{left} {operator.symbol} {right}"
     return f"({written})" if binds < around else written
 

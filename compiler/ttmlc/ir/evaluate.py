@@ -43,7 +43,7 @@ class Call:
     results: Sequence[Type]
     frame: Frame
 
-    def value(self, name: str) -> scalar.Value:
+    def value(self, name: str) -> scalar.Plain:
         """A scalar attribute's value, its default where it is not given."""
         given = self.operation.get(name)
         if given is None:
@@ -92,7 +92,7 @@ class Frame:
         for name, part in zip(names, np.split(value, ends), strict=True):
             self.gradients[name] = self.gradients.get(name, 0) + part
 
-    def scalar(self, expression: Scalar) -> scalar.Value:
+    def scalar(self, expression: Scalar) -> scalar.Plain:
         """The value of ``expression`` here."""
         return scalar.evaluate(expression, self.fields, self.dynamic, self.index, self.answers)
 

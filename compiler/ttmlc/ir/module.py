@@ -7,13 +7,14 @@ Equality is structural and ignores spans, so a pass that changes nothing gives b
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Union
 
 from ttmlc.ir.config import Config
 from ttmlc.ir.scalar import Apply, Asked, Const, Dynamic, Field, Index, Scalar, leaves
+from ttmlc.ir.scalar import Value as Held
 from ttmlc.ir.types import DeviceType, MaskType, RotaryType, TensorType, Type
 from ttmlc.source import Span
 
@@ -184,7 +185,7 @@ class Fact:
 class Build:
     """What a module was built for: ``generic``, or the fields that a specialised build holds fixed."""
 
-    fields: tuple[tuple[str, int | float | bool | str | None], ...] = ()
+    fields: tuple[tuple[str, Held], ...] = ()
     label: str = ""
 
     @property
@@ -281,6 +282,12 @@ def indices_of(operations: tuple[Operation, ...]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def indices_read(functions: Iterable[Function], block: str) -> tuple[str, ...]:
+    """The indices of repeats that a block reads, or its forward or backward: it is made with these."""
+    own = (function for function in functions if function.block == block)
+    return tuple(dict.fromkeys(index for function in own for index in indices_of(function.operations)))
+
+
 def rewrite(
     operations: tuple[Operation, ...], change: Callable[[Operation], Operation]
 ) -> tuple[Operation, ...]:
@@ -293,3 +300,27 @@ def rewrite(
         return change(operation)
 
     return tuple(one(operation) for operation in operations)
+
+
+def with_indices_read(functions: tuple[Function, ...]) -> tuple[Function, ...]:
+    """``functions`` whose calls give the indices alone that the called blocks still read."""
+    known: dict[str, tuple[str, ...]] = {}
+
+    def change(operation: Operation) -> Operation:
+        if operation.op not in ("call", "call_backward"):
+            return operation
+        given = dict(operation.attributes)
+        given.pop("indices", None)
+        read = indices(operation.text("block"))
+        return replace(
+            operation, attributes=tuple(sorted({**given, **({"indices": read} if read else {})}.items()))
+        )
+
+    def indices(block: str) -> tuple[str, ...]:
+        if block not in known:
+            own = [one for one in functions if one.block == block]
+            made = [replace(one, operations=rewrite(one.operations, change)) for one in own]
+            known[block] = indices_read(made, block)
+        return known[block]
+
+    return tuple(replace(one, operations=rewrite(one.operations, change)) for one in functions)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ttmlc.ir.config import Config, ConfigField, Derived, FieldKind, Requirement
+from ttmlc.ir.config import Config, ConfigField, Derived, Each, FieldKind, Requirement
 from ttmlc.ir.module import (
     Attribute,
     Build,
@@ -24,8 +24,8 @@ from ttmlc.ir.module import (
     Value,
 )
 from ttmlc.ir.reader import Reader
-from ttmlc.ir.scalar import Const
-from ttmlc.ir.scalar import Value as Plain
+from ttmlc.ir.scalar import Const, Plain
+from ttmlc.ir.scalar import Value as Held
 from ttmlc.ir.types import Axis, Role, TensorType, Type
 
 
@@ -63,9 +63,19 @@ class _Parser(Reader):
         while not self.have("}"):
             name = self.take("name")
             self.expect("=")
-            fields.append((name, self.literal()))
+            fields.append((name, self.held()))
             self.have(",")
         return Build(tuple(fields), label)
+
+    def held(self) -> Held:
+        """What a field holds: a literal, or a list of them."""
+        if not self.have("["):
+            return self.literal()
+        found = []
+        while not self.have("]"):
+            found.append(self.literal())
+            self.have(",")
+        return tuple(found)
 
     def literal(self) -> Plain:
         value = self.unary()
@@ -101,9 +111,10 @@ class _Parser(Reader):
                 self.expect("=")
                 derived.append(Derived(entry, self.scalar(), whole))
             elif self.have("require"):
+                each = self.each()
                 condition = self.scalar()
                 self.expect(",")
-                requirements.append(Requirement(condition, self.string()))
+                requirements.append(Requirement(condition, self.string(), each))
             elif self.have("fixed"):
                 key = self.string()
                 self.expect("=")
@@ -124,8 +135,17 @@ class _Parser(Reader):
             stale,
         )
 
+    def each(self) -> Each | None:
+        if not self.have("["):
+            return None
+        index = self.take("name")
+        self.expect("in")
+        over = self.take("name")
+        self.expect("]")
+        return Each(index, over)
+
     def config_field(self) -> ConfigField:
-        name = self.take("name")
+        name, each = self.take("name"), self.each()
         self.expect(":")
         kind = FieldKind(self.take("name"))
         nullable = self.have("?")
@@ -135,7 +155,7 @@ class _Parser(Reader):
         keys = self.strings() if self.have("from") else ()
         gate = self.scalar() if self.have("if") else None
         inside = self.strings() if self.have("inside") else ()
-        return ConfigField(name, kind, default, keys, nullable, null_default, choices, gate, inside)
+        return ConfigField(name, kind, default, keys, nullable, null_default, choices, gate, inside, each)
 
     def function(self) -> Function:
         kind, name = Kind(self.take("name")), self.take("name")

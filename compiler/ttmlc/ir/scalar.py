@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Union
 
-Value = Union[int, float, bool, str, None]
+Plain = Union[int, float, bool, str, None]
+Value = Union[Plain, tuple[Plain, ...]]
+"""A plain value, or one for each of what an axis counts: what a field by layer holds."""
 
 
 class Unanswered(KeyError):
@@ -26,7 +28,7 @@ class Unanswered(KeyError):
 class Const:
     """A literal: a number, a flag, ``none``, or the name of an enumerated choice."""
 
-    value: Value
+    value: Plain
 
     def __eq__(self, other: object) -> bool:
         # 1, 1.0 and True are equal in Python but print, and mean, different things.
@@ -89,7 +91,7 @@ Answers = Mapping[tuple[str, str], bool]
 class Operator:
     """How a scalar operator evaluates and how tightly it binds (0 for functions)."""
 
-    evaluate: Callable[..., Value]
+    evaluate: Callable[..., Plain]
     binds: int
     arity: int
     symbol: str
@@ -126,6 +128,8 @@ OPERATORS: dict[str, Operator] = {
     "select": Operator(lambda condition, yes, no: yes if condition else no, 0, 3, "select"),
     "is_none": Operator(lambda a: a is None, 0, 1, "is_none"),
     "round_up": Operator(lambda a, b: -(-a // b) * b, 0, 2, "round_up"),
+    # Of a field that has a value for each of an axis, the one at an index.
+    "item": Operator(lambda values, index: values[index], 0, 2, "item"),
 }
 
 
@@ -162,7 +166,7 @@ def evaluate(
     dynamic: Mapping[str, int] | None = None,
     index: Mapping[str, int] | None = None,
     answers: Answers | None = None,
-) -> Value:
+) -> Plain:
     """The value of ``scalar``; ``answers`` maps an input and a question to what is true of it.
 
     Raises:
@@ -172,7 +176,10 @@ def evaluate(
     if isinstance(scalar, Const):
         return scalar.value
     if isinstance(scalar, Field):
-        return fields[scalar.name]
+        value = fields[scalar.name]
+        if isinstance(value, tuple):
+            raise TypeError(f"{scalar.name} has several values")
+        return value
     if isinstance(scalar, Dynamic):
         return (dynamic or {})[scalar.axis]
     if isinstance(scalar, Index):
@@ -183,13 +190,15 @@ def evaluate(
             raise Unanswered(f"{scalar.question}(%{scalar.input})")
         return answers[asked]
 
-    def of(arg: Scalar) -> Value:
+    def of(arg: Scalar) -> Plain:
         return evaluate(arg, fields, dynamic, index, answers)
 
     # What is not needed is not evaluated: a question about an input that is absent has no answer.
     if scalar.op == "select":
         condition, yes, no = scalar.args
         return of(yes if of(condition) else no)
+    if scalar.op == "item" and isinstance(scalar.args[0], Field):
+        return OPERATORS["item"].evaluate(fields[scalar.args[0].name], of(scalar.args[1]))
     if scalar.op in ("and", "or"):
         first = of(scalar.args[0])
         return first if bool(first) is (scalar.op == "or") else of(scalar.args[1])
@@ -198,12 +207,25 @@ def evaluate(
 
 
 def fold(scalar: Scalar, known: Mapping[str, Value]) -> Scalar:
-    """``scalar`` with the fields in ``known`` replaced by their values and what follows computed."""
+    """``scalar`` with the fields in ``known`` replaced by their values and what follows computed.
+
+    A field that has several values stays, unless they are all the same.
+    """
     if isinstance(scalar, Field) and scalar.name in known:
-        return Const(known[scalar.name])
+        value = known[scalar.name]
+        return scalar if isinstance(value, tuple) else Const(value)
     if isinstance(scalar, Apply):
+        field = scalar.args[0] if scalar.op == "item" else None
+        values = known.get(field.name) if isinstance(field, Field) else None
+        if isinstance(values, tuple) and len(set(map(Const, values))) == 1:
+            return Const(values[0])
         return apply(scalar.op, *(fold(arg, known) for arg in scalar.args))
     return scalar
+
+
+def has_index(scalar: Scalar) -> bool:
+    """Whether ``scalar`` reads the index of a repeat."""
+    return any(isinstance(leaf, Index) for leaf in leaves(scalar))
 
 
 def leaves(scalar: Scalar) -> Iterator[Scalar]:
@@ -228,6 +250,8 @@ def literal(value: Value) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         return f"'{value}'"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(literal, value))}]"
     return repr(value)
 
 

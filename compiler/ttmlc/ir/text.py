@@ -18,7 +18,7 @@ import json
 from collections.abc import Iterator
 
 from ttmlc.ir import scalar
-from ttmlc.ir.config import Config
+from ttmlc.ir.config import Config, Each
 from ttmlc.ir.module import Attribute, Form, Function, Input, Module, Operation, Region, Value
 from ttmlc.ir.types import Axis, TensorType
 
@@ -63,7 +63,8 @@ def _module(module: Module) -> Iterator[str]:
 def _config(config: Config) -> Iterator[str]:
     yield f"config {config.name} for {json.dumps(config.model_type)}"
     for entry in config.fields:
-        line = f"  field {entry.name}: {entry.kind.value}{'?' if entry.nullable else ''}"
+        each = _each(entry.each)
+        line = f"  field {entry.name}{each}: {entry.kind.value}{'?' if entry.nullable else ''}"
         if entry.choices:
             line += f" of {_strings(entry.choices)}"
         if entry.default is not None:
@@ -76,7 +77,8 @@ def _config(config: Config) -> Iterator[str]:
     for derived in config.derived:
         yield f"  derived {derived.name}: {'whole' if derived.whole else 'real'} = {scalar.text(derived.value)}"
     for requirement in config.requirements:
-        yield f"  require {scalar.text(requirement.condition)}, {json.dumps(requirement.message)}"
+        condition = scalar.text(requirement.condition)
+        yield f"  require{_each(requirement.each)} {condition}, {json.dumps(requirement.message)}"
     for key, value in config.fixed:
         yield f"  fixed {json.dumps(key)} = {scalar.literal(value)}"
     if config.harmless:
@@ -84,6 +86,10 @@ def _config(config: Config) -> Iterator[str]:
     if config.stale:
         yield f"  stale {_strings(config.stale)}"
     yield "end"
+
+
+def _each(each: Each | None) -> str:
+    return "" if each is None else f"[{each.index} in {each.over}]"
 
 
 def _axes(module: Module) -> list[Axis]:

@@ -18,6 +18,7 @@ from ttmlc.ir.module import (
     Operation,
     Value,
     indices_of,
+    indices_read,
     scalars_in,
 )
 from ttmlc.ir.op import TABLE, Refusal, TensorOp
@@ -174,7 +175,7 @@ def _call(module: Module, operation: Operation, where: str) -> None:
     if [value.type for value in operation.operands if value is not None] != wanted:
         raise VerificationError(f"{where}: arguments do not fit {name}")
     given = operation.get("indices")
-    if set(given if isinstance(given, tuple) else ()) != set(indices_of(block.operations)):
+    if set(given if isinstance(given, tuple) else ()) != set(indices_read(module.functions, name)):
         raise VerificationError(f"{where}: {name} reads other indices of repeats")
     made = [value.type for value in operation.results]
     if made and made[-1] == SavedType(name):

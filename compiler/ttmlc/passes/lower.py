@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from ttmlc.ir.builder import Builder, Names
 from ttmlc.ir.device import BFLOAT16, UINT32
+from ttmlc.ir.device_masks import PICKED
 from ttmlc.ir.module import (
     Attribute,
     Fact,
@@ -30,9 +31,10 @@ from ttmlc.ir.module import (
     Operation,
     Value,
     plain,
+    with_indices_read,
 )
 from ttmlc.ir.ops.integers import HOST, on_host
-from ttmlc.ir.scalar import Const, Dynamic, Scalar
+from ttmlc.ir.scalar import Apply, Const, Dynamic, Index, Scalar, has_index, leaves
 from ttmlc.ir.types import DeviceType, DType, Layout, MaskType, RotaryType, SavedType, TensorType, Type
 from ttmlc.passes.base import Outcome, Pass
 from ttmlc.passes.lowering import hosted
@@ -61,6 +63,7 @@ class Lower(Pass):
             lowering.run()
             facts += [fact for fact in lowering.facts if fact not in facts]
         functions = tuple(done[function.name].made for function in module.functions)
+        functions = with_indices_read(functions)
         return Outcome(replace(module, level=Level.DEVICE, functions=functions, facts=tuple(facts)))
 
 
@@ -294,7 +297,11 @@ class Lowering:
             raise cannot(self.function.span, f"mask {given.value.name!r} is read both causally and not")
         if len(forms) > 1:
             raise cannot(self.function.span, f"mask {given.value.name!r} is read through several windows")
-        return forms.pop() if forms else MaskType(Const(False))
+        form = forms.pop() if forms else MaskType(Const(False))
+        read = {leaf.name for leaf in leaves(form.window) if isinstance(leaf, Index)}
+        if read & {o.get("index") for o in self.function.walk() if o.op == "repeat"}:
+            raise cannot(self.function.span, "a window by layer takes a repeat that stands in a model")
+        return form
 
     def _mask_forms(self, mask: Value) -> set[MaskType]:
         forms: set[MaskType] = set()
@@ -362,7 +369,26 @@ class Lowering:
         name = given.name if made is None else hosted.called(self, value)
         if made is None and given.name not in self.inputs:
             raise cannot(self.function.span, f"mask {value.name!r} must be an input")
+        if not has_index(form.window):
+            return self._entered_mask(given, name, form, "mask")
+        return self._picked_mask(given, name, form)
+
+    def _entered_mask(self, given: Value, name: str, form: MaskType, wanted: str) -> Value:
         window = None if form.window == Const(None) else form.window
         return self.enter(
-            given, "input.mask", str(form), "mask", input=name, causal=form.causal, window=window
+            given, "input.mask", str(form), wanted, input=name, causal=form.causal, window=window
         )
+
+    def _picked_mask(self, given: Value, name: str, form: MaskType) -> Value:
+        """One of the masks that are made where the model is entered: what chooses the window reads the index."""
+        window = form.window
+        if not has_index(window):
+            wanted = "mask" if window == Const(None) else "windowed"
+            return self._entered_mask(given, name, form, wanted)
+        if not isinstance(window, Apply) or window.op != "select" or not has_index(window.args[0]):
+            message = "a window by layer is one of some among which conditions choose, as in a if c[i] else b"
+            raise cannot(self.span, message)
+        condition, *windows = window.args
+        yes, no = (self._picked_mask(given, name, replace(form, window=one)) for one in windows)
+        attributes: dict[str, Attribute] = {"condition": condition}
+        return self.build.add(PICKED, (yes, no), attributes, name="picked", span=self.span)

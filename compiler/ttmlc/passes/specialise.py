@@ -24,8 +24,7 @@ from ttmlc.ir.module import (
     Operation,
     Region,
     Value,
-    indices_of,
-    rewrite,
+    with_indices_read,
 )
 from ttmlc.ir.ops.structure import conditions
 from ttmlc.ir.scalar import Const
@@ -48,7 +47,9 @@ class Specialise(Pass):
     def run(self, module: Module) -> Outcome:
         known = module.config.values(dict(self.fields))
         stored = tuple((entry.name, known[entry.name]) for entry in module.config.fields)
-        functions = _reading(tuple(_settled(_function(function, known)) for function in module.functions))
+        functions = with_indices_read(
+            tuple(_settled(_function(function, known)) for function in module.functions)
+        )
         facts = tuple(
             Fact(scalar.fold(fact.condition, known), fact.message, fact.reason) for fact in module.facts
         )
@@ -102,25 +103,6 @@ def _settled(function: Function) -> Function:
         operations=operations,
         outputs=tuple((name, one(value)) for name, value in function.outputs),
     )
-
-
-def _reading(functions: tuple[Function, ...]) -> tuple[Function, ...]:
-    """``functions``, callees first, whose calls give the indices alone that the blocks still read."""
-    read: dict[str, tuple[str, ...]] = {}
-
-    def change(operation: Operation) -> Operation:
-        if operation.get("indices") is None:
-            return operation
-        given = dict(operation.attributes)
-        given["indices"] = read[operation.text("block")]
-        kept = sorted((name, value) for name, value in given.items() if value)
-        return replace(operation, attributes=tuple(kept))
-
-    made = []
-    for function in functions:
-        made.append(replace(function, operations=rewrite(function.operations, change)))
-        read[function.name] = indices_of(made[-1].operations)
-    return tuple(made)
 
 
 def _twice(at: Form) -> bool:

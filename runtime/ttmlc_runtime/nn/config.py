@@ -82,7 +82,8 @@ class Config:
                 continue
             if isinstance(given, _Required):
                 given = self._default(name, spec)
-            object.__setattr__(self, name, spec.value(name, given))
+            held = spec.value(name, given) if spec.each is None else spec.values(name, given, self)
+            object.__setattr__(self, name, held)
         self._check_built_for()
         self.check()
 
@@ -91,7 +92,7 @@ class Config:
             keys = f", in config.json {' or '.join(map(repr, spec.keys))}" if spec.keys else ""
             raise ConfigError(f"{type(self).__name__} needs {name}{keys}: it has no default")
         try:
-            return spec.default(self) if callable(spec.default) else spec.default
+            return spec.assumed(self)
         except ConfigError as error:
             raise ConfigError(f"{name} has no default here: {error}") from None
 
@@ -212,7 +213,8 @@ class Config:
         values["model_type"] = self.model_type
         self._write_groups(values)
         for name, spec in self.specs().items():
-            held = getattr(self, name)
+            held: Any = getattr(self, name)
+            held = held if spec.each is None else list(held)
             paths = [key for key in spec.keys if not key.startswith("len(") and not spec.inside]
             if paths and not (values.get(paths[0], held) is None and held == self._null(spec)):
                 _put(values, paths[0], held)
@@ -228,7 +230,7 @@ class Config:
         """What a nullable field is where no key of it is there, in this config."""
         if isinstance(spec.default, _Required) or (spec.gate is not None and not spec.gate(self)):
             return None
-        return spec.default(self) if callable(spec.default) else spec.default
+        return spec.assumed(self)
 
     def _write_groups(self, values: dict[str, Any]) -> None:
         """Write the fields of groups: into the first dictionary, and beside it where older files have them.
@@ -243,7 +245,7 @@ class Config:
                 groups.setdefault(spec.inside, {})[name] = spec
         for inside, fields in groups.items():
             kept = [values.pop(key) for key in inside if key in values]  # what no field reads
-            changed = [name for name, spec in fields.items() if getattr(self, name) != self._usual(spec)]
+            changed = [name for name, spec in fields.items() if getattr(self, name) != spec.assumed(self)]
             whole = bool(self.built_for) or any(fields[name].kind == "choice" for name in changed)
             for name, spec in fields.items() if whole or changed else ():
                 if whole or name in changed or spec.kind == "choice":
@@ -253,17 +255,13 @@ class Config:
             for left in kept:
                 values.setdefault(inside[0], {}).update(left)
 
-    def _usual(self, spec: FieldSpec) -> Any:
-        """The default of a field, in this config."""
-        return spec.default(self) if callable(spec.default) else spec.default
-
     def _null(self, spec: FieldSpec) -> Any:
         """What null in a config.json stands for, in this config."""
         if spec.nullable or isinstance(spec.default, _Required):
             return None
         if spec.null is not None:
             return spec.null(self)
-        return self._usual(spec)
+        return spec.assumed(self) if spec.each is None else list(spec.assumed(self))
 
     def replace(self: C, **changes: Any) -> C:
         """This config with some fields changed, checked again."""

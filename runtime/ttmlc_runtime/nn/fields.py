@@ -86,6 +86,8 @@ class FieldSpec:
     gate: Callable[[Any], bool] | None = None
     """Of the config so far: where it does not hold, the field is None."""
     inside: tuple[str, ...] = ()
+    each: Callable[[Any], int] | None = None
+    """Of the config so far, how many values the field has: a tuple, in a config.json a list. None where it has one."""
 
     @property
     def shown(self) -> str:
@@ -107,6 +109,31 @@ class FieldSpec:
             keys = f" (key {self.shown!r})" if self.keys else ""
             raise ConfigError(f"{name}{keys} is {value!r} and must be {error}") from None
 
+    def values(self, name: str, values: Any, config: Any) -> tuple[Any, ...]:
+        """As ``value``, of a field that has several.
+
+        Raises:
+            ConfigError: they are no list, too few or too many, or one does not fit.
+        """
+        assert self.each is not None
+        count, keys = self.each(config), f" (key {self.shown!r})" if self.keys else ""
+        if not isinstance(values, (list, tuple)):
+            raise ConfigError(f"{name}{keys} is {values!r} and must be a list of {count} values")
+        if len(values) != count:
+            raise ConfigError(f"{name}{keys} has {len(values)} values and must have {count}")
+        return tuple(self.value(f"{name}[{place}]", value) for place, value in enumerate(values))
+
+    def assumed(self, config: Any) -> Any:
+        """The default, in this config so far; of a field with several a function gives each, or one stands for all."""
+        if self.each is None:
+            return self.default(config) if callable(self.default) else self.default
+        if isinstance(self.default, tuple):
+            return self.default
+        places = range(self.each(config))
+        return tuple(
+            self.default(config, place) if callable(self.default) else self.default for place in places
+        )
+
 
 def _maker(kind: str, check: Callable[[Any], Any]) -> Callable[..., Any]:
     def make(
@@ -116,13 +143,15 @@ def _maker(kind: str, check: Callable[[Any], Any]) -> Callable[..., Any]:
         null: Callable[[Any], Any] | None = None,
         gate: Callable[[Any], bool] | None = None,
         inside: tuple[str, ...] = (),
+        each: Callable[[Any], int] | None = None,
     ) -> Any:
-        spec = FieldSpec(kind, keys, default, nullable, null, check, gate, inside)
+        spec = FieldSpec(kind, keys, default, nullable, null, check, gate, inside, each)
         return dataclasses.field(default=UNSET, metadata={"spec": spec})
 
     make.__doc__ = (
         f"A field of kind {kind!r}: its default (a value, or a function of the config), then its keys. "
-        "With a ``gate`` it is None where that does not hold of the config."
+        "With a ``gate`` it is None where that does not hold of the config. With ``each`` it has so many values, and "
+        "a default may be a function of the config and the place of one."
     )
     return make
 
@@ -191,8 +220,9 @@ def choice(
     nullable: bool = False,
     gate: Callable[[Any], bool] | None = None,
     inside: tuple[str, ...] = (),
+    each: Callable[[Any], int] | None = None,
 ) -> Any:
-    """A field that holds one of some words."""
+    """A field that holds one of some words; with ``each`` so many of them."""
 
     def check(value: Any) -> str:
         if not isinstance(value, str) or value not in one_of:
@@ -200,7 +230,7 @@ def choice(
             raise TypeError(f"one of {', '.join(one_of)}{near}")
         return str(value)
 
-    return _maker("choice", check)(default, *keys, nullable=nullable, gate=gate, inside=inside)
+    return _maker("choice", check)(default, *keys, nullable=nullable, gate=gate, inside=inside, each=each)
 
 
 MISSING = object()

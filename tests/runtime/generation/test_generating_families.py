@@ -38,13 +38,18 @@ GROUPED = {
     "max_position_embeddings": 160,
     "initializer_range": 0.3,
 }
+SLIDING = {
+    "use_sliding_window": True,
+    "sliding_window": 5,
+    "layer_types": ["sliding_attention", "full_attention"],
+}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("Bert", POST_NORM),
     "gpt2": ("GPT2", PRE_NORM),
     "llama": ("Llama", GROUPED),
     "mistral": ("Mistral", {**GROUPED, "sliding_window": 8}),
-    "qwen2": ("Qwen2", GROUPED),
-    "qwen3": ("Qwen3", {**GROUPED, "head_dim": 32}),
+    "qwen2": ("Qwen2", {**GROUPED, "use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}),
+    "qwen3": ("Qwen3", {**GROUPED, **SLIDING, "head_dim": 32}),
     "roberta": ("Roberta", {**POST_NORM, "pad_token_id": 1}),
 }
 COUNTED = {"roberta"}

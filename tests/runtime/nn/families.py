@@ -39,6 +39,14 @@ DECODER = {
     "use_cache": False,
 }
 """Odd sizes of decoders with grouped queries."""
+LATE = {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1}
+"""Layers that slide from one on."""
+MIXED = {
+    **LATE,
+    "num_hidden_layers": 3,
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+}
+"""Layers that slide where a list says so, whatever else is said."""
 ENCODER = {
     "vocab_size": VOCAB,
     "hidden_size": 96,
@@ -218,6 +226,10 @@ FAMILIES = {
         {
             "next words": Head("Qwen2ForCausalLM", {}, "words"),
             "next words, tied": Head("Qwen2ForCausalLM", {"tie_word_embeddings": True}, "words"),
+            "next words, some in a window": Head("Qwen2ForCausalLM", MIXED, "words", double=False),
+            "a class for each word, late in a window": Head(
+                "Qwen2ForTokenClassification", {**LATE, "num_labels": 7}, "tags", double=False
+            ),
             "a class for each word": Head("Qwen2ForTokenClassification", {"num_labels": 7}, "tags"),
             "a class": Head(
                 "Qwen2ForSequenceClassification", {"num_labels": 5, "pad_token_id": 3}, "classes"
@@ -232,6 +244,13 @@ FAMILIES = {
         {
             "next words": Head("Qwen3ForCausalLM", {}, "words"),
             "next words, biased": Head("Qwen3ForCausalLM", {"attention_bias": True, "head_dim": 32}, "words"),
+            "next words, late in a window": Head("Qwen3ForCausalLM", LATE, "words", double=False),
+            "a class for each word, some in a window": Head(
+                "Qwen3ForTokenClassification",
+                {**MIXED, "sliding_window": 40, "num_labels": 7},
+                "tags",
+                double=False,
+            ),
             "a class for each word": Head("Qwen3ForTokenClassification", {"num_labels": 7}, "tags"),
             "a class": Head(
                 "Qwen3ForSequenceClassification", {"num_labels": 5, "pad_token_id": 3}, "classes"

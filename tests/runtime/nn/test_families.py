@@ -27,6 +27,7 @@ FAST = {
     ("llama", "a span", 31),
     ("mistral", "next words, in a window", 33),
     ("qwen2", "next words", 7),
+    ("qwen2", "next words, some in a window", 33),
     ("qwen3", "next words, biased", 33),
     ("gpt2", "next words, and one of several", 7),
     ("roberta", "masked words, tied", 33),

@@ -1,0 +1,30 @@
+"""The ttnn level: masks that differ by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ttmlc.ir import scalar
+from ttmlc.ir.device import DeviceOp, declare
+from ttmlc.ir.module import SCALARS
+from ttmlc.ir.op import Attributes, AttributeSpec, Refusal
+from ttmlc.ir.types import MaskType, Type
+
+PICKED = "mask.picked"
+
+
+@declare
+class PickedMaskOp(DeviceOp):
+    """The mask of one turn of a repeat: ``yes`` where ``condition``, which reads the index, holds, else ``no``."""
+
+    name = PICKED
+    operands = ("yes", "no")
+    attributes = {"condition": AttributeSpec(required=True)}
+
+    def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
+        yes, no = types
+        condition = attributes["condition"]
+        if not isinstance(yes, MaskType) or not isinstance(no, MaskType) or yes.causal != no.causal:
+            raise Refusal("masks are picked of which all are causal, or none", at="yes")
+        assert isinstance(condition, SCALARS)
+        return (MaskType(yes.causal, scalar.apply("select", condition, yes.window, no.window)),)
