@@ -9,6 +9,10 @@ HEAD = """config Small for "small":
     layers: size = 2 from num_layers
     act: activation = gelu from act
     causal: bool = false from is_decoder
+    reach: size = 5 from reach
+    kind[i in layers]: full | sliding = sliding if i % 2 == 0 else full from kinds
+    loud[i in layers]: bool = i > 0 from loud
+    share[i in layers]: float = (i + 1) * 0.25 from shares
     head_dim = hidden / heads
 
 axis qkv: q | k | v
@@ -42,6 +46,18 @@ block Nested(x: [B, S, hidden]):
 
 """
 """Blocks that read the index of the repeat that they stand in."""
+SLIDING = """block Sliding(x: [B, S, hidden], mask: bool[B, S]):
+    q = linear(x, (heads head_dim), at="q") as [B, heads, S, head_dim]
+    a = attention(q, q, q, mask=mask, causal=true, window=reach if kind[i] == sliding else none)
+    return linear(a as [B, S, (heads head_dim)], hidden, at="o") * share[i]
+
+block Unmasked(x: [B, S, hidden]):
+    q = linear(x, (heads head_dim), at="q") as [B, heads, S, head_dim]
+    a = attention(q, q, q, causal=true, window=2 if loud[i] else reach if kind[i] == sliding else none)
+    return linear(a as [B, S, (heads head_dim)], hidden, at="o")
+
+"""
+"""Blocks that read fields by layer."""
 BODIES = {
     "an activation of a sum": "h = act(h + linear(h, hidden, at=\"a\"))\nreturn h=h",
     "tanh form": "h = gelu_new(h)\nreturn h=h",
@@ -107,6 +123,12 @@ BODIES = {
     "the index of a repeat, deeper down": (
         "repeat i in layers at \"layer.{i}\":\n    h = h + Nested(h, at=\"n\") * (i + 1)\nreturn h=h"
     ),
+    "windows by layer": (
+        "repeat i in layers at \"layer.{i}\":\n    h = h + Sliding(h, mask, at=\"s\")\nreturn h=h"
+    ),
+    "windows by layer, and no mask": (
+        "repeat i in layers at \"layer.{i}\":\n    h = h + Unmasked(h, at=\"s\") * share[i]\nreturn h=h"
+    ),
     "an optional input": (
         "e = h + word[types]\nif given(more):\n    e = e + word[more]\nh = e + h\nreturn h=linear(h, hidden, at=\"a\")"
     ),
@@ -121,7 +143,7 @@ BODIES = {
 def spec(body: str) -> str:
     lines = "".join(f"    {line}\n" for line in body.split("\n"))
     more = ", more?: int[B, S]" if "more" in body else ""
-    numbered = NUMBERED if "repeat i " in body else ""
+    numbered = NUMBERED + SLIDING if "repeat i " in body else ""
     return (
         f"{HEAD}{numbered}model SmallModel(ids: int[B, S], mask: bool[B, S] = 1, types: int[B, S] = 3{more}):\n"
         f'    param word: [vocab, hidden] at "word.weight"\n    h = word[ids]\n{lines}'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,6 +61,32 @@ def test_every_program_computes_as_the_policy_says(entry: str) -> None:
         for kind, configs in answer["compute_by_kind"].items():
             for config in configs:
                 assert {name: config.get(name) for name in wanted} == wanted, (asked, kind, config)
+
+
+@pytest.mark.deep
+def test_windows_that_differ_by_layer_are_accepted() -> None:
+    """Two masks are made, whatever the number of layers, and the programs of a layer are those of any other."""
+    kinds = {"late": ["full_attention", "sliding_attention"] * 2, "none": ["full_attention"] * 4}
+    sizes = {"vocab": 300, "hidden": 128, "heads": 4, "kv": 2, "layers": 4, "inner": 96, "positions": 160}
+    asked = [
+        {
+            **request(entry, (2, 64), {**sizes, "windowed": True, "reach": 40, "kind": kind}, mask=True),
+            "module": str(Path(__file__).parents[2] / "generated" / "qwen2.py"),
+            "model": "Qwen2ForCausalLM",
+        }
+        for entry in ("forward", "train")
+        for kind in kinds.values()
+    ]
+    answers = verified("n150", asked)
+    for answer in answers:
+        assert answer["accepted"], answer
+        assert answer["new_programs"]["second_step"] == 0
+        assert answer["left_bytes"] == 0
+    forward, whole, *trained = (answer["by_kind"] for answer in answers)
+    for some, none in ((forward, whole), trained):
+        layers = {kind: count for kind, count in some.items() if count != none.get(kind)}
+        assert set(layers) <= {"BinaryNg"}, "only what makes the second mask"
+        assert some["Matmul"] == none["Matmul"]
 
 
 def test_inference_takes_few_programs() -> None:

@@ -18,6 +18,7 @@ DECODED: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("GPT2LMHeadModel", SIZES),
     "llama": ("LlamaForCausalLM", GROUPED),
     "mistral": ("MistralForCausalLM", {**GROUPED, "reach": 40}),
+    "qwen2": ("Qwen2ForCausalLM", {**GROUPED, "windowed": True, "reach": 40, "late": 1}),
     "qwen3": ("Qwen3ForCausalLM", {**GROUPED, "head_dim": 32}),
     "roberta": ("RobertaForCausalLM", {**SIZES, "inner": 96, "causal": True}),
 }

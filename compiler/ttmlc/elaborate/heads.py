@@ -192,6 +192,7 @@ def _read(
             names |= {leaf.name for leaf in leaves(derived.value) if isinstance(leaf, Field)}
     for entry in reversed(joined.fields[own[0] :]):
         if entry.name in names:
+            names |= {entry.each.over} if entry.each is not None else set()
             for default in (entry.default, entry.null_default):
                 names |= {leaf.name for leaf in leaves(default or Const(None)) if isinstance(leaf, Field)}
     known = {*config.names(), *names}

@@ -187,7 +187,8 @@ class Body:
     def _otherwise(self, operation: Operation) -> str:
         """Another name for what an operation makes: the holder of its weight; of an input, that it is on the device."""
         if operation.op.startswith("input."):
-            return f"{operation.text('input')}_on_device"
+            given = operation.text("input")
+            return f"{given}_on_device" if plain(operation.result.name) in (given, "mask") else ""
         weight = operation.operands[1] if operation.op == "ttnn.linear" else None
         made = (o for o in self.function.operations if weight is not None and weight in o.results)
         return next((o.text("holder") for o in made if o.op == "storage"), "")

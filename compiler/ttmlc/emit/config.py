@@ -53,7 +53,7 @@ def config_view(module: Module) -> ConfigView:
         fixed=tuple(f"{string(key)}: {literal(value)}," for key, value in config.fixed),
         harmless=tuple(f"{string(key)}," for key in config.harmless),
         built_for=tuple(
-            line
+            line[8:]
             for name, value in module.build.fields
             for line in layout(f"{string(name)}: ", literal_code(value), 8, ",")
         ),

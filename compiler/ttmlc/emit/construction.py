@@ -95,7 +95,7 @@ class Construction:
         where = str(operation.get("at") or "")
         below = f"{scope} / {path(where)}" if where else scope
         self.lines.append(f"{pad}{turns} = [{below} for {identifier(index)} in range({count})]")
-        one = turns[:-1]
+        one = turns[:-1] if turns[:-1] != identifier(index) else f"{turns[:-1]}_at"
         for inner in operation.body.operations:
             if inner.op == "call":
                 name = self._attribute(inner)

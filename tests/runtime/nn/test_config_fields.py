@@ -319,6 +319,56 @@ def test_a_specialised_build_refuses_other_sizes() -> None:
     assert "heads 3 (not" not in str(e.value)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Layered(nn.Config):
+    layers: int = nn.size(3, "num_layers")
+    late: int = nn.integer(2, "late")
+    kind: tuple[str, ...] = nn.choice(
+        lambda c, i: "sliding" if i >= c.late else "full",
+        "kinds",
+        one_of=("full", "sliding"),
+        each=lambda c: c.layers,
+    )
+    share: tuple[float, ...] = nn.real(0.5, "shares", each=lambda c: c.layers)
+
+
+def test_a_field_may_have_a_value_for_each_of_another() -> None:
+    found = Layered()
+    assert (found.kind, found.share) == (("full", "full", "sliding"), (0.5, 0.5, 0.5))
+    assert Layered(late=0, layers=2).kind == ("sliding", "sliding")
+    given = {"num_layers": 2, "kinds": ["sliding", "full"], "shares": [1, 0.25]}
+    read = Layered.from_hugging_face(given)
+    assert (read.kind, read.share) == (("sliding", "full"), (1.0, 0.25))
+    assert read == Layered(layers=2, kind=["sliding", "full"], share=(1, 0.25))
+    assert hash(read) == hash(read.replace(kind=["sliding", "full"]))
+    assert {**given, "late": 2, "model_type": ""} == json.loads(json.dumps(read.to_hugging_face()))
+    assert Layered.from_hugging_face(read.to_hugging_face()) == read
+    null = Layered.from_hugging_face({"kinds": None})
+    assert null == Layered()
+    assert null.to_hugging_face()["kinds"] is None
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"kinds": ["full"]}, r"kind \(key 'kinds'\) has 1 values and must have 3"),
+        ({"kinds": ["full"] * 4}, r"kind \(key 'kinds'\) has 4 values and must have 3"),
+        ({"kinds": []}, "has 0 values and must have 3"),
+        ({"kinds": "full"}, r"kind \(key 'kinds'\) is 'full' and must be a list of 3 values"),
+        ({"kinds": {"0": "full"}}, "must be a list of 3 values"),
+        (
+            {"kinds": ["full", "slidng", "full"]},
+            r"kind\[1\] \(key 'kinds'\) is 'slidng' and must be one of full, sliding; did you mean 'sliding'\?",
+        ),
+        ({"kinds": ["full", None, "full"]}, r"kind\[1\] .* is None and must be one of"),
+        ({"shares": [1, 2, True]}, r"share\[2\] \(key 'shares'\) is True and must be a finite number"),
+    ],
+)
+def test_what_such_a_field_cannot_be_is_told(values: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=f"config.json: .*{words}"):
+        Layered.from_hugging_face(values)
+
+
 def test_fused_gives_ttnns_name() -> None:
     assert nn.fused("gelu") == "gelu"
     assert nn.fused("gelu_new") == nn.fused("gelu_pytorch_tanh") == "gelu_tanh"
