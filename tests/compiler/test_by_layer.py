@@ -85,9 +85,7 @@ def test_what_reads_no_field_by_layer_is_no_loop_over_numbers(tmp_path: Path) ->
 
 def test_ir_text_is_read_back(tmp_path: Path) -> None:
     for config in ({}, {"kinds": ["full", "sliding"]}):
-        text = TEXT.replace(
-            "    head_dim =", '    require loud[i] or i < layers, "loud"\n    head_dim ='
-        )
+        text = TEXT.replace("    head_dim =", '    require loud[i] or i < layers, "loud"\n    head_dim =')
         for stage in compiled(tmp_path, text, **config).stages:
             assert parse_module(print_module(stage.module)) == stage.module
 

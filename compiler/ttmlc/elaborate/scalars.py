@@ -142,7 +142,9 @@ def item(node: tree.Lookup, name: tree.Name, lookup: Lookup) -> Number:
         f"The index is that of a 'repeat i in {values.each}' around this, or around the calls of this block."
     )
     if not isinstance(index, tree.Reference) or len(node.indices) > 1:
-        raise problem(MISFIT, f"{name.text!r} is read at an index, and at nothing else", index.span, hint=hint)
+        raise problem(
+            MISFIT, f"{name.text!r} is read at an index, and at nothing else", index.span, hint=hint
+        )
     found = lookup(index.name)
     if found is None:
         message = f"no repeat around this has the index {index.name.text!r}"

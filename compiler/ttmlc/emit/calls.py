@@ -82,7 +82,7 @@ def _masked(operation: Operation, names: Mapping[str, Code]) -> Call:
     elif causal is not None:
         flag = [Arg(Raw(expression(operation.scalar("causal"), OWNER)))] if causal != Const(True) else []
         if operation.get("window") not in (None, Const(None)):
-            flag.append(Arg(Raw(expression(operation.scalar("window"), OWNER)), "window"))
+            flag.append(Arg(Raw(expression(operation.scalar("window"), OWNER, ARGUMENT)), "window"))
         hidden = Call("nn.causal_mask", (Arg(names[scores.name]), *flag))
     else:
         hidden = Raw("None")
@@ -140,7 +140,7 @@ def _attribute(op: str, name: str, value: Attribute) -> str:
     if name == "dtype":
         return f"ttnn.{value}"
     assert not isinstance(value, (str, Form))
-    return expression(value, OWNER, ARGUMENT if name == "kind" else 0)
+    return expression(value, OWNER, ARGUMENT if name in ("kind", "window") else 0)
 
 
 def _activation(value: Attribute) -> str:
@@ -181,7 +181,7 @@ def _mask(operation: Operation, names: Mapping[str, Code]) -> Call:
     if operation.get("causal") is not None:
         args.append(Arg(Raw(expression(operation.scalar("causal"), OWNER)), "causal"))
     if operation.get("window") is not None:
-        args.append(Arg(Raw(expression(operation.scalar("window"), OWNER)), "window"))
+        args.append(Arg(Raw(expression(operation.scalar("window"), OWNER, ARGUMENT)), "window"))
     return Call("given.mask", tuple(args))
 
 

@@ -148,7 +148,10 @@ def _attention(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     mask = lowering.mask(operation.operands[3] if len(operation.operands) > 3 else None, form)
     given_mask = mask
     if mask is None and window != Const(None):
-        mask = lowering.add(operation, "nn.causal_window", (lowering.operand(operation, 0),), window=window)
+        x = lowering.operand(operation, 0)
+        mask = lowering.build.add(
+            "nn.causal_window", (x,), {"window": window}, name="windowed", span=operation.span
+        )
     head_dim = q.type.dims[3]
     scale: Attribute | None = operation.get("scale")
     if (
