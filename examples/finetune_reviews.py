@@ -12,22 +12,23 @@ The reviews are 9173 snippets that people rated good or bad; 1500 are held out. 
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import statistics
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from finetuning.chart import SMOOTHED, draw
-from finetuning.data import NoDataError, Reviews, batches, load, tokens_of
-from finetuning.sides import ROOT, WEIGHTS, Ours, Theirs, Timed, rate
+from finetuning.data import Reviews, batches, load, tokens_of
+from finetuning.sides import WEIGHTS, accuracy, ours, theirs
 from rich.console import Console
 from rich.table import Table
 from tokenizers import Tokenizer
-from tqdm import tqdm
+from training.archives import NoDataError
+from training.chart import SMOOTHED, draw
+from training.run import Plan, Run, options, positive
+from training.sides import Ours, Theirs, Timed, linear
 
 TRIED = [
     "A warm, funny film that I would gladly see again.",
@@ -40,122 +41,53 @@ TRIED = [
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    options(parser, batch=32, lr=5e-5, name="reviews")
     parser.add_argument("--seed", type=int, default=0, help="of the head, the order of batches, and dropout")
     parser.add_argument(
-        "--seeds", type=int, help="that many runs, of seeds 0, 1, ...; mean and each at the end"
+        "--seeds", type=positive, help="that many runs, of seeds 0, 1, ...; mean and each at the end"
     )
-    parser.add_argument("--limit", type=int, help="train on so many reviews, and hold out as many at most")
-    parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--lr", type=float, default=5e-5)
-    parser.add_argument("--evaluations", type=int, default=4, help="how often in the run")
-    parser.add_argument("--save-every", type=int, default=60, metavar="STEPS")
-    parser.add_argument("--stop-after", type=int, metavar="STEPS", help="stop early, to be resumed")
     parser.add_argument(
-        "--out", type=Path, default=ROOT / "out" / "reviews", help="folder of all that is written"
+        "--limit", type=positive, help="train on so many reviews, and hold out as many at most"
     )
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
-    parser.add_argument("--against", choices=("transformers",), help="train it in PyTorch as well, in turns")
+    parser.add_argument("--epochs", type=positive, default=1)
     given = parser.parse_args(words)
     if given.resume and (given.against or given.seeds):
         parser.error("--resume goes on with one run of ours: leave --against and --seeds out")
     return given
 
 
-class Run:
+class Reviewing(Run):
     """A run of one seed, on one side or two."""
 
     def __init__(self, given: argparse.Namespace, seed: int, out: Path) -> None:
-        self.given, self.seed, self.out = given, seed, out
+        self.seed = seed
         self.tokenizer = Tokenizer.from_file(str(WEIGHTS / "tokenizer.json"))
         self.train, self.held_out = load(self.tokenizer, given.limit)
         epochs = range(given.epochs)
-        self.order = [
-            places for epoch in epochs for places in batches(self.train, given.batch, [seed, epoch])
-        ]
-        self.ours = Ours(given.dtype, seed)
-        self.sides = [Timed(self.ours)]
-        self.tokens = 0
-        """That this process has seen, of which the speed is shown."""
-        self.before = 0.0
-        """Seconds of training that a resumed run has behind it."""
-        if given.against:
-            self.sides.append(Timed(Theirs(self.ours.model.state_dict(), given.dtype, seed)))
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What a resumed run must agree in."""
-        given = self.given
-        return {
-            "dtype": given.dtype, "seed": self.seed, "limit": given.limit, "epochs": given.epochs,
-            "batch": given.batch, "lr": given.lr,
-        }  # fmt: skip
-
-    def resume(self) -> int:
-        """Go on from the checkpoint; how many steps it has taken."""
-        from ttmlc_runtime.train import load_training_state
-
-        extra = load_training_state(self.out / "checkpoint", self.ours.model, self.ours.optimizer)
-        if extra["settings"] != self.settings:
-            sys.exit(
-                f"the checkpoint is of a run with {extra['settings']}, and this is one with {self.settings}"
-            )
-        self.sides[0].take(extra["curve"])
-        self.before = self.sides[0].seconds
-        return len(self.sides[0].losses)
-
-    def save(self) -> None:
-        """Write the checkpoint."""
-        from ttmlc_runtime.train import save_training_state
-
-        extra = {"settings": self.settings, "curve": self.sides[0].as_json()}
-        save_training_state(self.out / "checkpoint", self.ours.model, self.ours.optimizer, extra=extra)
-
-    def go(self) -> bool:
-        """Train; whether it came to the end."""
-        given, steps = self.given, len(self.order)
-        done = self.resume() if given.resume else 0
-        evaluated = {round(steps * (turn + 1) / given.evaluations) for turn in range(given.evaluations)} | {
-            steps
-        }
-        with tqdm(total=steps, initial=done, unit="step", dynamic_ncols=True) as bar:
-            for step in range(done, steps):
-                batch = self.train.batch(self.order[step])
-                # Who goes first changes, so that neither always finds the caches as the other left them.
-                for timed in self.sides if step % 2 else self.sides[::-1]:
-                    timed.step(batch, rate(given.lr, step, steps))
-                self._show(bar, int(batch.mask.sum()))
-                last = step + 1
-                if last in evaluated:
-                    shares = [timed.evaluate(self.held_out) for timed in self.sides]
-                    told = ", ".join(
-                        f"{t.side.name} {share:.1%}" for t, share in zip(self.sides, shares, strict=True)
-                    )
-                    bar.write(f"step {last:4d}: accuracy on {len(self.held_out)} held-out reviews: {told}")
-                stopped = given.stop_after == last and last < steps
-                if stopped or last == steps or last % given.save_every == 0:
-                    self.save()
-                if stopped:
-                    bar.write(f"stopped after step {last}; go on with --resume")
-                    return False
-        return True
-
-    def _show(self, bar: Any, tokens: int) -> None:
-        self.tokens += tokens
-        speed = self.tokens / (self.sides[0].seconds - self.before)
-        mean = statistics.fmean(self.sides[0].losses[-SMOOTHED:])
-        bar.set_postfix_str(f"loss {mean:.3f}, {speed:,.0f} tokens/s", refresh=False)
-        bar.update()
+        order = [places for epoch in epochs for places in batches(self.train, given.batch, [seed, epoch])]
+        plan = Plan(
+            steps=len(order),
+            batch=lambda step: self.train.batch(order[step]),
+            rate=partial(linear, given.lr, steps=len(order)),
+            measured=partial(accuracy, reviews=self.held_out),
+            told="accuracy on held-out reviews {:.1%}".format,
+            settings={
+                "dtype": given.dtype, "seed": seed, "limit": given.limit, "epochs": given.epochs,
+                "batch": given.batch, "lr": given.lr,
+            },
+        )  # fmt: skip
+        one = ours(given.dtype, seed)
+        others = [theirs(one.model.state_dict(), given.dtype, seed)] if given.against else []
+        super().__init__(plan, given, out, one, *others)
 
     def finish(self, console: Console) -> None:
         """Write the model, the curves and their picture; classify what nobody rated."""
         model = self.out / "model"
         self.ours.model.save_pretrained(model)
         shutil.copy(WEIGHTS / "tokenizer.json", model / "tokenizer.json")
-        curves = {timed.side.name: timed.as_json() for timed in self.sides}
-        (self.out / "curves.json").write_text(json.dumps({"settings": self.settings, **curves}) + "\n")
-        draw(self.out / "curves.png", f"film reviews, {self.given.dtype}, seed {self.seed}", self.sides)
+        self.write_curves()
+        title = f"film reviews, {self.given.dtype}, seed {self.seed}"
+        draw(self.out / "curves.png", title, self.sides, "accuracy on held-out reviews")
         console.print(f"wrote model/, checkpoint/, curves.png and curves.json to {self.out}")
         tried = Reviews(tokens_of(self.tokenizer, TRIED), [0] * len(TRIED))
         table = Table(box=None, title="reviews that nobody rated", title_justify="left", show_header=False)
@@ -177,7 +109,7 @@ def compared(console: Console, runs: list[tuple[int, list[Timed]]]) -> None:
     right: dict[str, list[float]] = {}
     for seed, sides in runs:
         for timed in sides:
-            name, share = timed.side.name, timed.accuracies[-1][1]
+            name, share = timed.side.name, timed.measures[-1][1]
             spent.setdefault(name, []).append(timed.seconds)
             right.setdefault(name, []).append(share)
             loss = statistics.fmean(timed.losses[-SMOOTHED:])
@@ -201,11 +133,11 @@ def main(words: Sequence[str] | None = None) -> None:
         out = given.out / f"seed-{seed}" if given.seeds else given.out
         out.mkdir(parents=True, exist_ok=True)
         try:
-            run = Run(given, seed, out)
+            run = Reviewing(given, seed, out)
         except NoDataError as error:
             sys.exit(str(error))
         console.rule(
-            f"{len(run.train)} reviews, {len(run.order)} steps of {given.batch}, {given.dtype}, seed {seed}"
+            f"{len(run.train)} reviews, {run.plan.steps} steps of {given.batch}, {given.dtype}, seed {seed}"
         )
         if not run.go():
             return

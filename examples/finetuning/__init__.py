@@ -1,1 +1,1 @@
-"""What ``finetune_reviews.py`` is made of: the data, two sides that train, and a picture."""
+"""What ``finetune_reviews.py`` is made of: the data, and two sides that train."""

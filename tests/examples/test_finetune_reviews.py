@@ -28,11 +28,11 @@ def example() -> ModuleType:
     sys.path.insert(0, str(ROOT / "examples"))
     try:
         import finetune_reviews
-        from finetuning.data import cache
+        from finetuning.data import REVIEWS
     finally:
         sys.path.remove(str(ROOT / "examples"))
-    if not cache().is_file() and os.environ.get("CI") != "true":  # `make env` fetches them
-        pytest.skip("the film reviews are not here: python examples/finetuning/data.py")
+    if not REVIEWS.kept.is_file() and os.environ.get("CI") != "true":  # `make env` fetches them
+        pytest.skip("the film reviews are not here: python examples/fetch_data.py")
     return finetune_reviews
 
 
@@ -74,7 +74,7 @@ def test_a_run_that_is_stopped_and_resumed_is_the_run_that_was_not(
     example.main([*SMALL, "--out", str(tmp_path), "--resume"])
     whole, resumed = _curves(run), _curves(tmp_path)
     assert resumed["losses"] == whole["losses"]
-    assert resumed["accuracies"] == whole["accuracies"]
+    assert resumed["measures"] == whole["measures"]
 
 
 def test_a_run_is_not_resumed_as_another(example: ModuleType, run: Path) -> None:
@@ -86,8 +86,8 @@ def test_both_sides_begin_with_the_same_model(example: ModuleType) -> None:
     pytest.importorskip("transformers", reason="nothing to compare with: pip install -e '.[parity]'")
     train, _ = example.load(_tokenizer(example), 8)
     batch = train.batch(np.arange(8))
-    ours = example.Ours("float32", 3)
-    theirs = example.Theirs(ours.model.state_dict(), "float32", 3)
+    ours = example.ours("float32", 3)
+    theirs = example.theirs(ours.model.state_dict(), "float32", 3)
     # Six layers in float32 on both sides, whose sums differ in their order: logits near 0.1 agree to some 1e-7.
     np.testing.assert_allclose(ours.scores(batch), theirs.scores(batch), rtol=0, atol=1e-5)
 
@@ -106,12 +106,12 @@ def test_reviews_are_split_without_overlap_and_every_batch_is_of_the_seed(exampl
     assert sorted(np.concatenate(first)) == list(range(7673))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
-    filled = [train.batch(places).mask.mean() for places in first]
+    filled = [train.batch(places)["attention_mask"].mean() for places in first]
     assert np.mean(filled) > 0.9  # rows of like length are together
 
 
 def test_the_rate_rises_over_a_tenth_and_falls_to_almost_nothing(example: ModuleType) -> None:
-    rates = [example.rate(1.0, step, 100) for step in range(100)]
+    rates = [example.linear(1.0, step, 100) for step in range(100)]
     assert np.allclose(rates[:10], np.arange(1, 11) / 10)
     assert np.allclose(np.diff(rates[10:]), -1 / 91)
     assert rates[-1] == pytest.approx(1 / 91)
