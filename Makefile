@@ -31,6 +31,9 @@ chat: env-chat ## Ask a small language model; ASK='...' is the question, ARGS=--
 finetune: env-demo ## Fine-tune the encoder on film reviews; ARGS='--against transformers' beside PyTorch (make env first)
 	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(PY) examples/finetune_reviews.py $(ARGS)
 
+train: env-demo ## Train a small GPT-2 on prose from nothing; ARGS='--against transformers' beside PyTorch (make env first)
+	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(PY) examples/train_gpt2.py $(ARGS)
+
 test: env ## The fast tests, with their time
 	@start=$$SECONDS; $(PY) -m pytest -q -n 2 -m 'not deep' && echo "fast tests: $$((SECONDS - start)) s"
 
@@ -59,4 +62,4 @@ golden: env-numbers ## Rewrite golden files; review the difference
 clean: ## Remove what tests and tools leave behind
 	rm -rf out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache dist build
 
-.PHONY: help env env-numbers env-demo env-chat demo chat finetune test test-deep lint bench generated golden clean
+.PHONY: help env env-numbers env-demo env-chat demo chat finetune train test test-deep lint bench generated golden clean

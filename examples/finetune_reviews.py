@@ -27,7 +27,7 @@ from rich.table import Table
 from tokenizers import Tokenizer
 from training.archives import NoDataError
 from training.chart import SMOOTHED, draw
-from training.run import Plan, Run, options, positive
+from training.run import Plan, Run, natural, options, positive
 from training.sides import Ours, Theirs, Timed, linear
 
 TRIED = [
@@ -42,7 +42,9 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options(parser, batch=32, lr=5e-5, name="reviews")
-    parser.add_argument("--seed", type=int, default=0, help="of the head, the order of batches, and dropout")
+    parser.add_argument(
+        "--seed", type=natural, default=0, help="of the head, the order of batches, and dropout"
+    )
     parser.add_argument(
         "--seeds", type=positive, help="that many runs, of seeds 0, 1, ...; mean and each at the end"
     )

@@ -20,13 +20,13 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
-from prose.data import BIBLE, END, Prose, chapters, split, tokenizer_of
+from prose.data import BIBLE, END, HELD_OUT, Prose, chapters, split, tokenizer_of
 from prose.sides import bits, config_of, held_out_loss, ours, theirs
 from rich.console import Console
 from rich.table import Table
 from training.archives import NoDataError
 from training.chart import SMOOTHED, apart, draw
-from training.run import Plan, Run, options, positive, write
+from training.run import Plan, Run, natural, options, positive, write
 from training.sides import Timed, cosine
 
 BYTES = 256
@@ -38,8 +38,9 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options(parser, batch=16, lr=3e-3, name="prose")
     parser.add_argument(
-        "--seed", type=int, default=0, help="of the weights, of the windows, and of the sample"
+        "--seed", type=natural, default=0, help="of the weights, of the windows, and of the sample"
     )
+    parser.add_argument("--limit", type=positive, metavar="CHAPTERS", help="so many of the book alone")
     parser.add_argument("--steps", type=positive, default=1000)
     parser.add_argument("--vocabulary", type=positive, default=2048, metavar="TOKENS")
     parser.add_argument("--context", type=positive, default=128, metavar="TOKENS")
@@ -56,6 +57,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error(f"--vocabulary {given.vocabulary} has no room for {BYTES} bytes and the end token")
     if given.context < 2:
         parser.error("--context 1 leaves nothing to predict")
+    if given.limit and given.limit < HELD_OUT:
+        parser.error(f"--limit {given.limit} holds nothing out: one chapter of {HELD_OUT} is")
     if not given.prompt:
         parser.error("--prompt is empty: a text begins with something")
     return given
@@ -65,15 +68,19 @@ class Writing(Run):
     """A run on prose, on one side or two."""
 
     def __init__(self, given: argparse.Namespace) -> None:
-        train, held_out = split(chapters(BIBLE.fetch()))
+        train, held_out = split(chapters(BIBLE.fetch())[: given.limit])
         self.tokenizer = tokenizer_of(train, given.vocabulary)
         self.train, self.held_out = (Prose.of(texts, self.tokenizer) for texts in (train, held_out))
         self.prompt = self.tokenizer.encode(given.prompt).ids
         if len(self.prompt) > given.context:
             sys.exit(f"--prompt has {len(self.prompt)} tokens, and --context {given.context}")
+        if len(self.train.tokens) < given.context:
+            sys.exit(
+                f"--context {given.context} is longer than the text, which has {len(self.train.tokens)} tokens"
+            )
         sizes = ("vocabulary", "context", "layers", "hidden", "heads")
         config = config_of(**{name: getattr(given, name) for name in sizes})
-        names = ("dtype", "seed", "steps", "batch", "lr", *sizes)
+        names = ("dtype", "seed", "limit", "steps", "batch", "lr", *sizes)
         plan = Plan(
             steps=given.steps,
             batch=lambda step: self.train.batch(given.batch, given.context, [given.seed, step]),
@@ -166,7 +173,8 @@ def main(words: Sequence[str] | None = None) -> None:
     """Train, compare, write."""
     given, console = arguments(words), Console(highlight=False)
     try:
-        run = Writing(given)
+        with console.status("making tokens of the prose, and a module of the spec"):
+            run = Writing(given)
     except NoDataError as error:
         sys.exit(str(error))
     given.out.mkdir(parents=True, exist_ok=True)

@@ -32,11 +32,19 @@ def options(parser: argparse.ArgumentParser, *, batch: int, lr: float, name: str
     parser.add_argument("--against", choices=("transformers",), help="train it in PyTorch as well, in turns")
 
 
+def natural(word: str) -> int:
+    """A whole number, of the command line."""
+    if not word.isdecimal():
+        raise argparse.ArgumentTypeError(f"{word!r} is no whole number")
+    return int(word)
+
+
 def positive(word: str) -> int:
     """A whole number above 0, of the command line."""
-    if not word.isdecimal() or int(word) == 0:
-        raise argparse.ArgumentTypeError(f"{word!r} is no whole number above 0")
-    return int(word)
+    number = natural(word)
+    if not number:
+        raise argparse.ArgumentTypeError("0 is too few")
+    return number
 
 
 @dataclass(frozen=True)

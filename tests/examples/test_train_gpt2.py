@@ -15,10 +15,10 @@ import pytest
 import ttmlc
 
 ROOT = Path(__file__).resolve().parents[2]
-CONTEXT, STEPS = 80, 80
+CONTEXT, STEPS = 80, 60
 SMALL = {
-    "--steps": STEPS, "--batch": 8, "--context": CONTEXT, "--layers": 2, "--hidden": 64, "--heads": 2,
-    "--vocabulary": 512, "--lr": 5e-3, "--evaluations": 1, "--save-every": 1000,
+    "--steps": STEPS, "--batch": 8, "--context": CONTEXT, "--layers": 2, "--hidden": 128, "--heads": 4,
+    "--vocabulary": 512, "--lr": 4e-3, "--evaluations": 1, "--save-every": 1000, "--limit": 100,
 }  # fmt: skip
 WORDS = "in the beginning was a word and it came to pass that they went unto him".split()
 
@@ -62,8 +62,10 @@ def small(example: ModuleType) -> Any:
         ("--heads 3", "--heads 3 must divide --hidden 128"),
         ("--vocabulary 256", "--vocabulary 256 has no room for 256 bytes and the end token"),
         ("--context 1", "--context 1 leaves nothing to predict"),
-        ("--steps 0", "argument --steps: '0' is no whole number above 0"),
-        ("--batch ten", "argument --batch: 'ten' is no whole number above 0"),
+        ("--limit 9", "--limit 9 holds nothing out: one chapter of 10 is"),
+        ("--steps 0", "argument --steps: 0 is too few"),
+        ("--seed -1", "argument --seed: '-1' is no whole number"),
+        ("--batch ten", "argument --batch: 'ten' is no whole number"),
         ("--prompt=", "--prompt is empty"),
         ("--resume --against transformers", "leave --against out"),
     ],
@@ -114,7 +116,7 @@ def test_tokens_come_from_the_training_texts_alone(example: ModuleType, small: A
     invented, tokenizer = small
     assert tokenizer.get_vocab_size() == 300
     assert tokenizer.token_to_id(example.END) == 0
-    assert all(token in " ".join(WORDS) for token in (tokenizer.decode([place]) for place in range(257, 300)))
+    assert all(any(tokenizer.decode([place]) in text for text in invented) for place in range(257, 300))
     # Spelt by bytes, and spelt right all the same.
     assert tokenizer.decode(tokenizer.encode("Quäker, x = 7\n").ids) == "Quäker, x = 7\n"
     again = example.tokenizer_of(invented, 300)
@@ -205,23 +207,23 @@ def tokenizer(run: Path) -> Any:
 def test_every_step_has_the_loss_that_it_has_in_transformers(curves: Any) -> None:
     ours, theirs = (np.array(curves[side]["losses"]) for side in ("ttmlc", "transformers"))
     assert len(ours) == STEPS
-    # Sums in another order differ by 1e-7, and each step hands on what the ones before it differed by.
-    assert (np.abs(ours - theirs) / theirs).max() < 5e-3
+    # Sums in another order differ by 1e-7, and each step hands on what those before it differed by: it comes to 4e-7.
+    assert (np.abs(ours - theirs) / theirs).max() < 1e-4
     (at, value), (_, wanted) = (curves[side]["measures"][-1] for side in ("ttmlc", "transformers"))
     assert at == STEPS
-    assert value == pytest.approx(wanted, rel=5e-3)
+    assert value == pytest.approx(wanted, rel=1e-4)
 
 
 @pytest.mark.deep
 def test_it_learns_more_than_how_often_tokens_come(
     example: ModuleType, texts: list[str], curves: Any
 ) -> None:
-    train, _ = example.split(texts)
+    train, _ = example.split(texts[: SMALL["--limit"]])
     entropy = example.Prose.of(train, example.tokenizer_of(train, SMALL["--vocabulary"])).entropy()
     losses, (_, held_out) = curves["ttmlc"]["losses"], curves["ttmlc"]["measures"][-1]
     assert losses[0] == pytest.approx(math.log(SMALL["--vocabulary"]), abs=0.1)  # it knows nothing
-    assert np.mean(losses[-10:]) < entropy - 0.75
-    assert held_out < entropy - 0.75
+    assert np.mean(losses[-10:]) < entropy - 0.6
+    assert held_out < entropy - 0.6
 
 
 @pytest.mark.deep
@@ -230,7 +232,7 @@ def test_a_run_leaves_a_folder_that_both_sides_read(
 ) -> None:
     import torch
 
-    _, held_out = example.split(texts)
+    _, held_out = example.split(texts[: SMALL["--limit"]])
     assert model.report.initialised == []
     rows = example.Prose.of(held_out, tokenizer.backend_tokenizer)
     batch = next(rows.windows(4, CONTEXT))
