@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def options(parser: argparse.ArgumentParser, *, batch: int, lr: float, name: str) -> None:
     """What every run may be told: its defaults, and the folder under ``out/`` that it writes."""
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--dtype", choices=("float32", "float64", "bfloat16"), default="float32")
     parser.add_argument("--batch", type=positive, default=batch)
     parser.add_argument("--lr", type=float, default=lr, help="the learning rate at its highest")
     parser.add_argument("--evaluations", type=positive, default=4, help="how often in the run")

@@ -15,7 +15,7 @@ import pytest
 import ttmlc
 
 ROOT = Path(__file__).resolve().parents[2]
-CONTEXT, STEPS = 80, 60
+CONTEXT, STEPS = 72, 80
 SMALL = {
     "--steps": STEPS, "--batch": 8, "--context": CONTEXT, "--layers": 2, "--hidden": 128, "--heads": 4,
     "--vocabulary": 512, "--lr": 4e-3, "--evaluations": 1, "--save-every": 1000, "--limit": 100,
@@ -170,9 +170,18 @@ def test_entropy_and_bits_are_of_the_tokens(example: ModuleType) -> None:
 def run(example: ModuleType, texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run on both sides."""
     pytest.importorskip("transformers", reason="nothing to compare with: pip install -e '.[parity]'")
+    import torch
+
     out = tmp_path_factory.mktemp("run")
     words = [str(word) for pair in SMALL.items() for word in pair]
-    example.main([*words, "--against", "transformers", "--out", str(out)])
+    threads = torch.get_num_threads()
+    torch.set_num_threads(
+        1
+    )  # products are small, and other tests run beside: threads would wait for each other
+    try:
+        example.main([*words, "--against", "transformers", "--out", str(out)])
+    finally:
+        torch.set_num_threads(threads)
     return out
 
 
@@ -222,8 +231,8 @@ def test_it_learns_more_than_how_often_tokens_come(
     entropy = example.Prose.of(train, example.tokenizer_of(train, SMALL["--vocabulary"])).entropy()
     losses, (_, held_out) = curves["ttmlc"]["losses"], curves["ttmlc"]["measures"][-1]
     assert losses[0] == pytest.approx(math.log(SMALL["--vocabulary"]), abs=0.1)  # it knows nothing
-    assert np.mean(losses[-10:]) < entropy - 0.6
-    assert held_out < entropy - 0.6
+    assert np.mean(losses[-10:]) < entropy - 0.75
+    assert held_out < entropy - 0.75
 
 
 @pytest.mark.deep
