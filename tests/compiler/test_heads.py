@@ -12,9 +12,9 @@ import pytest
 from ttmlc.api import check, compile_spec, declined_heads, elaborate_file
 from ttmlc.emit.config import config_view
 from ttmlc.ir.evaluate import evaluate
-from ttmlc.ir.module import Function, Kind, Module, Operation
+from ttmlc.ir.module import Form, Function, Kind, Module, Operation
 from ttmlc.ir.parse import parse_module
-from ttmlc.ir.scalar import Asked
+from ttmlc.ir.scalar import Asked, Const
 from ttmlc.ir.text import print_module
 from ttmlc.ir.verify import verify
 from ttmlc.language import load
@@ -291,9 +291,9 @@ def specialised(**fields: Any) -> Module:
 
 def test_a_specialised_build_makes_the_choices() -> None:
     tied = specialised(tie=True, num_labels=1)
-    assert [
-        o.text("at") for o in made(tied.function("Predictions"), "param") if "transform" not in o.text("at")
-    ] == ["bias"]
+    weight, bias = made(tied.function("Predictions"), "param")[-2:]
+    assert (weight.text("at"), weight.get("when"), len(weight.operands)) == ("decoder.weight", Const(True), 1)
+    assert bias.get("at") == Form("select", (Const(True), "bias", "decoder.bias"))
     assert [o.op for o in tied.function("BertForSequenceClassification").operations][
         -1
     ] == "mean_squared_error"
@@ -308,13 +308,14 @@ def test_a_specialised_build_makes_the_choices() -> None:
     assert not made(untied.function("BertForSequenceClassification"), "mean_squared_error")
 
 
-def test_a_specialised_build_computes_the_same() -> None:
-    model = theirs("BertForMaskedLM", tie_word_embeddings=False)
+@pytest.mark.parametrize("tie", [True, False])
+def test_a_specialised_build_computes_the_same(tie: bool) -> None:
+    model = theirs("BertForMaskedLM", tie_word_embeddings=tie)
     weights = {key: value.numpy() for key, value in model.state_dict().items()}
     given = {**inputs(), "labels": inputs()["input_ids"]}
     found = [
-        evaluate(m, "BertForMaskedLM", FIELDS | {"tie": False}, weights, given)
-        for m in (pruned(), specialised(**FIELDS, tie=False))
+        evaluate(m, "BertForMaskedLM", FIELDS | {"tie": tie}, weights, given)
+        for m in (pruned(), specialised(**FIELDS, tie=tie))
     ]
     for name in ("logits", "loss"):
         assert np.abs(found[0][name] - found[1][name]).max() < CLOSE
