@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ttmlc.elaborate.binding import Bound
 from ttmlc.elaborate.problems import MISFIT, problem
+from ttmlc.elaborate.scope import MAY_BE_NONE
 from ttmlc.elaborate.values import Number, Tensor, Written, describe
 from ttmlc.ir.scalar import Const, Scalar
 from ttmlc.ir.types import ONE, Axis, Dim
@@ -33,6 +34,8 @@ def dim(elaborator: Expressions, bound: Bound, name: str) -> Dim:
     if isinstance(meaning, Number) and meaning.scalar == Const(1):
         return ONE
     hint = "Use a config field of kind 'size', or a product such as (heads head_dim)."
+    if isinstance(meaning, Number) and elaborator.scope.may_be_none(meaning):
+        hint = MAY_BE_NONE
     raise problem(
         MISFIT, f"{name!r} must be a dimension", bound.span(name), f"is {describe(meaning)}", hint=hint
     )

@@ -255,7 +255,8 @@ class ConfigBuilder:
             self.poisoned.add(written)
             raise
         held = Field(self.group.flat(entry.name.text))
-        dim = Axis(held.name, held, Role.FEATURES) if kind is FieldKind.SIZE else None
+        whole = kind is FieldKind.SIZE and not entry.nullable
+        dim = Axis(held.name, held, Role.FEATURES) if whole else None
         over = "" if each is None else each.over
         name = self.declare(entry.name, Number(held, MEANS[kind], dim, choices, over))
         keys = tuple(key.path for key in entry.keys)

@@ -28,7 +28,7 @@ from ttmlc.ir.module import COMPUTED, Attribute, Form, Function, Input, Kind, Re
 from ttmlc.ir.scalar import Asked, Const, Scalar, leaves
 from ttmlc.ir.types import Axis, DType, TensorType
 from ttmlc.language import tree
-from ttmlc.source import DiagnosticError
+from ttmlc.source import DiagnosticError, Span
 
 MAX_LEAVES = 200
 """Names and numbers in one scalar: what reads another twice, line after line, would double at each."""
@@ -270,23 +270,25 @@ class Elaborator(Branches):
                 f"is {describe(count)}",
             )
         at = path(node.at, (*self.indices, index)) if node.at is not None else ""
-        if node.at is not None and f"{{{index}}}" not in at:
-            hint = f"Put {{{index}}} into the path."
-            raise problem(
-                BAD_PATH,
-                f"the path does not move with {index!r}: layers would share it",
-                node.at.span,
-                hint=hint,
-            )
+        if node.at is not None:
+            self._moves(at, index, node.at.span)
         carried, before, paths = self._carried(node, node.body), dict(self.values), self.paths
         self.paths, self.indices = {}, (*self.indices, index)
         self.counted[index] = count.dim.name if isinstance(count.dim, Axis) else ""
         try:
             body = self._region(node, node.body, carried)
+            for own, span in self.paths.items() if node.at is None else ():
+                self._moves(own, index, span)
         finally:
             self.indices, self.paths = self.indices[:-1], paths
         attributes: dict[str, Attribute] = {"index": index, "count": count.scalar, "at": at}
         self._inside("repeat", node, carried, before, attributes, body)
+
+    def _moves(self, at: str, index: str, span: Span) -> None:
+        """Refuse a path that is the same in every turn of a repeat."""
+        if f"{{{index}}}" not in at:
+            message = f"the path does not move with {index!r}: layers would share it"
+            raise problem(BAD_PATH, message, span, hint=f"Put {{{index}}} into the path.")
 
     def _when(self, node: tree.If) -> None:
         """Statements that are taken where optional inputs are given; parameters are made in any case."""

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ttmlc.elaborate.blocks import Blocks
+from ttmlc.elaborate.builtins import BUILTINS, LATER
 from ttmlc.elaborate.byname import check_heads
 from ttmlc.elaborate.configs import ConfigBuilder
+from ttmlc.elaborate.functions import PARAM
 from ttmlc.elaborate.heads import Heads
 from ttmlc.elaborate.names import class_name
 from ttmlc.elaborate.offers import DeclinedHead, prefixes_of
@@ -15,11 +17,14 @@ from ttmlc.elaborate.problems import (
     DECLARED_TWICE,
     NOT_YET,
     RESERVED_NAME,
+    UNKNOWN_NAME,
+    UNKNOWN_OPTION,
     WRONG_SHAPE,
     Problems,
+    nearest,
     problem,
 )
-from ttmlc.elaborate.scope import Scope, defaults_of
+from ttmlc.elaborate.scope import DYNAMIC, Scope, defaults_of
 from ttmlc.elaborate.tables import elaborate_table
 from ttmlc.ir.config import Config, Requirement
 from ttmlc.ir.module import Function, Level, Module
@@ -58,8 +63,7 @@ def _elaborate(
     used = _used(file, find, problems)
     config, scope, builder = _config(file, used, problems)
     _declare(scope, file, problems)
-    for other in used:
-        _axes(scope, other)
+    _axes(scope, (*used, file), problems)
     _tables(scope, (*used, file), problems)
     models = [item for item in file.items if isinstance(item, tree.Model)]
     if not models:
@@ -70,6 +74,10 @@ def _elaborate(
                 Span(file.span.file, 0, 0),
                 hint="Add a 'model' section.",
             )
+    for other in models[1:]:
+        with problems.kept():
+            related = ((models[0].name.span, "the first"),)
+            raise problem(NOT_YET, "a second model is not compiled yet", other.name.span, related=related)
     blocks = Blocks(scope, problems)
     made = blocks.models(models)
     offered = Heads(file, used, blocks, problems, builder)
@@ -92,11 +100,18 @@ def _elaborate(
 
 
 def _used(file: tree.File, find: Import, problems: Problems) -> list[tree.File]:
-    found = []
+    found: list[tree.File] = []
+    named: dict[str, Span] = {}
     for item in file.items:
         if isinstance(item, tree.Use):
             for name in item.names:
                 with problems.kept():
+                    if name.text in named:
+                        related = ((named[name.text], "first here"),)
+                        raise problem(
+                            DECLARED_TWICE, f"{name.text!r} is used twice", name.span, related=related
+                        )
+                    named[name.text] = name.span
                     found.append(find(name))
     return found
 
@@ -166,10 +181,37 @@ def _tables(scope: Scope, files: Sequence[tree.File], problems: Problems) -> Non
                 raise
 
 
-def _axes(scope: Scope, file: tree.File) -> None:
-    for item in file.items:
-        if isinstance(item, tree.AxisLabels):
-            scope.axes[item.name.text] = Axis(item.name.text, Const(len(item.labels)), Role.LABELS)
+def _axes(scope: Scope, files: Sequence[tree.File], problems: Problems) -> None:
+    """The axes of labels; one of another file's would be of another size."""
+    for item in [item for file in files for item in file.items if isinstance(item, tree.AxisLabels)]:
+        with problems.kept():
+            name, labels = item.name.text, [label.text for label in item.labels]
+            if name in (*scope.numbers, *scope.axes, *DYNAMIC):
+                raise problem(DECLARED_TWICE, f"{name!r} is declared already", item.name.span)
+            for place, label in enumerate(item.labels):
+                if label.text in labels[:place]:
+                    message = f"{name!r} has the label {label.text!r} twice"
+                    raise problem(DECLARED_TWICE, message, label.span)
+            scope.axes[name] = Axis(name, Const(len(labels)), Role.LABELS)
+
+
+def _defaults(file: tree.File, problems: Problems) -> None:
+    """Refuse an option of ``defaults`` that no call would ever read."""
+    rules = [rule for item in file.items if isinstance(item, tree.Defaults) for rule in item.rules]
+    signatures = {"param": PARAM, **{name: signature for name, (signature, _) in BUILTINS.items()}}
+    known = sorted({*signatures, *LATER})
+    for op, options in [(op, rule.options) for rule in rules for op in rule.ops]:
+        with problems.kept():
+            if op.text not in known:
+                message = f"there is no function {op.text!r}"
+                raise problem(UNKNOWN_NAME, message, op.span, hint=nearest(op.text, known))
+        names = signatures[op.text].names if op.text in signatures else ()
+        for option in options if names else ():
+            with problems.kept():
+                if option.name.text not in names:
+                    message = f"{op.text!r} has no option {option.name.text!r}"
+                    hint = nearest(option.name.text, names)
+                    raise problem(UNKNOWN_OPTION, message, option.name.span, hint=hint)
 
 
 def _declare(scope: Scope, file: tree.File, problems: Problems) -> None:
@@ -201,8 +243,8 @@ def _declare(scope: Scope, file: tree.File, problems: Problems) -> None:
         over = size.dim.name if size is not None and isinstance(size.dim, Axis) else ""
         same = scope.indices.get(node.index.text, over) == over
         scope.indices[node.index.text] = over if same else ""
+    _defaults(file, problems)
     scope.defaults.update(defaults_of(file))
-    _axes(scope, file)
 
 
 def _classes(file: tree.File, config: Config, models: Sequence[Function], problems: Problems) -> None:

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from ttmlc.elaborate.problems import MISFIT, NOT_YET, UNKNOWN_NAME, nearest, problem
 from ttmlc.elaborate.values import Definition, Meaning, Number, Poison, Written
 from ttmlc.ir.module import Form
+from ttmlc.ir.scalar import Field
 from ttmlc.ir.types import BATCH, ONE, TOKENS, Axis, Dim, DType, Product, TensorType
 from ttmlc.language import tree
 from ttmlc.source import DiagnosticError
 
 DYNAMIC = {"B": BATCH, "S": TOKENS}
+MAY_BE_NONE = "It may be none, and a dimension has a size: declare it without '?'."
 DTYPES = {dtype.value: dtype for dtype in DType}
 
 
@@ -74,6 +76,10 @@ class Scope:
         """A config field or derived value."""
         return self.numbers.get(name)
 
+    def may_be_none(self, number: Number) -> bool:
+        """Whether ``number`` is a field of the config that may be none."""
+        return isinstance(number.scalar, Field) and number.scalar.name in self.nullable
+
     def groups(self) -> frozenset[str]:
         """The groups of the config: what stands before the dot of ``rope.theta``."""
         return frozenset(name.partition(".")[0] for name in self.numbers if "." in name)
@@ -102,6 +108,8 @@ class Scope:
         ]
         if meaning is not None:
             hint = "Dimensions are config fields of kind 'size', whole derived values, and B and S."
+            if isinstance(meaning, Number) and self.may_be_none(meaning):
+                hint = MAY_BE_NONE
             raise problem(MISFIT, f"{name.text!r} is no axis", name.span, hint=hint)
         raise problem(
             UNKNOWN_NAME, f"there is no axis {name.text!r}", name.span, hint=nearest(name.text, axes)
