@@ -259,6 +259,19 @@ def test_messages_of_a_spec_stay_text() -> None:
     assert call.args[1].value == '{self.__class__} " + exit() + " \\'
 
 
+def test_inputs_that_must_be_given_stand_before_those_that_need_not() -> None:
+    """As Python has it, whatever the order of the spec is."""
+    spec = BERT.read_text().replace(
+        "position_ids: int[B, S] = position(S)", "position_ids: int[B, S] = position(S), more: int[B, S]"
+    )
+    text = compile_text(SourceFile("bert.spec", spec), BERT, train=False).text
+    calls = re.findall(r"def __call__\((.*?)\) ->", text, re.DOTALL)
+    assert calls
+    for call in calls:
+        names = re.findall(r"(\w+):", call)
+        assert names[:2] == ["input_ids", "more"]
+
+
 # Python as data
 
 

@@ -271,24 +271,24 @@ class Elaborator(Branches):
             )
         at = path(node.at, (*self.indices, index)) if node.at is not None else ""
         if node.at is not None:
-            self._moves(at, index, node.at.span)
+            self._moves(at, index, node.at.span, f"Put {{{index}}} into the path.")
         carried, before, paths = self._carried(node, node.body), dict(self.values), self.paths
         self.paths, self.indices = {}, (*self.indices, index)
         self.counted[index] = count.dim.name if isinstance(count.dim, Axis) else ""
         try:
             body = self._region(node, node.body, carried)
             for own, span in self.paths.items() if node.at is None else ():
-                self._moves(own, index, span)
+                self._moves(own, index, span, f'Say where: repeat ... at "layers.{{{index}}}":')
         finally:
             self.indices, self.paths = self.indices[:-1], paths
         attributes: dict[str, Attribute] = {"index": index, "count": count.scalar, "at": at}
         self._inside("repeat", node, carried, before, attributes, body)
 
-    def _moves(self, at: str, index: str, span: Span) -> None:
+    def _moves(self, at: str, index: str, span: Span, hint: str) -> None:
         """Refuse a path that is the same in every turn of a repeat."""
         if f"{{{index}}}" not in at:
             message = f"the path does not move with {index!r}: layers would share it"
-            raise problem(BAD_PATH, message, span, hint=f"Put {{{index}}} into the path.")
+            raise problem(BAD_PATH, message, span, hint=hint)
 
     def _when(self, node: tree.If) -> None:
         """Statements that are taken where optional inputs are given; parameters are made in any case."""

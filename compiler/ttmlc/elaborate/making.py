@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ttmlc.elaborate.names import path, value_name
-from ttmlc.elaborate.problems import BAD_PATH, MISFIT, Problems, problem
+from ttmlc.elaborate.problems import BAD_PATH, MISFIT, NOT_YET, Problems, problem
 from ttmlc.elaborate.scope import Scope
 from ttmlc.elaborate.values import Meaning, Paths, Tensor, Text
 from ttmlc.ir.builder import Builder
@@ -15,7 +15,7 @@ from ttmlc.ir.op import TABLE, Refusal
 from ttmlc.ir.ops.loss import Loss
 from ttmlc.ir.ops.structure import paths
 from ttmlc.ir.scalar import Scalar
-from ttmlc.ir.types import TensorType
+from ttmlc.ir.types import BATCH, TOKENS, TensorType
 from ttmlc.source import Diagnostic, DiagnosticError, Span
 
 
@@ -46,7 +46,11 @@ class Making:
 
     def path_of(self, text: Text) -> str:
         """A string as a checkpoint path."""
-        return path(text.node, self.indices)
+        at = path(text.node, self.indices)
+        if "{" in at:
+            hint = "The repeat's own 'at' has it, and stands before this path."
+            raise problem(NOT_YET, "an index is not compiled yet in this path", text.node.span, hint=hint)
+        return at
 
     def paths_of(self, meaning: Text | Paths) -> Attribute:
         """A string, or a choice of some, as what ``at`` of a parameter may be."""
@@ -72,6 +76,10 @@ class Making:
 
         It is ``shared`` where ``when`` holds, and there is none where ``only`` does not.
         """
+        dynamic = [axis.name for axis in type_.axes() if axis in (BATCH, TOKENS)]
+        if dynamic:
+            message = f"a parameter has a size of its own, and {dynamic[0]!r} is another at each call"
+            raise problem(MISFIT, message, span, f"would be {type_}")
         for each in paths(at):
             self._claim(each, span)
         attributes: dict[str, Attribute] = {"at": at, "init": init}

@@ -250,12 +250,12 @@ class Calling(Repeating):
 
     def signature(self) -> list[str]:
         lines, labels = ["    def __call__(", "        self,"], labels_of(self.function)
-        for given in self.function.inputs:
+        optional = [given for given in self.function.inputs if given.default is not None or given.optional]
+        # Python takes those that must be given before those that need not.
+        for given in sorted(self.function.inputs, key=optional.__contains__):
             kind = "nn.Labels" if given in labels else "Integers"
-            optional = given.default is not None or given.optional
-            lines.append(
-                f"        {identifier(given.value.name)}: {kind}{' | None = None' if optional else ''},"
-            )
+            absent = " | None = None" if given in optional else ""
+            lines.append(f"        {identifier(given.value.name)}: {kind}{absent},")
         return [*lines, f"    ) -> {self.function.name}Output:"]
 
     def doc(self) -> str:

@@ -40,7 +40,7 @@ from ttmlc.passes.base import Outcome, Pass
 from ttmlc.passes.lowering import hosted
 from ttmlc.passes.lowering.refusal import cannot
 from ttmlc.passes.lowering.resident import Padding, attention_padding, resident
-from ttmlc.passes.lowering.rotary import TURNED_BY, turned_by
+from ttmlc.passes.lowering.rotary import TURNED_BY, TURNED_ONLY, turned_by
 from ttmlc.passes.lowering.rules import NUMBER, RULES, called
 from ttmlc.passes.lowering.storages import Storages
 from ttmlc.source import Span
@@ -159,7 +159,7 @@ class Lowering:
         made = None if value is None else self.value(value, operation.span)
         turns = operation.op == "rotary" and place == 1
         if made is not None and isinstance(made.type, RotaryType) != turns:
-            raise cannot(operation.span, TURNED_BY if turns else "angles do nothing but turn heads")
+            raise cannot(operation.span, TURNED_BY if turns else TURNED_ONLY)
         return made
 
     def value(self, value: Value, span: Span | None) -> Value:
@@ -334,6 +334,8 @@ class Lowering:
         if value.name not in self.outputs:
             made, type_ = self.value(value, self.function.span), value.type
             assert isinstance(type_, TensorType)
+            if isinstance(made.type, RotaryType):
+                raise cannot(self.function.span, TURNED_ONLY)
             shape = tuple(dim.size for dim in type_.dims)
             self.outputs[value.name] = self.build.add(
                 "output", (made,), {"shape": shape}, name=f"{made.name}_out", span=self.function.span

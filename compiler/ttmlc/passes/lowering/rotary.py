@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 TURNED_BY = "heads are turned by the angles of tokens: positions times a table"
+TURNED_ONLY = "angles do nothing but turn heads"
 
 
 def _table(lowering: Lowering, operation: Operation) -> Sequence[Value]:
