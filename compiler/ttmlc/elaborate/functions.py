@@ -277,8 +277,9 @@ class Elaborator(Branches):
         self.counted[index] = count.dim.name if isinstance(count.dim, Axis) else ""
         try:
             body = self._region(node, node.body, carried)
-            for own, span in self.paths.items() if node.at is None else ():
-                self._moves(own, index, span, f'Say where: repeat ... at "layers.{{{index}}}":')
+            if node.at is None:
+                for own, span in self.paths.items():
+                    self._moves(own, index, span, f'Say where: repeat ... at "layers.{{{index}}}":')
         finally:
             self.indices, self.paths = self.indices[:-1], paths
         attributes: dict[str, Attribute] = {"index": index, "count": count.scalar, "at": at}
