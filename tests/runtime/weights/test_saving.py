@@ -121,8 +121,9 @@ def test_a_disk_that_is_full_while_bytes_are_written_leaves_the_old_files(
         "resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300));"
         "from pathlib import Path; import test_saving; test_saving.save(Path(sys.argv[1]), 2)"
     )
+    # -B: what this process cannot write whole must not become bytecode that another one reads.
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path), *sys.path], capture_output=True, text=True
+        [sys.executable, "-B", "-c", code, str(tmp_path), *sys.path], capture_output=True, text=True
     )
     assert "WeightsError: cannot save" in done.stderr
     assert contents(tmp_path) == before
@@ -168,7 +169,7 @@ t.save(Path(sys.argv[1]), 2, limit)
 
 def killed(folder: Path, where: str, at: int, limit: int) -> bool:
     """Save in another process that is killed at one call; whether it was, or had done before."""
-    command = [sys.executable, "-c", KILL, str(folder), where, str(at), str(limit), *sys.path]
+    command = [sys.executable, "-B", "-c", KILL, str(folder), where, str(at), str(limit), *sys.path]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode in (0, -9), done.stderr
     return done.returncode == -9
