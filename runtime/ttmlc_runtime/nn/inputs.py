@@ -154,6 +154,7 @@ class Inputs:
         self.given: tuple[int, ...] = _array("the first input", first, over).shape
         self.outer = self.given[:-1]
         self.shape: tuple[int, int] = (prod(self.outer), self.given[-1])
+        self._keys: dict[tuple[str, int | None], types.Tensor] = {}
 
     @property
     def positions(self) -> np.ndarray[Any, Any]:
@@ -298,25 +299,31 @@ class Inputs:
         if value is None:
             return Mask(None, causal, self.device, self.shape[1], window)
         if isinstance(value, Cache):
-            return self._over(value, causal, window)
+            return self._over(name, value, causal, window)
         array = self._given(name, value)
         if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
             raise InputError(_odd_mask(name, array))
-        return Mask(self._keys(array.astype(bool)), causal, self.device, self.shape[1], window)
+        return Mask(self._seen(name, array.astype(bool)), causal, self.device, self.shape[1], window)
 
-    def _keys(self, seen: np.ndarray[Any, Any]) -> types.Tensor:
+    def _seen(self, name: str, seen: np.ndarray[Any, Any]) -> types.Tensor:
         batch, tokens = self.shape
         row = np.where(seen, np.float32(0), np.float32(HIDDEN)).reshape(batch, 1, 1, tokens)
-        return ttnn.Tensor(row, ttnn.bfloat16, self.device, ttnn.TILE_LAYOUT)
+        return self._added(name, None, row)
 
-    def _over(self, cache: Cache, causal: bool, window: int | None) -> Mask:
+    def _added(self, name: str, window: int | None, row: np.ndarray[Any, Any]) -> types.Tensor:
+        """What is added for each key on the device: once, however many masks of different windows are of one input."""
+        if (name, window) not in self._keys:
+            self._keys[name, window] = ttnn.Tensor(row, ttnn.bfloat16, self.device, ttnn.TILE_LAYOUT)
+        return self._keys[name, window]
+
+    def _over(self, name: str, cache: Cache, causal: bool, window: int | None) -> Mask:
         """The mask of a call that goes on with a cache, or fills it."""
         if not causal:
             raise InputError("only causal attention goes on with a cache")
         tokens = self.shape[1]
         if not cache.filled:
-            return Mask(self._keys(cache.there[:, :tokens]), True, self.device, tokens, window, cache)
-        keys = ttnn.Tensor(cache.hidden(window), ttnn.bfloat16, self.device, ttnn.TILE_LAYOUT)
+            return Mask(self._seen(name, cache.there[:, :tokens]), True, self.device, tokens, window, cache)
+        keys = self._added(name, window, cache.hidden(window))
         return NewestMask(keys, True, self.device, tokens, window, cache)
 
 

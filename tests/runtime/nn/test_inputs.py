@@ -180,6 +180,15 @@ def test_a_window_shows_so_many_keys_itself_included(device: Any, window: int | 
     assert mask.scores_of(3) is grouped, "it is made once"
 
 
+def test_masks_of_one_input_are_sent_to_the_device_once(device: Any) -> None:
+    given = nn.Inputs(device, [[1, 2, 3, 4, 5]])
+    full, windowed = (
+        given.mask("mask", [[1, 1, 1, 1, 0]], causal=True, window=window) for window in (None, 2)
+    )
+    assert windowed.keys is full.keys
+    assert given.mask("other", [[1, 1, 1, 1, 1]], causal=True).keys is not full.keys
+
+
 def test_a_window_that_shows_nothing_or_looks_ahead_is_refused(device: Any) -> None:
     given = nn.Inputs(device, IDS)
     with pytest.raises(InputError, match="a window shows one key at least: the window is 0"):
