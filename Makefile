@@ -35,10 +35,10 @@ train: env-demo ## Train a small GPT-2 on prose from nothing; ARGS='--against tr
 	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(PY) examples/train_gpt2.py $(ARGS)
 
 test: env ## The fast tests, with their time
-	@start=$$SECONDS; $(PY) -m pytest -q -n 2 -m 'not deep' && echo "fast tests: $$((SECONDS - start)) s"
+	@start=$$SECONDS; $(PY) -m pytest -q -n 2 --dist worksteal -m 'not deep' && echo "fast tests: $$((SECONDS - start)) s"
 
 test-deep: env ## The whole matrix
-	@start=$$SECONDS; $(PY) -m pytest -q -n 2 -m deep && echo "deep tests: $$((SECONDS - start)) s"
+	@start=$$SECONDS; $(PY) -m pytest -q -n 2 --dist worksteal -m deep && echo "deep tests: $$((SECONDS - start)) s"
 
 lint: env-numbers ## Style, types, architecture, canonical specs
 	$(PY) tools/check_tree.py
