@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import sys
 import tarfile
 from pathlib import Path
 from types import ModuleType
@@ -12,18 +11,14 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.examples.scripts import script
+
 TEXT = b"some verses\n"
 
 
 @pytest.fixture(scope="module")
 def archives() -> ModuleType:
-    sys.path.insert(0, str(ROOT / "examples"))
-    try:
-        from training import archives
-    finally:
-        sys.path.remove(str(ROOT / "examples"))
-    return archives
+    return script("training.archives")
 
 
 def _packed(name: str, values: bytes) -> bytes:

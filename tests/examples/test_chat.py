@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import ttmlc
+
+from tests.examples.scripts import script
 
 ROOT = Path(__file__).resolve().parents[2]
 ANSWERS = {
@@ -34,14 +35,7 @@ TEXT = (
 @pytest.fixture(scope="module")
 def chat() -> ModuleType:
     """The script as a module."""
-    for name in ("tokenizers", "gguf"):
-        pytest.importorskip(name, reason=f"the example needs {name}: pip install -e '.[demo]'")
-    sys.path.insert(0, str(ROOT / "examples"))
-    try:
-        import chat
-    finally:
-        sys.path.remove(str(ROOT / "examples"))
-    return chat
+    return script("chat", "tokenizers", "gguf")
 
 
 @pytest.fixture(scope="module")

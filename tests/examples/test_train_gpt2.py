@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import ttmlc
+
+from tests.examples.scripts import script
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTEXT, STEPS = 72, 80
@@ -26,14 +27,7 @@ WORDS = "in the beginning was a word and it came to pass that they went unto him
 @pytest.fixture(scope="module")
 def example() -> ModuleType:
     """The script as a module."""
-    for name in ("tokenizers", "matplotlib"):
-        pytest.importorskip(name, reason=f"the example needs {name}: pip install -e '.[demo]'")
-    sys.path.insert(0, str(ROOT / "examples"))
-    try:
-        import train_gpt2
-    finally:
-        sys.path.remove(str(ROOT / "examples"))
-    return train_gpt2
+    return script("train_gpt2", "tokenizers", "matplotlib")
 
 
 @pytest.fixture(scope="module")
