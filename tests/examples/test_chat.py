@@ -16,7 +16,6 @@ import ttmlc
 
 from tests.examples.scripts import script
 
-ROOT = Path(__file__).resolve().parents[2]
 ANSWERS = {
     "What is the capital of France?": "The capital of France is Paris.",
     "What is 2 + 3?": "2 + 3 = 5",

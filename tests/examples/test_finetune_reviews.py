@@ -13,7 +13,6 @@ import pytest
 
 from tests.examples.scripts import script
 
-ROOT = Path(__file__).resolve().parents[2]
 SMALL = [
     "--limit", "32", "--batch", "16", "--epochs", "5", "--lr", "3e-4", "--evaluations", "1", "--save-every", "100"
 ]  # fmt: skip

@@ -15,7 +15,6 @@ import ttmlc
 
 from tests.examples.scripts import script
 
-ROOT = Path(__file__).resolve().parents[2]
 CONTEXT, STEPS = 72, 80
 SMALL = {
     "--steps": STEPS, "--batch": 8, "--context": CONTEXT, "--layers": 2, "--hidden": 128, "--heads": 4,
