@@ -118,5 +118,5 @@ def test_the_example_of_the_reference_is_one() -> None:
     found = print_tree(flat(ours, base))
     assert 'at="attn.qkv_proj"' in found
     assert 'at="o_proj"' in found
-    assert "position_ids: int[B, S] = position(S) + 2" in found
+    assert "position_ids: int[B, S] = running(input_ids != 0, S) * (input_ids != 0)" in found
     sound(flat(ours, base))
