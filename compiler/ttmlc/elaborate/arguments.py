@@ -42,14 +42,21 @@ def dim(elaborator: Expressions, bound: Bound, name: str) -> Dim:
 
 
 def number(
-    elaborator: Expressions, bound: Bound, name: str, kinds: tuple[str, ...] = ("int", "float")
+    elaborator: Expressions,
+    bound: Bound,
+    name: str,
+    kinds: tuple[str, ...] = ("int", "float"),
+    least: int | None = None,
 ) -> Scalar:
-    """A scalar argument of one of ``kinds``."""
+    """A scalar argument of one of ``kinds``; a literal is refused below ``least``."""
     meaning = elaborator.argument(bound, name)
     if not isinstance(meaning, Number) or meaning.kind not in kinds:
         raise problem(
             MISFIT, f"{name!r} must be {' or '.join(kinds)}", bound.span(name), f"is {describe(meaning)}"
         )
+    value = meaning.scalar.value if isinstance(meaning.scalar, Const) else None
+    if least is not None and isinstance(value, (int, float)) and value < least:
+        raise problem(MISFIT, f"{name!r} must be at least {least}", bound.span(name), f"is {value}")
     return meaning.scalar
 
 

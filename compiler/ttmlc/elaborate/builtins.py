@@ -126,7 +126,7 @@ def _pad(elaborator: Expressions, bound: Bound) -> Scalar | None:
 
 def _layer_norm(elaborator: Expressions, bound: Bound) -> Meaning:
     x, at = tensor(elaborator, bound, "x"), path(elaborator, bound)
-    eps = number(elaborator, bound, "eps")
+    eps = number(elaborator, bound, "eps", least=0)
     if not isinstance(x.value.type, TensorType) or not x.value.type.dims:
         raise problem(MISFIT, "'x' has no dimension to normalise", x.span)
     vector = TensorType(DType.FLOAT, x.value.type.dims[-1:])
@@ -139,7 +139,7 @@ def _layer_norm(elaborator: Expressions, bound: Bound) -> Meaning:
 
 def _rms_norm(elaborator: Expressions, bound: Bound) -> Meaning:
     x, at = tensor(elaborator, bound, "x"), path(elaborator, bound)
-    attributes: dict[str, Attribute] = {"eps": number(elaborator, bound, "eps")}
+    attributes: dict[str, Attribute] = {"eps": number(elaborator, bound, "eps", least=0)}
     if "round" in bound.given:
         node = bound.given["round"]
         if not isinstance(node, tree.Reference) or node.name.text not in ROUNDS:
@@ -163,7 +163,7 @@ def _attention(elaborator: Expressions, bound: Bound) -> Meaning:
     if "dropout" in bound.given:
         attributes["dropout"] = number(elaborator, bound, "dropout")
     if "window" in bound.given:
-        attributes["window"] = number(elaborator, bound, "window", ("int", "none"))
+        attributes["window"] = number(elaborator, bound, "window", ("int", "none"), least=1)
     group = _group(elaborator, operands)
     if group is not None:
         attributes["group"] = group
@@ -261,7 +261,7 @@ def _activation(kind: str) -> Build:
 
 
 def _normal(elaborator: Expressions, bound: Bound) -> Meaning:
-    return Init("normal", (number(elaborator, bound, "std"),))
+    return Init("normal", (number(elaborator, bound, "std", least=0),))
 
 
 ACTIVATION = Signature(("x",), 1)

@@ -304,6 +304,8 @@ class Expressions(Making):
             )
         op = OPERATORS[node.op]
         if isinstance(right, Number) and right.kind in ("int", "float"):
+            if node.op == "/" and isinstance(right.scalar, Const) and not right.scalar.value:
+                raise problem(BAD_SCALAR, "division by zero", node.args[1].span)
             return self.apply(
                 op,
                 [Tensor(left.value, node.args[0].span)],

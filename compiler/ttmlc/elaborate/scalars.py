@@ -6,7 +6,7 @@ is exact, evaluation does.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ttmlc.elaborate.problems import BAD_SCALAR, MISFIT, NOT_YET, UNKNOWN_NAME, nearest, problem
 from ttmlc.elaborate.values import Number
@@ -91,6 +91,7 @@ def elaborate(
             arg = elaborate(node.args[0], lookup, words, ask, calls)
             if arg.kind not in NUMERIC:
                 raise problem(BAD_SCALAR, f"'{name}' takes a number", node.args[0].span, f"is {arg.kind}")
+            _check_constants(node, name, (node.args[0],), (arg,))
             return Number(scalar.apply(name, arg.scalar), FUNCTIONS[name])
     raise problem(BAD_SCALAR, "this is no expression over the config", node.span)
 
@@ -204,7 +205,7 @@ def _operator(node: tree.Operator, args: list[Number]) -> Number:
     if op not in (*ARITHMETIC, "//", "neg"):
         raise problem(NOT_YET, f"'{op}' is not compiled yet", node.span)
     values = [arg.scalar for arg in args]
-    _check_constants(node, op, args)
+    _check_constants(node, op, node.args, args)
     return Number(scalar.apply(op, *values), "int" if whole else "float")
 
 
@@ -218,13 +219,13 @@ def _check_words(node: tree.Operator, args: list[Number]) -> None:
             )
 
 
-def _check_constants(node: tree.Operator, op: str, args: list[Number]) -> None:
-    """Say now what evaluation would say later, where both sides are literals."""
+def _check_constants(node: tree.Node, op: str, parts: Sequence[tree.Expr], args: Sequence[Number]) -> None:
+    """Say now what evaluation would say later, where all that ``op`` takes are literals."""
     values = [arg.scalar.value for arg in args if isinstance(arg.scalar, Const)]
     if len(values) != len(args):
         divisor = args[-1].scalar
         if op in ("/", "//", "%") and isinstance(divisor, Const) and not divisor.value:
-            raise problem(BAD_SCALAR, "division by zero", node.args[-1].span)
+            raise problem(BAD_SCALAR, "division by zero", parts[-1].span)
         return
     try:
         result = scalar.OPERATORS[op].evaluate(*values)
