@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.modules import imported
+
 ROOT = Path(__file__).resolve().parents[2]
 SKETCH = ROOT / "docs/adr/sketches/storage_chain.py"
 
@@ -25,13 +27,7 @@ needs_torch = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def sketch() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("storage_chain_sketch", SKETCH)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return imported(SKETCH, "storage_chain_sketch")
 
 
 def leaves(sketch: ModuleType, make: Callable[[tuple[int, ...]], Any]) -> dict[str, Any]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import math
 import re
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +13,8 @@ from typing import Any
 import torch
 from ttmlc.api import compile_text
 from ttmlc.source import SourceFile
+
+from tests.modules import imported
 
 SPEC = '''"""A pre-norm causal decoder with grouped queries and a gated feed-forward."""
 use heads
@@ -97,14 +97,7 @@ def written(text: str = SPEC, preset: tuple[tuple[str, Any], ...] = ()) -> Path:
 @functools.cache
 def made(text: str = SPEC, preset: tuple[tuple[str, Any], ...] = ()) -> Any:
     """The module itself."""
-    path = written(text, preset)
-    loader = importlib.util.spec_from_file_location(path.stem, path)
-    assert loader is not None
-    assert loader.loader is not None
-    module = importlib.util.module_from_spec(loader)
-    sys.modules[path.stem] = module
-    loader.loader.exec_module(module)
-    return module
+    return imported(written(text, preset))
 
 
 def seen(c: Any, mask: torch.Tensor) -> torch.Tensor:

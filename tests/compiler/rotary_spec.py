@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from typing import Any
 
 from ttmlc.api import compile_text
 from ttmlc.source import SourceFile
@@ -55,14 +52,3 @@ def compiled(folder: Path, config: Path | None = None, text: str = SPEC) -> Path
     path = folder / "turned.py"
     path.write_text(made.text)
     return path
-
-
-def loaded(path: Path, name: str = "turned_module") -> Any:
-    """The module at ``path``."""
-    found = importlib.util.spec_from_file_location(name, path)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[name] = module
-    found.loader.exec_module(module)
-    return module

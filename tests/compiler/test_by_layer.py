@@ -6,7 +6,6 @@ import importlib.util
 import itertools
 import random
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from ttmlc.source import SourceFile
 from ttmlc_runtime.errors import ConfigError
 
 from tests.compiler.small_specs import spec
+from tests.modules import load
 
 BODY = 'repeat i in layers at "layer.{i}":\n    h = h + Sliding(h, mask, at="s")\nreturn h=h'
 TEXT = spec(BODY)
@@ -38,19 +38,23 @@ def compiled(folder: Path, text: str = TEXT, **config: Any) -> Compiled:
 
 
 def module_of(made: Compiled, folder: Path) -> Any:
-    path = folder / "by_layer.py"
-    path.write_text(made.text)
-    loader = importlib.util.spec_from_file_location("by_layer", path)
-    assert loader is not None
-    assert loader.loader is not None
-    module = importlib.util.module_from_spec(loader)
-    sys.modules["by_layer"] = module
-    loader.loader.exec_module(module)
-    return module
+    return load(made.text, folder / "by_layer.py")
 
 
-def test_a_loop_picks_one_of_two_masks(tmp_path: Path) -> None:
-    text = compiled(tmp_path).text
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    """The spec as it stands."""
+    return compiled(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def generic(whole: Compiled, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Its module."""
+    return module_of(whole, tmp_path_factory.mktemp("generic"))
+
+
+def test_a_loop_picks_one_of_two_masks(whole: Compiled) -> None:
+    text = whole.text
     assert text.count("given.mask(") == 2
     assert 'windowed = given.mask("mask", mask, causal=True, window=c.reach)' in text
     assert "for i, layer in enumerate(self.layer):" in text
@@ -67,12 +71,12 @@ def test_three_windows_are_three_masks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("index", ["layer", "c", "windowed", "match", "range"])
-def test_an_index_may_be_called_as_other_things_are(index: str, tmp_path: Path) -> None:
+def test_an_index_may_be_called_as_other_things_are(index: str, tmp_path: Path, generic: Any) -> None:
     made = compiled(tmp_path, re.sub(r"\bi\b", index, TEXT))
     ids = np.arange(38).reshape(2, 19) % 19
     found, wanted = (
         module.SmallModel(module.SmallConfig(), seed=3, dtype="float64")(ids).h.numpy()
-        for module in (module_of(made, tmp_path), module_of(compiled(tmp_path), tmp_path))
+        for module in (module_of(made, tmp_path), generic)
     )
     assert np.array_equal(found, wanted)
 
@@ -100,7 +104,7 @@ def test_layers_that_are_alike_are_folded_in(tmp_path: Path) -> None:
     assert sliding.count("given.mask(") == 1
 
 
-def test_layers_that_differ_stay_a_table_that_is_checked(tmp_path: Path) -> None:
+def test_layers_that_differ_stay_a_table_that_is_checked(tmp_path: Path, generic: Any) -> None:
     made = compiled(tmp_path, kinds=["full", "sliding"], reach=7)
     module = module_of(made, tmp_path)
     assert "windowed if c.kind[i] ==" in made.text
@@ -111,7 +115,6 @@ def test_layers_that_differ_stay_a_table_that_is_checked(tmp_path: Path) -> None
     ):
         module.SmallConfig(kind=["full", "full"])
     ids = np.arange(38).reshape(2, 19) % 19
-    generic = module_of(compiled(tmp_path), tmp_path)
     first, other = (
         each.SmallModel(each.SmallConfig(kind=["full", "sliding"], reach=7), seed=3, dtype="float64")(ids)
         for each in (module, generic)
@@ -119,14 +122,13 @@ def test_layers_that_differ_stay_a_table_that_is_checked(tmp_path: Path) -> None
     assert np.array_equal(first.h.numpy(), other.h.numpy())
 
 
-def test_a_window_reaches_as_far_as_the_layer_says(tmp_path: Path) -> None:
+def test_a_window_reaches_as_far_as_the_layer_says(generic: Any) -> None:
     """What a token says is read by later ones as far as the windows of the layers add up, and no further."""
-    module = module_of(compiled(tmp_path), tmp_path)
     ids = np.arange(33)[None] % 19
     other = np.where(np.arange(33) == 0, 7, ids)
     far = {}
     for kinds in itertools.product(("full", "sliding"), repeat=2):
-        model = module.SmallModel(module.SmallConfig(kind=kinds, reach=5), seed=3, dtype="float64")
+        model = generic.SmallModel(generic.SmallConfig(kind=kinds, reach=5), seed=3, dtype="float64")
         # Small weights, so that no key is seen too little to count.
         model.load_state_dict({name: 0.3 * value for name, value in model.state_dict().items()})
         changed = np.abs(model(ids).h.numpy() - model(other).h.numpy()).max(-1)[0] > 0

@@ -9,19 +9,12 @@ from pathlib import Path
 
 import pytest
 from ttmlc import api
-from ttmlc.cli.main import app
-from typer.testing import CliRunner
+
+from tests.commands import ttmlc
 
 ROOT = Path(__file__).resolve().parents[2]
 BERT = str(ROOT / "specs/models/bert.spec")
 WRONG = str(Path(__file__).parent / "diagnostics/several_at_once.spec")
-
-
-def ttmlc(*args: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, args)
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 def test_compile_writes_a_module_and_says_what_is_in_it(tmp_path: Path) -> None:

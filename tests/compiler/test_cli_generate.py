@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from ttmlc.cli.main import app
-from typer.testing import CliRunner
 
 from generated.bert import BertConfig, BertLMHeadModel
+from tests import commands
 
 tokenizers: Any = pytest.importorskip("tokenizers", reason="it spells tokens")
 
@@ -35,11 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
-def ttmlc(*args: object) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["generate", *map(str, args)])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
+ttmlc = partial(commands.ttmlc, "generate")
 
 
 def spelt(ids: np.ndarray[Any, Any]) -> str:

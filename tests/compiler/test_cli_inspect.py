@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from ttmlc.cli.main import app
-from typer.testing import CliRunner
 
 from generated.gpt2 import GPT2Config, GPT2LMHeadModel
+from tests import commands
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +36,7 @@ def other(folder: Path) -> Path:
     return found
 
 
-def ttmlc(*args: object) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["inspect", *map(str, args)])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
+ttmlc = partial(commands.ttmlc, "inspect")
 
 
 @pytest.mark.parametrize(
@@ -74,19 +70,29 @@ def test_without_transformers_it_says_what_to_install(folder: Path, monkeypatch:
     assert "--against FILE.safetensors" in err
 
 
-@pytest.mark.deep
-def test_a_run_is_the_reference_of_the_next(folder: Path, other: Path, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="it draws")
-    kept, picture, source = (tmp_path / name for name in ("a.safetensors", "a.png", "module.py"))
-    code, out, err = ttmlc(folder, "--save", kept, "--batch", 2, "--seq", 7, "--dtype", "float32")
-    assert (code, out, err) == (0, "", f"wrote {kept}\n")
+@pytest.fixture(scope="module")
+def kept(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The activations of a run in float32."""
+    path = tmp_path_factory.mktemp("kept") / "a.safetensors"
+    code, out, err = ttmlc(folder, "--save", path, "--batch", 2, "--seq", 7, "--dtype", "float32")
+    assert (code, out, err) == (0, "", f"wrote {path}\n")
+    return path
 
+
+def test_a_run_is_the_reference_of_the_next(folder: Path, kept: Path) -> None:
     code, out, _ = ttmlc(folder, "--against", kept, "--dtype", "float32")
     assert code == 0
     assert "errors accumulate: no block is apart (PCC 0.99999)" in out
     assert "fed the reference's input: no block is apart (PCC 0.99999)" in out
     assert "input_ids [2, 7]" in out
 
+
+@pytest.mark.deep
+def test_another_model_is_apart_where_it_is_another(
+    folder: Path, other: Path, kept: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib", reason="it draws")
+    picture, source = (tmp_path / name for name in ("a.png", "module.py"))
     code, out, _ = ttmlc(
         other, "--against", kept, "--dtype", "float32", "--plot", picture, "--source", source
     )
@@ -119,8 +125,9 @@ def test_beside_transformers(folder: Path, tmp_path: Path) -> None:
     assert code == 0
     assert "~ the same call in float32" in out
     assert "= .c_attn" in out
-    code, out, _ = ttmlc(folder, "--against", theirs, "--dtype", "float32", "--head", "TokenClassification")
+    code, _, err = ttmlc(folder, "--against", theirs, "--dtype", "float32", "--head", "TokenClassification")
     assert code == 1
+    assert "this is GPT2ForTokenClassification: say --head" in " ".join(err.split())
     code, out, _ = ttmlc(folder, "--against", theirs, "--dtype", "float32")
     assert code == 0
     assert "input_ids [1, 3]" in out

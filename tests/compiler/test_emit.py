@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -21,20 +19,11 @@ from ttmlc.specs import models
 from ttmlc_runtime import nn
 from ttmlc_runtime.errors import ConfigError
 
+from tests.modules import load
+
 ROOT = Path(__file__).resolve().parents[2]
 BERT = ROOT / "specs/models/bert.spec"
 GENERATED = ROOT / "generated/bert.py"
-
-
-def load(text: str, path: Path) -> ModuleType:
-    path.write_text(text)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("spec", models(), ids=lambda path: path.stem)

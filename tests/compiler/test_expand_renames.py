@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 from ttmlc.language.format import print_tree
+from ttmlc.source import DiagnosticError
 
 from tests.compiler.extending import BASE, child, flat, lines
 
@@ -16,7 +18,11 @@ def test_a_rename_changes_whole_words_of_paths_wherever_they_stand() -> None:
     for path in ("wte.deep.word", "wte.deep.kind", "wte.deep.norm", "h.{i}", "old.wte.deep.bias"):
         assert f'"{path}"' in text
     assert '"embed' not in text
-    assert '"norm"' in renamed('"nor" -> "x", "fc" -> "y"'.replace('"nor" -> "x", ', ""))
+
+
+def test_a_part_of_a_word_is_no_word_of_a_path() -> None:
+    with pytest.raises(DiagnosticError, match="'nor'"):
+        renamed('"nor" -> "x"')
 
 
 def test_one_pair_sees_what_the_one_before_it_made() -> None:

@@ -10,7 +10,8 @@ import pytest
 from ttmlc_runtime import nn
 from ttmlc_runtime.errors import InputError
 
-from tests.compiler.test_emit import GENERATED, load
+from tests.compiler.test_emit import GENERATED
+from tests.modules import load
 
 torch: Any = pytest.importorskip("torch", reason="parity is measured where torch and transformers are")
 transformers: Any = pytest.importorskip("transformers", reason="parity is measured where they are")

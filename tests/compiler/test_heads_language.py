@@ -11,8 +11,8 @@ import pytest
 from ttmlc.api import compile_text, elaborate_file
 from ttmlc.source import DiagnosticError, SourceFile
 
-from tests.compiler.test_emit import load
 from tests.compiler.test_head_language import run, small
+from tests.modules import load
 
 torch: Any = pytest.importorskip("torch", reason="gradients are compared with torch's")
 

@@ -18,7 +18,7 @@ from ttmlc.source import DiagnosticError, SourceFile
 from ttmlc_runtime.errors import InputError
 
 from tests.compiler.integer_specs import CAUSAL, MADE
-from tests.compiler.test_emit import load
+from tests.modules import load
 
 torch: Any = pytest.importorskip("torch", reason="numbers and gradients are compared with torch's")
 

@@ -158,11 +158,19 @@ def run(count: int, seed: int) -> dict[str, int]:
     return seen
 
 
+def got_further(seen: dict[str, int], count: int) -> None:
+    """Mutations that the parser refuses test the parser alone: 2 of 5 get further, and a third of these compiles."""
+    assert seen["parsed"] >= 0.3 * count
+    assert seen["compiled"] >= 0.05 * count
+
+
 def test_mutated_specs_compile_or_are_refused() -> None:
     seen = run(100, seed=1)
-    # Mutations that the parser refuses test the parser alone: many of them must get further.
-    assert seen["parsed"] >= 0.3 * 100
-    assert seen["compiled"] > 0
+    got_further(seen, 100)
+
+
+ACCEPTED = 0.06
+"""At least so many of the mutations of heads are still some; it is 9 to 15 in 100."""
 
 
 def mutate_heads(count: int, seed: int) -> int:
@@ -193,18 +201,16 @@ def mutate_heads(count: int, seed: int) -> int:
 
 
 def test_mutated_heads_are_models_or_refused() -> None:
-    assert mutate_heads(80, seed=2) > 5
+    assert mutate_heads(80, seed=2) > ACCEPTED * 80
 
 
 @pytest.mark.deep
 @pytest.mark.parametrize("seed", range(10))
 def test_thousands_of_mutated_heads_are_models_or_refused(seed: int) -> None:
-    assert mutate_heads(400, seed=200 + seed) > 24
+    assert mutate_heads(400, seed=200 + seed) > ACCEPTED * 400
 
 
 @pytest.mark.deep
 @pytest.mark.parametrize("seed", range(10))
 def test_thousands_of_mutated_specs_compile_or_are_refused(seed: int) -> None:
-    seen = run(400, seed=100 + seed)
-    assert seen["parsed"] >= 120
-    assert seen["compiled"] > 0
+    got_further(run(400, seed=100 + seed), 400)

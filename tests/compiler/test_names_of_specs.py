@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-import importlib.util
 import re
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +16,8 @@ from ttmlc.ir.device import ROLES
 from ttmlc.passes.lowering.storages import HOLDERS, OWN
 from ttmlc.source import DiagnosticError, SourceFile
 from ttmlc_runtime import nn, ttnn
+
+from tests.modules import load
 
 CONFIG = """config Small for "small":
     vocab: size = 19 from vocab_size
@@ -41,14 +41,7 @@ def compiled(text: str, path: Path, config: str = CONFIG) -> ModuleType:
             root = re.split(r"[.(]", ast.unparse(node.func))[0]
             assert not hasattr(builtins, root) or root in ("range", "super", "zip"), root
     name = f"small_{abs(hash((config + text, str(path))))}"
-    (path / f"{name}.py").write_text(code)
-    spec = importlib.util.spec_from_file_location(name, path / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load(code, path / f"{name}.py")
 
 
 def trains(module: ModuleType, **inputs: object) -> dict[str, np.ndarray]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +12,8 @@ from ttmlc.ir.parse import parse_module
 from ttmlc.ir.text import print_module
 from ttmlc.source import SourceFile
 from ttmlc_runtime import generation
+
+from tests.modules import load
 
 TEXT = """config Small for "small":
     vocab: size = 19 from vocab_size
@@ -194,15 +194,8 @@ def test_a_build_whose_config_is_not_causal_says_so(tmp_path: Path) -> None:
 
 
 def loaded(text: str, folder: Path) -> ModuleType:
-    path = folder / "small_generating.py"
-    path.write_text(compile_text(SourceFile("small.spec", text), Path("small.spec")).text)
-    spec = importlib.util.spec_from_file_location("small_generating", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["small_generating"] = module
-    spec.loader.exec_module(module)
-    return module
+    compiled = compile_text(SourceFile("small.spec", text), Path("small.spec"))
+    return load(compiled.text, folder / "small_generating.py")
 
 
 @pytest.mark.parametrize("name", CHANGES)

@@ -17,7 +17,8 @@ from ttmlc.source import DiagnosticError, SourceFile
 from ttmlc_runtime import nn, ttnn
 from ttmlc_runtime.errors import ConfigError, InputError
 
-from tests.compiler.rotary_spec import SPEC, compiled, loaded
+from tests.compiler.rotary_spec import SPEC, compiled
+from tests.modules import imported
 
 torch = pytest.importorskip("torch")
 LENGTHS = (1, 7, 31, 33, 130)
@@ -39,7 +40,7 @@ PUBLISHED = {
 
 @pytest.fixture(scope="module")
 def generic(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return loaded(compiled(tmp_path_factory.mktemp("generic")))
+    return imported(compiled(tmp_path_factory.mktemp("generic")))
 
 
 def theirs(config: Any) -> Any:
@@ -92,7 +93,7 @@ def test_the_published_table(generic: Any) -> None:
 def test_a_specialised_table_is_the_generic_one(generic: Any, tmp_path: Path) -> None:
     values = {**PUBLISHED, "hidden_size": 128, "num_attention_heads": 2}
     (tmp_path / "config.json").write_text(json.dumps(values))
-    module = loaded(compiled(tmp_path, tmp_path / "config.json"), "special")
+    module = imported(compiled(tmp_path, tmp_path / "config.json"), "special")
     config = module.TurnedConfig.from_hugging_face(values)
     table = module.inv_freq(config)
     assert ulps(table, generic.inv_freq(generic.TurnedConfig.from_hugging_face(values))) == 0
@@ -188,7 +189,7 @@ def test_the_model_is_that_of_transformers(width: int, tokens: int, by_row: bool
 def test_padded_heads_are_turned_by_their_own_halves(tokens: int, tmp_path: Path) -> None:
     values = {"hidden_size": 48, "num_attention_heads": 2, "rope_scaling": {"type": "linear", "factor": 2.0}}
     (tmp_path / "config.json").write_text(json.dumps(values))
-    module = loaded(compiled(tmp_path, tmp_path / "config.json"), "padded")
+    module = imported(compiled(tmp_path, tmp_path / "config.json"), "padded")
     config = module.TurnedConfig.from_hugging_face(values)
     assert config.to_hugging_face()["rope_scaling"]["rope_type"] == "linear"
     compare(module, config, tokens, tokens == 33)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from ttmlc.source import SourceFile
 from ttmlc_runtime import nn, ttnn
 
 from tests.compiler.small_specs import BODIES, spec
+from tests.modules import load
 
 STEP = 1e-4
 # Five points: off by STEP^4 / 30 of a fifth derivative along one direction, and by the roundings of a loss of some
@@ -41,14 +40,7 @@ class Weighed(nn.Function):
 @pytest.mark.parametrize("name", BODIES)
 def test_the_emitted_backward_is_the_slope(name: str, causal: bool, tmp_path: Path) -> None:
     compiled = compile_text(SourceFile("small.spec", spec(BODIES[name])), tmp_path / "small.spec")
-    path = tmp_path / "small_trained.py"
-    path.write_text(compiled.text)
-    loader = importlib.util.spec_from_file_location("small_trained", path)
-    assert loader is not None
-    assert loader.loader is not None
-    module = importlib.util.module_from_spec(loader)
-    sys.modules["small_trained"] = module
-    loader.loader.exec_module(module)
+    module = load(compiled.text, tmp_path / "small_trained.py")
     model = module.SmallModel(module.SmallConfig(causal=causal), seed=1, dtype="float64").train()
     rng = np.random.default_rng(2)
     ids = rng.integers(0, 19, (2, 9))

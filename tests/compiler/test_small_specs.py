@@ -6,8 +6,6 @@ tensor-level graph that is evaluated in numpy.
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,20 +15,14 @@ from ttmlc.ir.evaluate import evaluate
 from ttmlc.source import DiagnosticError, SourceFile
 
 from tests.compiler.small_specs import BODIES, spec
+from tests.modules import load
 
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("name", BODIES)
 def test_the_module_computes_what_the_reference_does(name: str, causal: bool, tmp_path: Path) -> None:
     compiled = compile_text(SourceFile("small.spec", spec(BODIES[name])), tmp_path / "small.spec")
-    path = tmp_path / "small_module.py"
-    path.write_text(compiled.text)
-    loader = importlib.util.spec_from_file_location("small_module", path)
-    assert loader is not None
-    assert loader.loader is not None
-    module = importlib.util.module_from_spec(loader)
-    sys.modules["small_module"] = module
-    loader.loader.exec_module(module)
+    module = load(compiled.text, tmp_path / "small_module.py")
     model = module.SmallModel(module.SmallConfig(causal=causal), seed=1, dtype="float64")
     rng = np.random.default_rng(2)
     ids = rng.integers(0, 19, (2, 33))

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from ttmlc_runtime import mockboard
 
+from tests.conformance.backend_jobs import SMALL
+
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = {"layers": 2, "hidden": 128, "heads": 2, "inner": 256, "vocab": 99, "positions": 64}
 
 pytestmark = pytest.mark.usefixtures("real_ttnn")
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import inspect
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from tests.conformance.differential.sampling import sampled
 from tests.conformance.differential.sites import calls_of
 from tests.conformance.differential.spaces.table import SPACES
 from tests.conformance.test_modules_on_boards import DERIVED
+from tests.modules import imported
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = json.loads((Path(__file__).parent / "differential/record.json").read_text(encoding="utf-8"))
@@ -115,12 +114,7 @@ def test_every_divergence_is_of_use() -> None:
 def modules() -> Iterator[Any]:
     """Each generated module."""
     for path in sorted((ROOT / "generated").glob("*.py")):
-        spec = importlib.util.spec_from_file_location(f"replayed_{path.stem}", path)
-        assert spec and spec.loader
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-        yield module
+        yield imported(path, f"replayed_{path.stem}")
 
 
 SMALL = {"hidden": 64, "heads": 2, "inner": 128}

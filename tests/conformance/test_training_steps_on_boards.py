@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import random
-import sys
 from collections.abc import Iterator
 from functools import cache
 from itertools import combinations as combinations_of
@@ -26,6 +24,7 @@ from tests.conformance.test_modules_on_boards import (
     odd_configs,
     verified,
 )
+from tests.modules import imported
 
 SIZES = {
     "layers": 2,
@@ -66,13 +65,9 @@ pytestmark = pytest.mark.usefixtures("real_ttnn")
 def models() -> Iterator[tuple[str, str]]:
     """Each module and each model in it."""
     for name, path in MODULES.items():
-        spec = importlib.util.spec_from_file_location(f"trained_{name}", path)
-        assert spec and spec.loader
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
+        module = imported(path, f"trained_{name}")
         for kind in vars(module).values():
-            if inspect.isclass(kind) and issubclass(kind, nn.Model) and kind.__module__ == spec.name:
+            if inspect.isclass(kind) and issubclass(kind, nn.Model) and kind.__module__ == module.__name__:
                 yield name, kind.__name__
 
 
@@ -104,7 +99,7 @@ def combinations(models: list[tuple[str, str]]) -> list[dict[str, Any]]:
 
 
 def pairwise(asked: list[dict[str, Any]], turn: int = 0) -> list[dict[str, Any]]:
-    """A quarter of the combinations in which every two values of two things still meet; another one each turn."""
+    """A quarter of the combinations in which every two values of two things meet; turns 0 and 1 have different ones."""
     chosen = []
     for place in range(0, len(asked), 4):
         model, shape = divmod(place // 4, len(SHAPES))
@@ -113,10 +108,16 @@ def pairwise(asked: list[dict[str, Any]], turn: int = 0) -> list[dict[str, Any]]
     return chosen
 
 
+def halved(asked: list[dict[str, Any]], turn: int) -> list[dict[str, Any]]:
+    """Of ``pairwise(..., turn)`` two shapes of each model, such that it is asked with a mask and without, and so on."""
+    first = (0, 3) if turn == 0 else (1, 2)
+    return [one for place, one in enumerate(asked) if place % len(SHAPES) in first]
+
+
 @cache
 def steps(board: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Requests and answers of a part of the sample, another one of each board."""
-    # By nines, which is no divisor of the shapes: all are there.
+    """Requests and answers of a ninth of the sample, another one of each board."""
+    # Nine and the four shapes have no common divisor: all shapes are there.
     asked = pairwise(combinations(WRITTEN))[BOARDS.index(board) :: 9]
     return list(zip(asked, verified(board, asked), strict=True))
 
@@ -145,8 +146,28 @@ def test_the_sample_holds_every_pair(turn: int) -> None:
         assert {(fact[first], fact[second]) for fact in facts} == set(product(*values))
 
 
+@pytest.mark.parametrize("turn", [0, 1])
+def test_half_of_the_sample_holds_both_values_for_each_model_and_both_halves_every_pair(turn: int) -> None:
+    def facts(turn: int) -> list[tuple[Any, ...]]:
+        return [
+            (one["module"], one["model"], (one["batch"], one["seq"]), one["mask"], "p_attn" in one["fields"])
+            for one in halved(pairwise(combinations(MODELS), turn), turn)
+        ]
+
+    asked_models = {fact[:2] for fact in facts(turn)}
+    assert len(asked_models) == len(MODELS)
+    for place in (3, 4):
+        assert {(*fact[:2], fact[place]) for fact in facts(turn)} == {
+            (*model, value) for model in asked_models for value in (True, False)
+        }
+    both = facts(0) + facts(1)
+    for first, second in combinations_of(range(2, 5), 2):
+        values = [{fact[place] for fact in both} for place in (first, second)]
+        assert {(fact[first], fact[second]) for fact in both} == set(product(*values))
+
+
 @pytest.mark.parametrize("board", MOSTLY_ONE)
-def test_every_models_training_step_is_accepted_and_leaves_nothing_behind(board: str) -> None:
+def test_a_sample_of_training_steps_is_accepted_and_leaves_nothing_behind(board: str) -> None:
     for asked, found in steps(board):
         accepted(asked, found)
 
@@ -156,7 +177,7 @@ def test_every_models_training_step_is_accepted_and_leaves_nothing_behind(board:
 def test_every_pair_in_a_training_step_is_accepted(board: str) -> None:
     """Each board has a quarter of all combinations, and each another one; of models that are derived half of it."""
     turn, derived = BOARDS.index(board), [one for one in MODELS if one not in WRITTEN]
-    asked = pairwise(combinations(WRITTEN), turn) + pairwise(combinations(derived), turn)[turn::2]
+    asked = pairwise(combinations(WRITTEN), turn) + halved(pairwise(combinations(derived), turn), turn)
     for one, found in zip(asked, verified(board, asked, timeout=1500), strict=True):
         accepted(one, found)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
-from ttmlc.cli.main import app
 from ttmlc_runtime import mockboard
 from ttmlc_runtime.errors import BackendError, ConfigError, InputError
 from ttmlc_runtime.mockboard import verify
-from typer.testing import CliRunner
 
+from tests.commands import ttmlc
 from tests.conformance.test_modules_on_boards import verified
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,11 +23,7 @@ TINY = {"layers": 2, "hidden": 128, "heads": 2, "inner": 512}
 pytestmark = pytest.mark.usefixtures("real_ttnn")
 
 
-def command(*args: str | Path) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["verify", *map(str, args)])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result.exit_code, result.stdout, result.stderr
+command = partial(ttmlc, "verify")
 
 
 def test_the_command_gives_json() -> None:
@@ -222,8 +218,7 @@ def test_a_module_that_takes_the_process_down_is_survived(tmp_path: Path) -> Non
     assert "was ended by SIG" in err
 
 
-def test_wrong_requests_are_told(tmp_path: Path) -> None:
-    """By whatever process finds them: the caller's error is that of the child's."""
+def test_wrong_requests_raise_in_the_caller_whichever_process_finds_them(tmp_path: Path) -> None:
     for request, error, words in (
         ({"module": tmp_path / "no.py"}, InputError, "there is no file"),
         ({"model": "Bert"}, InputError, "no model 'Bert'; it defines BertModel"),
@@ -233,7 +228,7 @@ def test_wrong_requests_are_told(tmp_path: Path) -> None:
             verify(**{"module": BERT, "model": "BertModel", **request})
 
 
-def test_all_wrong_requests_are_told(tmp_path: Path) -> None:
+def test_what_the_child_finds_wrong_is_told_by_name(tmp_path: Path) -> None:
     empty = tmp_path / "empty.py"
     empty.write_text("")
     broken = tmp_path / "broken.py"

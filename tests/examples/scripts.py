@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -21,3 +23,9 @@ def script(name: str, *needed: str) -> ModuleType:
         return importlib.import_module(name)
     finally:
         sys.path.remove(str(EXAMPLES))
+
+
+def fetched(shipped: Any) -> None:
+    """Skip the test where the file ``shipped`` is not here, which `make env` fetches; in CI it must be."""
+    if not shipped.kept.is_file() and os.environ.get("CI") != "true":
+        pytest.skip(f"{shipped.what} is not here: python examples/fetch_data.py")

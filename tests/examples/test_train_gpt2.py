@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 import ttmlc
 
-from tests.examples.scripts import script
+from tests.examples.scripts import fetched, script
 
 CONTEXT, STEPS = 72, 80
 SMALL = {
@@ -32,8 +31,7 @@ def example() -> ModuleType:
 @pytest.fixture(scope="module")
 def texts(example: ModuleType) -> list[str]:
     """The chapters."""
-    if not example.BIBLE.kept.is_file() and os.environ.get("CI") != "true":  # `make env` fetches them
-        pytest.skip("the prose is not here: python examples/fetch_data.py")
+    fetched(example.BIBLE)
     found: list[str] = example.chapters(example.BIBLE.fetch())
     return found
 
@@ -168,9 +166,7 @@ def run(example: ModuleType, texts: list[str], tmp_path_factory: pytest.TempPath
     out = tmp_path_factory.mktemp("run")
     words = [str(word) for pair in SMALL.items() for word in pair]
     threads = torch.get_num_threads()
-    torch.set_num_threads(
-        1
-    )  # products are small, and other tests run beside: threads would wait for each other
+    torch.set_num_threads(1)  # products are small, and threads would wait for each other
     try:
         example.main([*words, "--against", "transformers", "--out", str(out)])
     finally:
@@ -209,11 +205,12 @@ def tokenizer(run: Path) -> Any:
 def test_every_step_has_the_loss_that_it_has_in_transformers(curves: Any) -> None:
     ours, theirs = (np.array(curves[side]["losses"]) for side in ("ttmlc", "transformers"))
     assert len(ours) == STEPS
-    # Sums in another order differ by 1e-7, and each step hands on what those before it differed by: it comes to 4e-7.
-    assert (np.abs(ours - theirs) / theirs).max() < 1e-4
+    # Sums in another order differ by 1e-7, and each step hands on what those before it differed by: it comes to 4e-7
+    # here, and on another machine, whose sums have another order, to a few times that.
+    assert (np.abs(ours - theirs) / theirs).max() < 1e-5
     (at, value), (_, wanted) = (curves[side]["measures"][-1] for side in ("ttmlc", "transformers"))
     assert at == STEPS
-    assert value == pytest.approx(wanted, rel=1e-4)
+    assert value == pytest.approx(wanted, rel=1e-5)
 
 
 @pytest.mark.deep
@@ -224,6 +221,7 @@ def test_it_learns_more_than_how_often_tokens_come(
     entropy = example.Prose.of(train, example.tokenizer_of(train, SMALL["--vocabulary"])).entropy()
     losses, (_, held_out) = curves["ttmlc"]["losses"], curves["ttmlc"]["measures"][-1]
     assert losses[0] == pytest.approx(math.log(SMALL["--vocabulary"]), abs=0.1)  # it knows nothing
+    # What it gains by looking at the tokens before, of the 0.9 nats or so that these few steps give.
     assert np.mean(losses[-10:]) < entropy - 0.75
     assert held_out < entropy - 0.75
 
@@ -242,10 +240,11 @@ def test_a_run_leaves_a_folder_that_both_sides_read(
         given = {name: torch.from_numpy(array) for name, array in batch.items()}
         said = reference(**given)
     found, wanted = model(**batch), said.logits.numpy()
-    # Roundings to float32 of two layers in another order; they come to some 1e-6 of the range.
-    assert np.abs(found.logits.numpy() - wanted).max() < 1e-4 * (wanted.max() - wanted.min())
-    assert float(found.loss) == pytest.approx(float(said.loss), rel=1e-5)
+    # Roundings to float32 of two layers in another order; they come to some 1e-6 of the range, and in a mean to less.
+    assert np.abs(found.logits.numpy() - wanted).max() < 1e-5 * (wanted.max() - wanted.min())
+    assert float(found.loss) == pytest.approx(float(said.loss), rel=1e-6)
     loss = example.held_out_loss(_Loaded(model), rows, CONTEXT)
+    # The same weights over the same batches: float32 again, and the same sums.
     assert loss == pytest.approx(curves["ttmlc"]["measures"][-1][1], rel=1e-6)
 
 

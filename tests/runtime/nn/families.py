@@ -118,6 +118,33 @@ FAMILIES = {
         },
         types=2,
     ),
+    "distilbert": Family(
+        "distilbert",
+        "DistilBertConfig",
+        {
+            "vocab_size": VOCAB,
+            "dim": 96,
+            "n_heads": 3,
+            "n_layers": 2,
+            "hidden_dim": 130,
+            "max_position_embeddings": 140,
+            **dict.fromkeys(("dropout", "attention_dropout", "seq_classif_dropout", "qa_dropout"), 0.0),
+        },
+        {
+            "the encoder": Head("DistilBertModel", {"activation": "relu"}, "outputs"),
+            "masked words, tied": Head("DistilBertForMaskedLM", {"tie_word_embeddings": True}, "words"),
+            "masked words, untied": Head(
+                "DistilBertForMaskedLM", {"tie_word_embeddings": False, "activation": "relu"}, "words"
+            ),
+            "a class": Head("DistilBertForSequenceClassification", {"num_labels": 5}, "classes"),
+            "a number": Head("DistilBertForSequenceClassification", {"num_labels": 1}, "numbers"),
+            "a class for each word": Head(
+                "DistilBertForTokenClassification", {"num_labels": 7, "activation": "relu"}, "tags"
+            ),
+            "a span": Head("DistilBertForQuestionAnswering", {}, "span"),
+            "one of several": Head("DistilBertForMultipleChoice", {}, "choice"),
+        },
+    ),
     "gpt2": Family(
         "gpt2",
         "GPT2Config",

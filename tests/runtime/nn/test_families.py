@@ -18,6 +18,8 @@ from tests.runtime.nn.pairs import Ran, apart, range_apart, run_ours, run_theirs
 LENGTHS = (1, 7, 31, 33, 130)
 """One token, less than a tile, one less, one more, and several tiles."""
 FAST = {
+    ("distilbert", "masked words, tied", 33),
+    ("distilbert", "a class", 7),
     ("gpt2", "next words, tied", 33),
     ("gpt2", "next words, untied", 7),
     ("gpt2", "a span", 7),

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file
 from ttmlc_runtime.errors import ConfigError, WeightsError
 
-from tests.runtime.nn.tiny import NAMES, Tiny, TinyHead, folder_of, random_bits
+from tests.runtime.nn.tiny import NAMES, Tiny, TinyHead, folder_of, random_values
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shard_size", [1 << 30, 5000])
 def test_float_models_round_trip_bit_for_bit(tmp_path: Path, dtype: str, shard_size: int) -> None:
-    arrays = random_bits(dtype=dtype)
+    arrays = random_values(dtype=dtype)
     model = Tiny.from_pretrained(folder_of(tmp_path, arrays), dtype=dtype)
     names = model.save_pretrained(tmp_path / "again", max_shard_size=shard_size)
     assert (len(names) > 2) == (shard_size == 5000)
@@ -30,27 +30,27 @@ def test_float_models_round_trip_bit_for_bit(tmp_path: Path, dtype: str, shard_s
 
 
 def test_bfloat16_models_write_bfloat16_and_round_trip(tmp_path: Path) -> None:
-    model = Tiny.from_pretrained(folder_of(tmp_path, random_bits()))
+    model = Tiny.from_pretrained(folder_of(tmp_path, random_values()))
     model.save_pretrained(tmp_path / "once")
     Tiny.from_pretrained(tmp_path / "once").save_pretrained(tmp_path / "twice")
     once, twice = ((tmp_path / n / "model.safetensors").read_bytes() for n in ("once", "twice"))
     assert once == twice
     assert once.count(b'"dtype":"BF16"') == len(NAMES)
-    # Eight bits of fraction: rounding moves a value by at most 2 ** -9 of itself, and half of that is missed here.
-    for name, wanted in random_bits().items():
+    # Seven bits of fraction: rounding moves a value by at most 2 ** -8 of itself.
+    for name, wanted in random_values().items():
         found = model.state_dict()[name]
         assert (np.abs(found - wanted) <= np.abs(wanted) * 2**-8).all()
 
 
 def test_float16_files_are_read_exactly(tmp_path: Path) -> None:
-    arrays = random_bits(dtype=np.float16)
+    arrays = random_values(dtype=np.float16)
     model = Tiny.from_pretrained(folder_of(tmp_path, arrays), dtype="float32")
     assert all((model.state_dict()[name] == arrays[name].astype(np.float32)).all() for name in NAMES)
 
 
 def test_what_config_json_held_is_written_back(tmp_path: Path) -> None:
     folder = folder_of(
-        tmp_path, random_bits(), architectures=["Old"], torch_dtype="float16", task_specific_params={"a": 1}
+        tmp_path, random_values(), architectures=["Old"], torch_dtype="float16", task_specific_params={"a": 1}
     )
     Tiny.from_pretrained(folder).save_pretrained(tmp_path / "again")
     assert json.loads((tmp_path / "again" / "config.json").read_text()) == {
@@ -60,11 +60,11 @@ def test_what_config_json_held_is_written_back(tmp_path: Path) -> None:
 
 
 def test_saving_over_the_folder_it_came_from(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, random_bits())
+    folder = folder_of(tmp_path, random_values())
     model = Tiny.from_pretrained(folder, dtype="float32")
     model.save_pretrained(folder)
     found = load_file(folder / "model.safetensors")
-    assert all((found[name] == array).all() for name, array in random_bits().items())
+    assert all((found[name] == array).all() for name, array in random_values().items())
 
 
 def test_a_state_dict_loads_into_another_model() -> None:
@@ -77,7 +77,7 @@ def test_a_state_dict_loads_into_another_model() -> None:
 
 
 def test_a_state_dict_is_copied() -> None:
-    arrays = random_bits()
+    arrays = random_values()
     model = Tiny(dtype="float32")
     model.load_state_dict(arrays)
     arrays["word.weight"][:] = 7
@@ -98,18 +98,18 @@ def test_a_state_dict_that_does_not_fit_is_refused_and_changes_nothing(change: A
     model = Tiny(dtype="float32")
     before = model.state_dict()
     with pytest.raises(WeightsError, match=words):
-        model.load_state_dict({**random_bits(), **change})
+        model.load_state_dict({**random_values(), **change})
     assert all((model.state_dict()[name] == before[name]).all() for name in NAMES)
 
 
 def test_the_same_values_under_two_names_are_read_once() -> None:
-    arrays = random_bits()
+    arrays = random_values()
     report = Tiny(dtype="float32").load_state_dict({**arrays, "norm.gamma": arrays["norm.weight"]})
     assert report.loaded.count("norm.weight") == 1
 
 
 def test_old_names_are_read_and_new_ones_written(tmp_path: Path) -> None:
-    arrays = random_bits()
+    arrays = random_values()
     arrays["norm.gamma"] = arrays.pop("norm.weight")
     model = Tiny.from_pretrained(folder_of(tmp_path, arrays), dtype="float32")
     model.save_pretrained(tmp_path / "again")
@@ -117,7 +117,7 @@ def test_old_names_are_read_and_new_ones_written(tmp_path: Path) -> None:
 
 
 def test_left_over_tensors_are_warned_about_once_and_refused_where_strict(tmp_path: Path) -> None:
-    arrays = {**random_bits(), "cls.bias": np.ones(2, np.float32), "position_ids": np.arange(4)}
+    arrays = {**random_values(), "cls.bias": np.ones(2, np.float32), "position_ids": np.arange(4)}
     folder = folder_of(tmp_path, arrays)
     with pytest.warns(UserWarning, match=r"1 tensors of .* are not used: cls\.bias") as caught:
         model = Tiny.from_pretrained(folder)
@@ -131,7 +131,7 @@ def test_left_over_tensors_are_warned_about_once_and_refused_where_strict(tmp_pa
 
 @pytest.mark.parametrize("prefix", ["", "tiny.", "base."])
 def test_a_head_begins_at_random_over_a_base_checkpoint(tmp_path: Path, prefix: str) -> None:
-    word = random_bits()["word.weight"]
+    word = random_values()["word.weight"]
     folder = folder_of(tmp_path, {f"{prefix}word.weight": word})
     with pytest.warns(UserWarning, match=r"1 parameters are not in .* and begin at random: score\.weight"):
         model = TinyHead.from_pretrained(folder, dtype="float32", seed=5)
@@ -146,7 +146,7 @@ def test_a_head_begins_at_random_over_a_base_checkpoint(tmp_path: Path, prefix: 
 def test_another_name_is_read_and_the_first_written(tmp_path: Path) -> None:
     score = np.random.default_rng(0).standard_normal((2, 32)).astype(np.float32)
     folder = folder_of(
-        tmp_path, {"tiny.word.weight": random_bits()["word.weight"], "classifier.weight": score}
+        tmp_path, {"tiny.word.weight": random_values()["word.weight"], "classifier.weight": score}
     )
     TinyHead.from_pretrained(folder, dtype="float32").save_pretrained(tmp_path / "again")
     assert (load_file(tmp_path / "again" / "model.safetensors")["score.weight"] == score).all()

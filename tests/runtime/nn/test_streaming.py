@@ -13,13 +13,13 @@ from ttmlc_runtime.errors import WeightsError
 from ttmlc_runtime.weights import concat, normal
 from ttmlc_runtime.weights.format import SafeFile
 
-from tests.runtime.nn.tiny import Tiny, TinyConfig, folder_of, random_bits
+from tests.runtime.nn.tiny import Tiny, TinyConfig, folder_of, random_values
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 
 def test_loading_makes_no_random_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = folder_of(tmp_path, random_bits())
+    folder = folder_of(tmp_path, random_values())
     monkeypatch.setattr(
         "ttmlc_runtime.weights.parameter.Parameter.initial",
         lambda *_: pytest.fail("a parameter was initialised"),
@@ -88,7 +88,7 @@ def test_forms_that_saving_does_not_read_are_not_kept_on_the_host(tmp_path: Path
 def test_reading_that_fails_midway_leaves_nothing_waiting(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    folder = folder_of(tmp_path, random_bits())
+    folder = folder_of(tmp_path, random_values())
     model = Tiny(dtype="float32")
     read = SafeFile.read
 

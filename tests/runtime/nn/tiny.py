@@ -80,7 +80,7 @@ NAMES = [
 ]  # fmt: skip
 
 
-def random_bits(seed: int = 0, dtype: Any = np.float32) -> dict[str, np.ndarray]:
+def random_values(seed: int = 0, dtype: Any = np.float32) -> dict[str, np.ndarray]:
     generator = np.random.default_rng(seed)
     return {
         name: generator.standard_normal(parameter.shape).astype(dtype)
