@@ -26,7 +26,7 @@ RESULTS = ROOT / "benchmarks" / "results.json"
 BATCH, TOKENS, ROUNDS, THREADS = 8, 128, 9, 2
 STEPS = int(os.environ.get("TTMLC_BENCH_STEPS", "5"))
 """Timed steps of training on each side, after one that is not."""
-LEARNING_RATE, DECAY = 5e-5, 0.01
+LEARNING_RATE, DECAY, LAYERS = 5e-5, 0.01, 12
 
 
 def inputs() -> tuple[Any, Any]:
@@ -179,6 +179,36 @@ def training(dropout: float) -> dict[str, Any]:
     }
 
 
+def products() -> dict[str, float]:
+    """Seconds of the linear maps of a step alone, forward and backward, in each library.
+
+    A program that makes these products, as both sides do, takes at least as long.
+    """
+    import numpy as np
+    import torch
+
+    torch.set_num_threads(THREADS)
+    sizes = [(768, 3 * 768), (768, 768), (768, 3072), (3072, 768)]
+    rng = np.random.default_rng(0)
+    maps = [
+        [
+            rng.standard_normal(shape, np.float32)
+            for shape in ((BATCH * TOKENS, k), (k, n), (BATCH * TOKENS, n))
+        ]
+        for k, n in sizes
+    ]
+    tensors = [[torch.from_numpy(array) for array in arrays] for arrays in maps]
+    found: dict[str, list[float]] = {"torch": [], "numpy": []}
+    for _ in range(STEPS):
+        for name, operands in (("torch", tensors), ("numpy", maps)):
+            start = time.perf_counter()
+            for _ in range(LAYERS):
+                for x, w, dy in operands:
+                    x @ w, dy @ w.T, x.T @ dy
+            found[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
 def wall(*command: str, rounds: int = 5) -> float:
     """The median wall time of a command, in seconds."""
     times = []
@@ -222,6 +252,7 @@ def measured(section: str) -> dict[str, Any]:
             "training": {
                 "dropout_0.1": training(0.1),
                 "dropout_0": training(0.0),
+                "seconds_of_products": products(),
                 "peak_mib": {"transformers": peak("their_step(0.1)"), "ttmlc": peak("our_step(0.1)")},
             }
         }
@@ -256,7 +287,9 @@ def main() -> None:
     for name, found in lines.items():
         print(f"{name}: {found['ratio']:.2f} times as fast as Transformers eager", file=sys.stderr)
     if "training" in wanted:
-        memory = result["training"]["peak_mib"]
+        memory, floor = result["training"]["peak_mib"], result["training"]["seconds_of_products"]
+        told = ", ".join(f"{seconds:.2f} s in {name}" for name, seconds in floor.items())
+        print(f"training: the products of its linear maps alone take {told}", file=sys.stderr)
         print(
             f"training: {memory['ttmlc']:.0f} MiB at the peak, Transformers {memory['transformers']:.0f}",
             file=sys.stderr,
