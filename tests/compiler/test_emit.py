@@ -232,6 +232,14 @@ def test_prose_cannot_end_its_docstring() -> None:
     assert len([node for node in module.body if isinstance(node, ast.Expr)]) == 1
 
 
+def test_prose_of_more_than_a_line_ends_in_dots() -> None:
+    long = BERT.read_text().replace("BERT: a post-norm", f"BERT: {'a very ' * 20}post-norm", 1)
+    first, second = compile_text(SourceFile("bert.spec", long), BERT).text.splitlines()[:2]
+    assert first.startswith('"""BERT: a very')
+    assert first.endswith(" very ...")
+    assert (len(first) <= 110, second) == (True, "")
+
+
 def test_messages_of_a_spec_stay_text() -> None:
     hostile = BERT.read_text().replace(
         '"heads must divide hidden"', '"{self.__class__} \\" + exit() + \\" \\\\"'

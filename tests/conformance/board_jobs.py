@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from ttmlc_runtime.errors import RuntimeFault
 from ttmlc_runtime.mockboard import Capture, banks_of, close_board, open_board, prepare
 from ttmlc_runtime.mockboard.capture import read
-from ttmlc_runtime.mockboard.verify import on
+from ttmlc_runtime.mockboard.verify import on, verify
 
 Data = dict[str, Any]
 
 
 OPTIONS = {
-    "fields": None,
-    "hugging_face": None,
-    "batch": 1,
-    "seq": 128,
-    "entry": "forward",
-    "optimizer": "adamw",
-    "mask": True,
+    name: option.default
+    for name, option in inspect.signature(verify).parameters.items()
+    if name not in ("module", "model", "board", "timeout")
 }
 """What a request says where it matters: for the rest, as ``verify`` has it."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.compiler.decoders import PLAIN, SPEC, written
-from tests.conformance.test_modules_on_boards import verified
+from tests.conformance.boards import verified
 
 SIZES: tuple[dict[str, Any], ...] = (
     {"kv": 1, "reach": None},

@@ -16,6 +16,7 @@ from ttmlc_runtime.emulator.ops.table import OPS
 from ttmlc_runtime.errors import InputError
 from ttmlc_runtime.mockboard import steps
 
+from tests.conformance.boards import DERIVED
 from tests.conformance.differential.answers import is_refusal
 from tests.conformance.differential.calls import Call, call_from
 from tests.conformance.differential.compared import differences
@@ -24,7 +25,6 @@ from tests.conformance.differential.real import Real
 from tests.conformance.differential.sampling import sampled
 from tests.conformance.differential.sites import calls_of
 from tests.conformance.differential.spaces.table import SPACES
-from tests.conformance.test_modules_on_boards import DERIVED
 from tests.modules import imported
 
 ROOT = Path(__file__).resolve().parents[2]

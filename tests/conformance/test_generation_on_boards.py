@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.test_modules_on_boards import verified
+from tests.conformance.boards import verified
 
 MODULE = Path(__file__).parents[2] / "generated" / "gpt2.py"
 SIZES = {"vocab": 300, "hidden": 64, "heads": 2, "layers": 2, "positions": 160}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 from functools import cache
 from pathlib import Path
@@ -12,13 +11,12 @@ import pytest
 from ttmlc.api import compile_spec, compile_text
 from ttmlc.presets import preset_values
 from ttmlc.source import SourceFile
-from ttmlc.specs import models, presets
+from ttmlc.specs import presets
 from ttmlc_runtime import mockboard
 
 from tests.compiler.small_specs import BODIES, spec
+from tests.conformance.boards import BOARDS, MODULES, MOSTLY_ONE, ROOT, known, odd_configs, verified
 
-ROOT = Path(__file__).resolve().parents[2]
-MODULES = {path.stem: path for path in sorted((ROOT / "generated").glob("*.py"))}
 BASES = {
     name: re.findall(
         r"^class (\w+)\((?:nn|generation)\.Model\[", path.read_text(encoding="utf-8"), re.MULTILINE
@@ -26,8 +24,6 @@ BASES = {
     for name, path in MODULES.items()
 }
 """Of each module the model without a head, which presets are measured with."""
-DERIVED = {path.stem for path in models() if " extends " in path.read_text(encoding="utf-8")}
-"""Modules of specs that change another's: what a fast run leaves to the deep one."""
 SPECS = {preset.stem: spec for spec in BASES for preset in presets(spec)}
 """Of each preset, the spec that it is of."""
 QUICK = {"bert-tiny", "bert-base", "gpt2-small", "nano-llama3"}
@@ -38,25 +34,12 @@ PRESETS = [
     pytest.param(preset.stem, marks=() if preset.stem in QUICK else pytest.mark.deep) for preset in presets()
 ]
 FITTING = [one for one in PRESETS if one.values[0] not in HUGE]
-BOARDS = ("n150", "p150")
-MOSTLY_ONE = ("n150", pytest.param("p150", marks=pytest.mark.deep))
-"""For a fast run one board: what is accepted differs where memory does."""
 SHAPES = ((1, 1), (2, 7), (2, 33), (8, 128))
 """Batch and tokens: one tile and several, whole and ragged."""
 HAND_WRITTEN = 150
 """Programs of a plain hand-written forward pass of the base size, batch 8 x 128."""
 
 pytestmark = pytest.mark.usefixtures("real_ttnn")
-
-
-def verified(board: str, requests: list[dict[str, Any]], timeout: float = 500) -> list[dict[str, Any]]:
-    """What ``verify`` finds for each request, in one process."""
-    request = {"board": board, "requests": requests}
-    job = "tests.conformance.board_jobs:verify_many"
-    found: list[dict[str, Any]] = mockboard.run(job, request, board=board, path=ROOT, timeout=timeout)[
-        "found"
-    ]
-    return found
 
 
 def request(
@@ -182,36 +165,6 @@ def test_a_build_with_its_sizes_folded_in_is_the_same_program(preset: str, tmp_p
     generic, folded = verified("n150", [asked, {**asked, "module": str(path)}])
     for name in ("by_kind", "peak_dram_bytes", "peak_l1_bytes", "dram_bytes_moved", "matmuls"):
         assert folded[name] == generic[name], name
-
-
-def odd_configs(seed: int, count: int) -> list[tuple[dict[str, Any], int, int]]:
-    """Sizes that nobody publishes, many of which do not fit each other; batch and tokens beside them."""
-    chance = random.Random(seed)
-    found = []
-    for _ in range(count):
-        head_dim = chance.choice((16, 32, 32, 48, 64, 96, 100, 128))
-        heads = chance.choice((1, 2, 3, 5))
-        fields = {
-            "layers": chance.choice((1, 2)),
-            "heads": heads,
-            "hidden": head_dim * heads + chance.choice((0, 0, 0, 1)),
-            "inner": chance.choice((1, 31, 50, 96, 257)),
-            "vocab": chance.choice((1, 31, 33, 99, 1000)),
-            "positions": chance.choice((1, 33, 130, 512)),
-            "types": chance.choice((1, 2, 5)),
-            "act": chance.choice(("gelu", "gelu_new", "relu", "silu", "tanh", "sigmoid")),
-            "causal": chance.choice((False, True)),
-        }
-        found.append((fields, chance.choice((1, 3, 32)), chance.choice((1, 7, 31, 33, 130))))
-    return found
-
-
-def known(module: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """Those of ``fields`` that the config of ``module`` has."""
-    names = set(
-        re.findall(r"^    (\w+): .* = nn\.", MODULES[module].read_text(encoding="utf-8"), re.MULTILINE)
-    )
-    return {name: value for name, value in fields.items() if name in names}
 
 
 def never_refused_by_ttnn(seed: int, count: int, board: str) -> None:

@@ -15,7 +15,7 @@ from ttmlc.presets import preset_values
 from ttmlc.specs import presets
 from ttmlc_runtime import nn
 
-from tests.conformance.test_modules_on_boards import (
+from tests.conformance.boards import (
     BOARDS,
     DERIVED,
     MODULES,

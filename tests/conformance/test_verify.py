@@ -13,7 +13,7 @@ from ttmlc_runtime.errors import BackendError, ConfigError, InputError
 from ttmlc_runtime.mockboard import verify
 
 from tests.commands import ttmlc
-from tests.conformance.test_modules_on_boards import verified
+from tests.conformance.boards import verified
 
 ROOT = Path(__file__).resolve().parents[2]
 BERT = ROOT / "generated/bert.py"

@@ -105,9 +105,12 @@ def module_view(module: Module) -> ModuleView:
 
 
 def doc_text(text: str) -> str:
-    """Spec prose that may stand in a docstring: printable ASCII, no quote or backslash that could end it."""
+    """Spec prose that may stand in a docstring: printable ASCII, no quote or backslash that could end it.
+
+    One line of it: what is longer ends in dots.
+    """
     clean = "".join(char if " " <= char <= "~" else "?" for char in text.replace("\n", " "))
-    return clean.replace("\\", "/").replace('"', "'")[: WIDTH - 3]
+    return textwrap.shorten(clean.replace("\\", "/").replace('"', "'"), WIDTH - 3, placeholder=" ...")
 
 
 READ = """\

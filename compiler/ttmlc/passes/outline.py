@@ -279,7 +279,7 @@ class _Model:
         # In the order of the model's, those that are made of others where they are not given too.
         order = [one.value.name for one in self.function.inputs]
         of = {**{name: name for name in order}, **self.defaults}
-        for operation in self.operations:  # one batch of several is the same input
+        for operation in self.function.walk():  # one batch of several is the same input
             if operation.op == "merge_batch":
                 (whole,) = operation.reads()
                 of[operation.result.name] = of.get(whole.name, whole.name)

@@ -18,6 +18,20 @@ from tests.runtime.nn.tiny import Tiny, TinyConfig, folder_of, random_values
 pytestmark = pytest.mark.filterwarnings("error")
 
 
+class Traced:
+    """What Python's memory holds at the end of a ``with``, and at its peak, in bytes."""
+
+    size = peak = 0
+
+    def __enter__(self) -> Traced:
+        tracemalloc.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.size, self.peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+
 def test_loading_makes_no_random_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = folder_of(tmp_path, random_values())
     monkeypatch.setattr(
@@ -32,28 +46,20 @@ def test_loading_keeps_little_on_the_host(tmp_path: Path) -> None:
     config = TinyConfig(hidden=256, layers=16, vocab=32)
     Tiny(config, dtype="float32").save_pretrained(tmp_path)
     tensor = 4 * 256 * 256
-    tracemalloc.start()
-    try:
+    with Traced() as traced:
         model = Tiny.from_pretrained(tmp_path, dtype="float32")
-        size, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
     assert model.num_parameters() * 4 > 32 * tensor
     # A storage fuses two tensors: the two, their concatenation, and the copy the device makes of it.
-    assert peak - size < 5 * tensor
+    assert traced.peak - traced.size < 5 * tensor
 
 
 def test_saving_keeps_little_on_the_host(tmp_path: Path) -> None:
     model = Tiny(TinyConfig(hidden=256, layers=16, vocab=32), dtype="float32")
     tensor = 4 * 256 * 256
-    tracemalloc.start()
-    try:
+    with Traced() as traced:
         model.save_pretrained(tmp_path)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
     # A storage of two tensors, its copies on the way to the host, and the two parameters.
-    assert peak < 9 * tensor
+    assert traced.peak < 9 * tensor
 
 
 def test_forms_that_saving_does_not_read_are_not_kept_on_the_host(tmp_path: Path) -> None:
@@ -72,15 +78,11 @@ def test_forms_that_saving_does_not_read_are_not_kept_on_the_host(tmp_path: Path
 
     model = Shared(TinyConfig(hidden=256, layers=16), dtype="float32")
     tensor = 4 * 256 * 256
-    tracemalloc.start()
-    try:
+    with Traced() as traced:
         state = model.save_pretrained(tmp_path)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
     assert state == ["model.safetensors", "config.json"]
     # One storage of two tensors on its way to the host; sixteen kept ones would be seen.
-    assert peak < 9 * tensor
+    assert traced.peak < 9 * tensor
     found = load_file(tmp_path / "model.safetensors")
     assert all((found[name] == array).all() for name, array in model.state_dict().items())
 
