@@ -19,6 +19,10 @@ torch: Any = pytest.importorskip("torch", reason="the reference computes with it
 transformers: Any = pytest.importorskip("transformers", reason="the reference")
 
 VOCAB = 99
+LENGTHS = (1, 7, 31, 33, 130)
+"""One token, less than a tile, one less, one more, and several tiles."""
+PAIRED = ("span", "words", "words and choice")
+"""Labels of heads that take two tokens at least: one has none behind it, and is no choice."""
 LINEAR = {"rope_type": "linear", "rope_theta": 500.0, "factor": 2.0}
 LLAMA3 = {
     "rope_type": "llama3", "rope_theta": 50000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
@@ -315,8 +319,8 @@ def ours(family: Family, model: Any, folder: Path, **options: Any) -> Any:
 
 def batch(family: Family, head: Head, tokens: int, *, types: bool, mask: bool, rows: int = 3) -> Arrays:
     """Ids and labels; with a mask rows end at different places, and with types every token has one."""
-    if head.labels in ("span", "words", "words and choice"):
-        tokens = max(tokens, 2)  # one token has none behind it, and is no choice
+    if head.labels in PAIRED:
+        tokens = max(tokens, 2)
     several = head.labels in ("choice", "words and choice")
     if several:
         rows = 4  # two choices of two

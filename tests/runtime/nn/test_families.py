@@ -12,11 +12,9 @@ import pytest
 from ttmlc_runtime import nn
 
 from tests.runtime.nn import families
-from tests.runtime.nn.families import CELLS, FAMILIES, batch, seen
+from tests.runtime.nn.families import CELLS, FAMILIES, LENGTHS, batch, seen
 from tests.runtime.nn.pairs import Ran, apart, range_apart, run_ours, run_theirs, weighings
 
-LENGTHS = (1, 7, 31, 33, 130)
-"""One token, less than a tile, one less, one more, and several tiles."""
 FAST = {
     ("distilbert", "masked words, tied", 33),
     ("distilbert", "a class", 7),
