@@ -20,7 +20,7 @@ from ttmlc_runtime.errors import ConfigError, InputError
 from tests.compiler.rotary_spec import SPEC, compiled
 from tests.modules import imported
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="the reference computes with it")
 LENGTHS = (1, 7, 31, 33, 130)
 PUBLISHED = {
     "hidden_size": 2048,
