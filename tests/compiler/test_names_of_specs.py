@@ -39,7 +39,7 @@ def compiled(text: str, path: Path, config: str = CONFIG) -> ModuleType:
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Call):
             root = re.split(r"[.(]", ast.unparse(node.func))[0]
-            assert not hasattr(builtins, root) or root in ("range", "super", "zip"), root
+            assert not hasattr(builtins, root) or root in ("enumerate", "range", "super", "zip"), root
     name = f"small_{abs(hash((config + text, str(path))))}"
     return load(code, path / f"{name}.py")
 
@@ -66,7 +66,7 @@ def trains(module: ModuleType, **inputs: object) -> dict[str, np.ndarray]:
 WORDS = sorted(
     {*OWN, *HOLDERS, *ROLES, "saved", "given", "at", "c", "layer", "layers", "zip", "range", "type", "type_", "B", "S"}
     | {"Chain", "SmallModelOutput", "SmallConfig", "Embeddings", "grad", "x_2", "dx", "dhidden", "nn", "ttnn", "math"}
-    | {"uses", "takes", "word", "match", "print", "TILE", "concat", "normal", "h"}
+    | {"enumerate", "uses", "takes", "word", "match", "print", "TILE", "concat", "normal", "h"}
 )  # fmt: skip
 PLACES = {
     "a value": (

@@ -211,8 +211,8 @@ RESERVED = frozenset(
     """
     self at c given kernels layers saved seed turns B S TILE ROW_MAJOR Chain ClassVar Integers
     concat dataclass layout math nn normal np ones ttnn zeros
-    abs all any bool dict filter float hash id input int iter len list map max min next object pow print property range
-    round set slice sorted str sum super tuple type vars zip
+    abs all any bool dict enumerate filter float hash id input int iter len list map max min next object pow print
+    property range round set slice sorted str sum super tuple type vars zip
     """.split()
 )
 """What a method of the emitted module has under a name already."""

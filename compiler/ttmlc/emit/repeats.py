@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ttmlc.emit.calls import OWNER
 from ttmlc.emit.host import Hosting
 from ttmlc.emit.python import Choice, Raw, expression, flat, identifier
-from ttmlc.ir.device_masks import PICKED
+from ttmlc.ir.device_turns import FIRST, PICKED
 from ttmlc.ir.module import Operation
 
 
@@ -41,6 +41,8 @@ class Repeating(Hosting):
             yes = Raw(f"({flat(yes)})") if isinstance(yes, Choice) else yes
             condition = expression(operation.scalar("condition"), OWNER, 1, looping=True)
             self.names[operation.result.name] = Choice(condition, yes, no)
+        elif operation.op == FIRST:
+            self._first(operation, indent)
         else:
             return False
         return True
@@ -59,6 +61,16 @@ class Repeating(Hosting):
         self.lines.append(f"{' ' * indent}if {expression(operation.scalar('condition'), OWNER)}:")
         self.operations(operation.body.operations, indent + 4)
         self._carry_out(operation, indent)
+
+    def _first(self, operation: Operation, indent: int) -> None:
+        """One token of what nothing else reads: the name stays."""
+        (x,) = operation.reads()
+        name, pad = flat(self.names[x.name]), " " * indent
+        self.speak(operation, indent)
+        condition = expression(operation.scalar("condition"), OWNER, looping=True)
+        self.lines.append(f"{pad}if {condition}:  # of what follows only the first token is read")
+        self.lines.append(f"{pad}    {name} = {FIRST}({name})")
+        self.take(operation.result, name)
 
     def _carry_in(self, operation: Operation, indent: int) -> None:
         """Name what a body carries: as it was called before, where that is not read any more."""
@@ -103,4 +115,4 @@ class Repeating(Hosting):
 
 def counts(repeat: Operation) -> bool:
     """Whether the loop of a repeat reads its index."""
-    return repeat.body is not None and any(inner.op == PICKED for inner in repeat.body.operations)
+    return repeat.body is not None and any(inner.op in (FIRST, PICKED) for inner in repeat.body.operations)

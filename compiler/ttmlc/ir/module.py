@@ -165,6 +165,15 @@ class Function:
         yield from _walk(self.operations)
 
 
+def names_in(function: Function) -> set[str]:
+    """The names of all values of ``function``: inputs, results, and what bodies carry around."""
+    names = {given.value.name for given in function.inputs}
+    for operation in function.walk():
+        names.update(value.name for value in operation.results)
+        names.update(value.name for value in (operation.body.arguments if operation.body else ()))
+    return names
+
+
 def _walk(operations: tuple[Operation, ...]) -> Iterator[Operation]:
     for operation in operations:
         yield operation

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ttmlc.ir.builder import Builder, Names
-from ttmlc.ir.module import Attribute, Function, Level, Module, Operation, Region, Value, plain
+from ttmlc.ir.module import Attribute, Function, Level, Module, Operation, Region, Value, names_in, plain
 from ttmlc.ir.ops.joint import Heads
 from ttmlc.ir.types import Product, TensorType, factors
 from ttmlc.passes.base import Declined, Outcome, Pass
@@ -53,12 +53,7 @@ class JoinProjections(Pass):
 
 
 def _function(function: Function, declined: list[Declined]) -> Function:
-    names = {given.value.name for given in function.inputs}
-    names |= {value.name for operation in function.walk() for value in operation.results}
-    names |= {
-        value.name for operation in function.walk() if operation.body for value in operation.body.arguments
-    }
-    operations = _body(function.operations, list(function.wanted), names, declined)
+    operations = _body(function.operations, list(function.wanted), names_in(function), declined)
     return replace(function, operations=operations)
 
 

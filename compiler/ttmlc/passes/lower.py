@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from ttmlc.ir.builder import Builder, Names
 from ttmlc.ir.device import BFLOAT16, UINT32
-from ttmlc.ir.device_masks import PICKED
+from ttmlc.ir.device_turns import PICKED
 from ttmlc.ir.module import (
     Attribute,
     Fact,

@@ -19,6 +19,7 @@ from ttmlc.passes.fusion.views import SinkViews
 from ttmlc.passes.inference_only import InferenceOnly
 from ttmlc.passes.join_projections import JoinProjections
 from ttmlc.passes.lower import Lower
+from ttmlc.passes.narrow import Narrow
 from ttmlc.passes.next_token import NextToken
 from ttmlc.passes.outline import Outline
 from ttmlc.passes.prune import Prune
@@ -48,6 +49,7 @@ def pipeline(
         Outline(),  # before prune: that a head's model begins with its base's operations is how their blocks are shared
         *(() if train else (InferenceOnly(),)),  # before prune, which drops what was made for losses alone
         Prune(),  # before lowering, which would make storages for parameters that nothing reads
+        Narrow(),  # behind outline and prune: it asks which blocks read a value, and nothing dead reads any
         JoinProjections(),  # before autodiff: the backward of one matmul is one matmul each way
         *((Autodiff(),) if train else ()),  # before lowering: gradients are typed by axes
         Lower(),

@@ -36,7 +36,7 @@ from ttmlc_runtime.nn.functional import (
     split_heads,
     spread,
 )
-from ttmlc_runtime.nn.heads import clamp_labels, next_labels, reshape, weighed
+from ttmlc_runtime.nn.heads import clamp_labels, first, next_labels, reshape, weighed
 from ttmlc_runtime.nn.inputs import Inputs, Integers, Labels, Mask, is_bool, is_float, is_int
 from ttmlc_runtime.nn.kernels import HIFI2, HIFI4, Compute, Kernels, Policy
 from ttmlc_runtime.nn.losses import cross_entropy, span_loss
@@ -50,12 +50,11 @@ from ttmlc_runtime.nn.scope import Holder, Registry, Scope
 __all__ = [
     "HIFI2", "HIFI4", "REQUIRED", "Activation", "Array", "Block", "Cache", "Compute", "Config", "Function", "Gradient",
     "Gradients", "Holder", "Inputs", "Integers", "Kernels", "Labels", "Mask", "Model", "Observer", "Output",
-    "Parameter", "Policy", "Registry", "Rotary", "Saved", "Scope", "Table", "Variable", "activate",
-    "activate_backward", "activation", "binary_cross_entropy_with_logits", "blocks_of", "both", "causal_mask",
-    "causal_window", "choice", "clamp_labels", "close_device", "close_devices", "cross_entropy", "device", "dropout",
-    "embedding_backward", "enable_grad", "exactly", "flag", "fused", "integer", "is_bool", "is_float", "is_int",
-    "is_recording", "join_heads", "layer_norm", "layer_norm_backward", "masked_scores", "mse_loss", "next_labels",
-    "no_grad", "observed", "open_device", "open_mesh", "rate", "real", "require", "reshape", "rms_norm_backward",
-    "rotary", "rotary_backward", "rows", "size", "softmax_backward", "span_loss", "split_heads", "spread", "token",
-    "weighed",
+    "Parameter", "Policy", "Registry", "Rotary", "Saved", "Scope", "Table", "Variable", "activate", "activate_backward",
+    "activation", "binary_cross_entropy_with_logits", "blocks_of", "both", "causal_mask", "causal_window", "choice",
+    "clamp_labels", "close_device", "close_devices", "cross_entropy", "device", "dropout", "embedding_backward",
+    "enable_grad", "exactly", "first", "flag", "fused", "integer", "is_bool", "is_float", "is_int", "is_recording",
+    "join_heads", "layer_norm", "layer_norm_backward", "masked_scores", "mse_loss", "next_labels", "no_grad",
+    "observed", "open_device", "open_mesh", "rate", "real", "require", "reshape", "rms_norm_backward", "rotary",
+    "rotary_backward", "rows", "size", "softmax_backward", "span_loss", "split_heads", "spread", "token", "weighed",
 ]  # fmt: skip

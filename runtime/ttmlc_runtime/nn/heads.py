@@ -1,4 +1,4 @@
-"""What heads call beside blocks and losses: labels on the host, a reshape with a place on the tape, weighed losses."""
+"""What models call beside blocks and losses: labels on the host, views with a place on the tape, weighed losses."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from ttmlc_runtime import emulator as types
 from ttmlc_runtime import ttnn
 from ttmlc_runtime.autograd import Context, Function
 from ttmlc_runtime.errors import InputError
+from ttmlc_runtime.nn.functional import spread
 from ttmlc_runtime.nn.inputs import Labels
 from ttmlc_runtime.nn.labels import Array, array_of
 from ttmlc_runtime.nn.loss_parts import clean
+from ttmlc_runtime.nn.observing import observer
 from ttmlc_runtime.nn.outputs import Activation
 
 
@@ -72,3 +74,27 @@ class _Reshape(Function):
     def backward(ctx: Context, gradient: types.Tensor) -> tuple[types.Tensor, None]:
         (shape,) = ctx.saved
         return clean(ttnn.reshape(gradient, shape)), None
+
+
+def first(x: Any) -> Any:
+    """The first token of x [B, 1, S, features], a device tensor or its place on the tape: [B, 1, 1, features].
+
+    A model calls it where no other token is read of what follows. One program, and one in its backward. Whoever
+    observes the model sees all tokens: there it is x.
+    """
+    return x if observer() is not None else _First.apply(x)
+
+
+class _First(Function):
+    """The gradient of the others is zero."""
+
+    @staticmethod
+    def forward(ctx: Context, x: types.Tensor) -> types.Tensor:
+        batch, one, tokens, features = x.shape
+        ctx.save(tokens)
+        return ttnn.slice(x, (0, 0, 0, 0), (batch, one, 1, features))
+
+    @staticmethod
+    def backward(ctx: Context, gradient: types.Tensor) -> types.Tensor:
+        (tokens,) = ctx.saved
+        return spread(gradient, tokens)

@@ -145,6 +145,44 @@ class First(TensorOp):
 
 
 @register
+class Narrow(TensorOp):
+    """y = x, of which where ``when`` holds index 0 of the axis ``over`` alone is to be read, and the rest is anything.
+
+    The reference makes the rest NaN, so that whoever reads it is found out.
+    """
+
+    name = "narrow"
+    operands = ("x",)
+    no_gradient = "it stands in models, where the tape follows what was taken"
+    attributes = {"over": AttributeSpec(required=True, takes="string"), "when": AttributeSpec(required=True)}
+
+    def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
+        x = floating(types[0], "x")
+        if not any(isinstance(dim, Axis) and dim.name == attributes["over"] for dim in x.dims):
+            raise Refusal(f"'x' has no dimension {attributes['over']!r}", at="x", label=f"is {x}")
+        return (x,)
+
+    def axes(self, operation: Operation) -> dict[Axis, AxisRule]:
+        return rules(operation)
+
+    def cost(self, operation: Operation) -> Cost:
+        return traffic(operation, Const(0))
+
+    def reference(self, arrays: Sequence[Any], call: Call) -> tuple[Any, ...]:
+        if not call.frame.scalar(call.operation.scalar("when")):
+            return (arrays[0],)
+        import numpy as np
+
+        x = call.types[0]
+        assert isinstance(x, TensorType)
+        place = next(i for i, dim in enumerate(x.dims) if getattr(dim, "name", "") == call.text("over"))
+        narrowed = np.full_like(arrays[0], np.nan)
+        first = (slice(None),) * place + (0,)
+        narrowed[first] = arrays[0][first]
+        return (narrowed,)
+
+
+@register
 class Pick(TensorOp):
     """y = x at ``index`` of the axis ``over``, an index for each of what stands before it."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
 
 from ttmlc.ir.builder import Builder, Names
-from ttmlc.ir.module import Function, Kind, Level, Module, Operation, Region, Value
+from ttmlc.ir.module import Function, Kind, Level, Module, Operation, Region, Value, names_in
 from ttmlc.passes.base import Declined, Outcome, Pass
 
 
@@ -80,7 +80,7 @@ class Fuse(Pass):
             wanted = list(function.wanted)
             # That a value is kept for the backward is no news to whoever reads why a rewrite was not made.
             trains = function.kind in (Kind.FORWARD, Kind.BACKWARD)
-            work = _Work([] if trains else declined, _names(function))
+            work = _Work([] if trains else declined, names_in(function))
             return replace(function, operations=self._body(function.operations, wanted, work))
 
         return Outcome(module.map_functions(change), tuple(declined))
@@ -119,16 +119,6 @@ class _Work:
 
     declined: list[Declined]
     names: set[str]
-
-
-def _names(function: Function) -> set[str]:
-    """Every name of a function: names are its own throughout, inside bodies too."""
-    names = {given.value.name for given in function.inputs}
-    for operation in function.walk():
-        names.update(value.name for value in operation.results)
-        if operation.body is not None:
-            names.update(value.name for value in operation.body.arguments)
-    return names
 
 
 def _replace(

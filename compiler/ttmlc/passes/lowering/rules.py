@@ -9,6 +9,7 @@ import ttmlc.ir.device_cache  # noqa: F401  # declares an op that these rules ma
 from ttmlc.ir import scalar
 from ttmlc.ir.builder import Builder
 from ttmlc.ir.device import UINT32
+from ttmlc.ir.device_turns import FIRST
 from ttmlc.ir.module import Attribute, Operation, Region, Value, plain
 from ttmlc.ir.op import TABLE
 from ttmlc.ir.ops import loss
@@ -190,6 +191,11 @@ def _first(lowering: Lowering, operation: Operation) -> Sequence[Value]:
     return [lowering.add(operation, "ttnn.permute", (taken,), dims=tuple(map(Const, (0, 2, 1, 3))))]
 
 
+def _narrow(lowering: Lowering, operation: Operation) -> Sequence[Value]:
+    operands = (lowering.operand(operation, 0),)
+    return [lowering.add(operation, FIRST, operands, condition=operation.scalar("when"))]
+
+
 def _binary(op: str) -> Lowered:
     def rule(lowering: Lowering, operation: Operation) -> Sequence[Value]:
         operands = [lowering.operand(operation, place) for place in range(len(operation.operands))]
@@ -322,6 +328,7 @@ RULES: dict[str, Lowered] = {
     "split_heads": _split_heads,
     "attention": _attention,
     "first": _first,
+    "narrow": _narrow,
     "pick": hosted.pick,
     "place": hosted.place,
     "activate": _activate,

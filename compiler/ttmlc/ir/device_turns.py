@@ -1,16 +1,17 @@
-"""The ttnn level: masks that differ by layer."""
+"""The ttnn level: what one turn of a repeat does unlike the others."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ttmlc.ir import scalar
-from ttmlc.ir.device import DeviceOp, declare
+from ttmlc.ir.device import DeviceOp, declare, device
 from ttmlc.ir.module import SCALARS
 from ttmlc.ir.op import Attributes, AttributeSpec, Refusal
 from ttmlc.ir.types import MaskType, Type
 
 PICKED = "mask.picked"
+FIRST = "nn.first"
 
 
 @declare
@@ -28,3 +29,19 @@ class PickedMaskOp(DeviceOp):
             raise Refusal("masks are picked of which all are causal, or none", at="yes")
         assert isinstance(condition, SCALARS)
         return (MaskType(yes.causal, scalar.apply("select", condition, yes.window, no.window)),)
+
+
+@declare
+class FirstOp(DeviceOp):
+    """y = x, or where ``condition`` holds the first token of x [B, 1, S, features] alone: [B, 1, 1, features].
+
+    Its type stays that of x, as calls of blocks ask how many tokens there are and say it nowhere.
+    """
+
+    name = FIRST
+    callee = FIRST
+    operands = ("x",)
+    attributes = {"condition": AttributeSpec(required=True)}
+
+    def infer(self, types: Sequence[Type | None], attributes: Attributes) -> tuple[Type, ...]:
+        return (device(types[0], "x"),)
