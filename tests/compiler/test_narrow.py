@@ -104,6 +104,15 @@ LEFT: dict[str, tuple[tuple[str, str], ...]] = {
     "a turn that ends with attention": (
         ('        h = Settle(h, at="settle")\n', '        h = Attend(h, seen, at="again")\n'),
     ),
+    "a turn that takes what stands before the repeat": (
+        (
+            '    h = embedding(tokens, vocab, hidden, at="word")\n',
+            '    e = embedding(tokens, vocab, hidden, at="word")\n    h = e\n',
+        ),
+        ("        h = Settle(h,", "        h = Settle(e,"),
+        ("return states=h,", 'return kept=linear(last(e, S), hidden, at="kept"), states=h,'),
+        ("linear(pooled, classes", "linear(pooled + base.kept, classes"),
+    ),
     "what ends the turn read twice": (
         ('        h = Settle(h, at="settle")\n', '        h = Both(h, h, at="settle")\n'),
         ("block Settle(x: [B, S, hidden]):", "block Both(x: [B, S, hidden], y: [B, S, hidden]):"),

@@ -2,7 +2,7 @@
 
     %y = repeat(%h) {count = layers, index = "i"} do (%x)    %y = repeat(%h) {count = layers, index = "i"} do (%x)
       %a = call(%x) {block = "Attention"}                      %a = call(%x) {block = "Attention"}
-      %f = call(%a) {block = "FeedForward"}                    %n = narrow(%a) {over = "S", when = i == layers - 1}
+      %f = call(%a) {block = "FeedForward"}                    %n = narrow(%a) {over = "S", when = #i == layers - 1}
       yield %f                                           =>    %f = call(%n) {block = "FeedForward"}
     %p = call(%y) {block = "Pooler"}                           yield %f
                                                              %p = call(%y) {block = "Pooler"}
@@ -111,7 +111,8 @@ def _in_last_turn(module: Module, repeat: Operation, over: Axis, names: Names) -
         if _count(body, value) != 1 or len(maker.results) != 1:
             break
         ahead, value = maker, read[0]
-    if ahead is None or _count(body, value) != 1:
+    inside = value.name in makers or value in body.arguments
+    if ahead is None or not inside or _count(body, value) != 1:
         return repeat
     last = scalar.apply("-", repeat.scalar("count"), Const(1))
     when = scalar.apply("==", Index(repeat.text("index")), last)
