@@ -75,6 +75,11 @@ NARROWED: dict[str, tuple[tuple[str, str], ...]] = {
     ),
 }
 """Changes of TEXT that leave what is narrowed as it is."""
+SUMMARY = """block Summary(x: [B, S, hidden]):
+    return linear(first(x, S), hidden, at="sum")
+
+block Widen(x: [B, S, hidden], t: [B, hidden]):
+    """
 SHORTER: dict[str, tuple[tuple[tuple[str, str], ...], list[str]]] = {
     "a block that reads tokens and something else of all of them": (
         (
@@ -91,6 +96,25 @@ SHORTER: dict[str, tuple[tuple[tuple[str, str], ...], list[str]]] = {
     "a mask over the tokens before the last block": (
         (('        h = Widen(h, at="widen")\n', '        h = Attend(h, seen, at="again")\n'),),
         ["call(%h_2, %seen) Attend", "call(%h_3, %seen) Attend", "narrow(%h_4)", "call(%h_7) Settle"],
+    ),
+    "a block whose tokens another one sums up": (
+        (
+            (
+                '        h = Widen(h, at="widen")\n',
+                '        t = Summary(h, at="summary")\n        h = Widen(h, t, at="widen")\n',
+            ),
+            (
+                "block Widen(x: [B, S, hidden]):\n    return x + ",
+                SUMMARY + 'return x + linear(x, hidden, at="t") + ',
+            ),
+        ),
+        [
+            "call(%h_2, %seen) Attend",
+            "call(%h_3) Summary",
+            "call(%h_3, %t) Widen",
+            "narrow(%h_4)",
+            "call(%h_7) Settle",
+        ],
     ),
 }
 """Changes of TEXT after which less of a turn is left for the first token, and what a turn does then."""
@@ -289,3 +313,15 @@ def test_dropout_of_one_token_goes_back_as_it_went_forth(made: Callable[..., Mod
 
     # Central differences of 1e-5 in float64: some 1e-9 of the slope are lost.
     assert (loss(1e-5) - loss(-1e-5)) / 2e-5 == pytest.approx(length, rel=1e-6)
+
+
+@pytest.mark.parametrize("index", ["labels", "SmallTextOutput", "widen"])
+def test_the_index_hides_nothing(index: str, made: Callable[..., ModuleType]) -> None:
+    renamed = (("repeat i in layers", f"repeat {index} in layers"), ("layer.{i}", f"layer.{{{index}}}"))
+    outputs = []
+    for changes in ((), renamed):
+        module = made(*changes)
+        out = module.SmallText(dtype="float32", seed=2)(**INPUTS)
+        outputs.append((float(out.loss), out.logits.numpy()))
+    assert outputs[0][0] == outputs[1][0]
+    np.testing.assert_array_equal(outputs[0][1], outputs[1][1])

@@ -129,7 +129,7 @@ def _default(default: Scalar, each: Each | None) -> str:
         return expression(default, "c")
     if each is None:
         return f"lambda c: {_exactly(default)}"
-    return f"lambda c, {identifier(each.index)}: {expression(default, 'c', ARGUMENT, looping=True)}"
+    return f"lambda c, {identifier(each.index)}: {expression(default, 'c', ARGUMENT, index=identifier)}"
 
 
 def _condition(requirement: Requirement) -> str:
@@ -137,7 +137,7 @@ def _condition(requirement: Requirement) -> str:
     each = requirement.each
     if each is None:
         return expression(requirement.condition, "self")
-    asked = expression(requirement.condition, "self", looping=True)
+    asked = expression(requirement.condition, "self", index=identifier)
     return f"all({asked} for {identifier(each.index)} in range(self.{each.over}))"
 
 

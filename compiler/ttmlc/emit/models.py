@@ -118,9 +118,9 @@ class Calling(Repeating):
 
     def enter(self) -> None:
         self.given = {identifier(given.value.name) for given in self.function.inputs}
-        self.given |= {*self.turns(), f"{self.function.name}Output"}
         self.outer = outer_axes(self.function)
-        self.given.update(map(dynamic, self.outer))
+        self.given |= {f"{self.function.name}Output", *map(dynamic, self.outer)}
+        self.given |= self.turns()
         taken = {flat(name) for key, name in self.names.items() if key.startswith("call ")} & self.given
         if taken & set(map(dynamic, self.outer)):
             raise cannot(self.function.span, f"an axis cannot be called as a block is: {', '.join(taken)}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import keyword
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Union
 
@@ -150,14 +150,19 @@ ARGUMENT = -1
 """Around a scalar that is all of an argument: a choice stands there without brackets."""
 
 
-def expression(value: Scalar, owner: str, around: int = 0, *, looping: bool = False) -> str:
+def own_index(name: str) -> str:
+    """The index of a repeat as a block holds it."""
+    return f"self.{turn(name)}"
+
+
+def expression(value: Scalar, owner: str, around: int = 0, *, index: Callable[[str], str] = own_index) -> str:
     """A scalar in Python, where fields are attributes of ``owner``.
 
-    An index of a repeat is the block's own, or a variable where that is ``looping``.
+    ``index`` says what the index of a repeat is called: the block's own, or a variable where there is a loop.
     """
 
     def inner(value: Scalar, around: int = 0) -> str:
-        return expression(value, owner, around, looping=looping)
+        return expression(value, owner, around, index=index)
 
     if isinstance(value, Const):
         written = literal(value.value)
@@ -167,7 +172,7 @@ def expression(value: Scalar, owner: str, around: int = 0, *, looping: bool = Fa
     if isinstance(value, Dynamic):
         return dynamic(value.axis)
     if isinstance(value, Index):
-        return identifier(value.name) if looping else f"self.{turn(value.name)}"
+        return index(value.name)
     if isinstance(value, Asked):
         asked = identifier(value.input)
         if value.question != "given":
@@ -176,8 +181,8 @@ def expression(value: Scalar, owner: str, around: int = 0, *, looping: bool = Fa
     operator = scalar.OPERATORS[value.op]
     args = value.args
     if value.op == "item":
-        values, index = map(inner, args)
-        return f"{values}[{index}]"
+        values, place = map(inner, args)
+        return f"{values}[{place}]"
     if value.op == "select":
         condition, yes, no = (inner(arg, 1) for arg in args)
         chosen = f"{yes} if {condition} else {no}"

@@ -18,17 +18,24 @@ class Repeating(Hosting):
     turned: dict[str, str] = field(default_factory=dict)
     """Of each list of blocks, what one of them is called in its loop."""
 
+    indices: dict[str, str] = field(default_factory=dict)
+    """Of each index that a loop reads, what it is called there."""
+
     def turns(self) -> set[str]:
-        """Name what loops give: a block of each list, and where it is read the index."""
-        self.turned = {}
+        """Name what loops give: a block of each list, and where it is read the index, unless an input is called so."""
+        self.turned, self.indices = {}, {}
         repeats = [operation for operation in self.function.walk() if operation.op == "repeat"]
-        indices = {identifier(operation.text("index")) for operation in repeats if counts(operation)}
-        self.given |= indices
+        for index in dict.fromkeys(operation.text("index") for operation in repeats if counts(operation)):
+            name = identifier(index)
+            while name in self.given:
+                name += "_"
+            self.indices[index] = name
+            self.given.add(name)
         for operation in repeats:
             assert operation.body is not None
             for inner in operation.body.operations:
                 self._turned(inner)
-        return {*self.turned.values(), *indices}
+        return {*self.turned.values(), *self.indices.values()}
 
     def inside(self, operation: Operation, indent: int) -> bool:
         """Print an operation with a body, or what is chosen in one; whether it was one."""
@@ -39,7 +46,7 @@ class Repeating(Hosting):
         elif operation.op == PICKED:
             yes, no = (self.names[value.name] for value in operation.operands if value is not None)
             yes = Raw(f"({flat(yes)})") if isinstance(yes, Choice) else yes
-            condition = expression(operation.scalar("condition"), OWNER, 1, looping=True)
+            condition = expression(operation.scalar("condition"), OWNER, 1, index=self.indices.__getitem__)
             self.names[operation.result.name] = Choice(condition, yes, no)
         elif operation.op == FIRST:
             self._first(operation, indent)
@@ -63,11 +70,11 @@ class Repeating(Hosting):
         self._carry_out(operation, indent)
 
     def _first(self, operation: Operation, indent: int) -> None:
-        """One token of what nothing else reads: the name stays."""
+        """One token in the variable of all, which nothing else reads."""
         (x,) = operation.reads()
         name, pad = flat(self.names[x.name]), " " * indent
         self.speak(operation, indent)
-        condition = expression(operation.scalar("condition"), OWNER, looping=True)
+        condition = expression(operation.scalar("condition"), OWNER, index=self.indices.__getitem__)
         self.lines.append(f"{pad}if {condition}:  # of what follows only the first token is read")
         self.lines.append(f"{pad}    {name} = {FIRST}({name})")
         self.take(operation.result, name)
@@ -105,7 +112,7 @@ class Repeating(Hosting):
             many = f"zip({', '.join(f'self.{name}' for name in held)}, strict=True)"
         if counts(operation):
             each = f"({each})" if len(held) > 1 else each
-            each, many = f"{identifier(operation.text('index'))}, {each}", f"enumerate({many})"
+            each, many = f"{self.indices[operation.text('index')]}, {each}", f"enumerate({many})"
         self.lines.append(f"{pad}for {each} in {many}:")
         self.loop_names = {name: self.turned[name] for name in held}
         self.operations(operation.body.operations, indent + 4)

@@ -35,7 +35,7 @@ class PickedMaskOp(DeviceOp):
 class FirstOp(DeviceOp):
     """y = x, or where ``condition`` holds the first token of x [B, 1, S, features] alone: [B, 1, 1, features].
 
-    Its type stays that of x: a block finds out from its argument how many tokens it is given.
+    The declared type is that of x all the same: a block finds out from its argument how many tokens it is given.
     """
 
     name = FIRST

@@ -87,7 +87,10 @@ def _first_alone(module: Module, function: Function, value: Value, over: Axis) -
 
 
 def _takes_first(block: Function, call: Operation, value: Value, over: Axis) -> bool:
-    """Whether a call reads nothing but the first token of ``value``, and asks nowhere how many there are."""
+    """Whether a call reads nothing but the first token of ``value``, and does not ask how many there are.
+
+    Blocks that it calls are not looked into: what they could ask about has no tokens any more.
+    """
     pairs = zip(block.inputs, call.operands, strict=True)
     inputs = [given.value for given, operand in pairs if operand is not None and over in _axes(operand)]
     if [operand for operand in call.operands if operand is not None and over in _axes(operand)] != [value]:
@@ -104,15 +107,12 @@ def _in_last_turn(module: Module, repeat: Operation, over: Axis, names: Names) -
     makers = {value.name: operation for operation in body.operations for value in operation.results}
     (value,) = body.yields
     ahead: Operation | None = None
-    while (maker := makers.get(value.name)) is not None and maker.op == "call":
-        read = [one for one in maker.operands if one is not None and over in _axes(one)]
-        if len(read) != 1 or _tokens(read[0]) != over or not _token_by_token(module, maker, over):
+    while _count(body, value) == 1 and (source := _source(module, makers.get(value.name), over)) is not None:
+        # What stands before the repeat is every turn's: no turn may take its tokens away.
+        if (source.name not in makers and source not in body.arguments) or _count(body, source) != 1:
             break
-        if _count(body, value) != 1 or len(maker.results) != 1:
-            break
-        ahead, value = maker, read[0]
-    inside = value.name in makers or value in body.arguments
-    if ahead is None or not inside or _count(body, value) != 1:
+        ahead, value = makers[value.name], source
+    if ahead is None:
         return repeat
     last = scalar.apply("-", repeat.scalar("count"), Const(1))
     when = scalar.apply("==", Index(repeat.text("index")), last)
@@ -135,6 +135,15 @@ def _count(body: Region, value: Value) -> int:
     return [*read, *body.yields].count(value)
 
 
+def _source(module: Module, maker: Operation | None, over: Axis) -> Value | None:
+    """What a call makes its only result of token by token; None where it is no such call."""
+    if maker is None or maker.op != "call" or len(maker.results) != 1:
+        return None
+    read = [one for one in maker.operands if one is not None and over in _axes(one)]
+    one = len(read) == 1 and _tokens(read[0]) == over
+    return read[0] if one and _token_by_token(module, maker, over) else None
+
+
 def _token_by_token(module: Module, call: Operation, over: Axis) -> bool:
     """Whether a block makes each token of that token alone, and does not ask how many there are."""
     block = module.function(call.text("block"))
@@ -148,7 +157,8 @@ def _token_by_token(module: Module, call: Operation, over: Axis) -> bool:
             return False
         elif not isinstance(TABLE[operation.op], Structure):
             rules = TABLE.tensor(operation.op).axes(operation)
-            if rules.get(over, AxisRule.POINTWISE) is not AxisRule.POINTWISE:
+            of_tokens = {axis: rule for axis, rule in rules.items() if axis.role is Role.TOKENS}
+            if of_tokens.keys() - {over} or of_tokens.get(over, AxisRule.POINTWISE) is not AxisRule.POINTWISE:
                 return False
     return True
 

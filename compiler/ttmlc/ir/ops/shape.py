@@ -146,7 +146,7 @@ class First(TensorOp):
 
 @register
 class Narrow(TensorOp):
-    """y = x, of which where ``when`` holds index 0 of the axis ``over`` alone is to be read, and the rest is anything.
+    """y = x; where ``when`` holds, only index 0 of the axis ``over`` may be read, and the rest is undefined.
 
     The reference makes the rest NaN, so that whoever reads it is found out.
     """
