@@ -196,9 +196,8 @@ def test_of_a_frozen_encoder_nothing_is_kept_and_only_the_head_learns(
     nodes = recorded(monkeypatch)
     model(**inputs)
     assert nodes[:3] == ["Embeddings", "Attention", "FeedForward"]
-    assert (
-        len(nodes) == 2 * 2 + 5
-    )  # two layers, one token of the second, embeddings, pooler, classifier, loss
+    # Two layers, one token of the second, embeddings, pooler, classifier, loss.
+    assert len(nodes) == 2 * 2 + 5
     nodes.clear()
     for name, parameter in model.named_parameters():
         parameter.requires_grad = not name.startswith("bert.")
